@@ -1,0 +1,445 @@
+//! The three flights that open a session, as states without socket or clock.
+//!
+//! ```text
+//! connector                                       listener
+//! Initiator --flight 1: preface, e, e1---------->  Responder
+//!           <-flight 2: preface, e, ekem1, s, es-  ResponderReply
+//! InitiatorReply
+//!           --flight 3: s, se------------------->
+//! Connected                                        Accepted
+//! ```
+//!
+//! Each transition takes its state by value and arrays of the only length that
+//! fits, so a flight out of order, used twice or of another size does not
+//! compile. Sizes and offsets are those of scat-protocol(7).
+
+use crate::noise::{self, Ephemerals, HandshakeState, Key, Pattern, Token};
+use crate::sas;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+/// Bytes of a preface.
+pub const PREFACE_LEN: usize = 8;
+/// Bytes of flight 2, which is of one size with and without a pre-shared key.
+pub const FLIGHT2_LEN: usize = 1241;
+/// Bytes of flight 3.
+pub const FLIGHT3_LEN: usize = 97;
+/// Largest flight 1, in bytes: the one under a pre-shared key.
+pub const FLIGHT1_MAX: usize = 1256;
+/// Bytes of a session nonce, `N_C` or `N_L`.
+pub const NONCELEN: usize = 32;
+
+const P0: Pattern = Pattern {
+    name: "Noise_XXhfs_25519+MLKEM768_ChaChaPoly_BLAKE2s",
+    messages: &[
+        &[Token::E, Token::E1],
+        &[Token::E, Token::Ee, Token::Ekem1, Token::S, Token::Es],
+        &[Token::S, Token::Se],
+    ],
+};
+
+const P1: Pattern = Pattern {
+    name: "Noise_XXhfs+psk0_25519+MLKEM768_ChaChaPoly_BLAKE2s",
+    messages: &[
+        &[Token::Psk, Token::E, Token::E1],
+        &[Token::E, Token::Ee, Token::Ekem1, Token::S, Token::Es],
+        &[Token::S, Token::Se],
+    ],
+};
+
+/// Which end of the session this is. The connector is the Noise initiator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Opened the TCP connection.
+    Connector,
+    /// Accepted it.
+    Listener,
+}
+
+impl Role {
+    /// The other one.
+    pub fn peer(self) -> Role {
+        match self {
+            Role::Connector => Role::Listener,
+            Role::Listener => Role::Connector,
+        }
+    }
+
+    fn letter(self) -> u8 {
+        match self {
+            Role::Connector => b'C',
+            Role::Listener => b'L',
+        }
+    }
+}
+
+/// The first 8 bytes that `role` sends: `"SCAT1" || role || flags || "\n"`.
+pub fn preface(role: Role, psk: bool) -> [u8; PREFACE_LEN] {
+    [
+        b'S',
+        b'C',
+        b'A',
+        b'T',
+        b'1',
+        role.letter(),
+        psk as u8,
+        b'\n',
+    ]
+}
+
+/// What the first bytes from the other side say about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// As expected so far; fewer than 8 bytes are here.
+    Unfinished,
+    /// The very preface that fits ours.
+    Fits,
+    /// Not scat.
+    Stranger,
+    /// scat, of this other version (its byte in the preface).
+    Version(u8),
+    /// scat in the same role as ours.
+    SameRole,
+    /// scat, with a pre-shared key where we have none, or the other way round.
+    Psk,
+}
+
+/// Judges the bytes received so far (any number of them) of a preface that
+/// should come from `peer`, `psk` saying whether we have a pre-shared key.
+pub fn greeting(received: &[u8], peer: Role, psk: bool) -> Greeting {
+    let expected = preface(peer, psk);
+    let len = received.len().min(PREFACE_LEN);
+    let received = &received[..len];
+    if received == &expected[..len] {
+        return if len == PREFACE_LEN { Greeting::Fits } else { Greeting::Unfinished };
+    }
+    let magic = len.min(4);
+    if received[..magic] != expected[..magic] {
+        return Greeting::Stranger;
+    }
+    // Only a whole preface is worth an answer that tells more.
+    let Some(received) = received.first_chunk::<PREFACE_LEN>() else {
+        return Greeting::Unfinished;
+    };
+    match *received {
+        [_, _, _, _, version, _, _, _] if version != expected[4] => Greeting::Version(version),
+        [_, _, _, _, _, role, _, _] if role == peer.peer().letter() => Greeting::SameRole,
+        [_, _, _, _, _, role, 0 | 1, b'\n'] if role == expected[5] => Greeting::Psk,
+        _ => Greeting::Stranger,
+    }
+}
+
+/// Bytes of flight 1.
+pub fn flight1_len(psk: bool) -> usize {
+    if psk { FLIGHT1_MAX } else { 1224 }
+}
+
+/// Why a handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Altered, garbled, or made with another key.
+    Noise(noise::Error),
+    /// The other side's static key is our own: this is a connection to oneself.
+    Myself,
+    /// A payload's `id` byte is neither 0 nor 1.
+    UnknownId,
+    /// The operating system gave no randomness.
+    Random,
+}
+
+impl From<noise::Error> for Error {
+    fn from(error: noise::Error) -> Self {
+        Error::Noise(error)
+    }
+}
+
+impl From<getrandom::Error> for Error {
+    fn from(_: getrandom::Error) -> Self {
+        Error::Random
+    }
+}
+
+/// What this side brings to every handshake of its run. No `Debug`, wiped on drop.
+pub struct Local {
+    s: StaticSecret,
+    long_lived: bool,
+    psk: Option<Key>,
+}
+
+impl Local {
+    /// With a static secret (32 bytes) that is kept between runs, or without one
+    /// with a fresh secret that serves this run only.
+    ///
+    /// # Errors
+    /// [`Error::Random`].
+    pub fn new(identity: Option<Key>, psk: Option<Key>) -> Result<Self, Error> {
+        let long_lived = identity.is_some();
+        let s = match identity {
+            Some(s) => s,
+            None => random()?,
+        };
+        Ok(Local {
+            s: StaticSecret::from(*s),
+            long_lived,
+            psk,
+        })
+    }
+
+    /// Whether there is a pre-shared key.
+    pub fn has_psk(&self) -> bool {
+        self.psk.is_some()
+    }
+
+    /// `id (1) || nonce (32)`: the payload of flights 2 and 3.
+    fn payload(&self, value: &[u8; 32]) -> [u8; 33] {
+        let mut payload = [0; 33];
+        payload[0] = self.long_lived as u8;
+        payload[1..].copy_from_slice(value);
+        payload
+    }
+
+    fn start(&self, initiator: bool, fresh: Ephemerals) -> HandshakeState {
+        let (pattern, psks) = match &self.psk {
+            None => (&P0, Vec::new()),
+            Some(psk) => (&P1, vec![psk.clone()]),
+        };
+        let mut prologue = [0; 2 * PREFACE_LEN];
+        prologue[..PREFACE_LEN].copy_from_slice(&preface(Role::Connector, self.has_psk()));
+        prologue[PREFACE_LEN..].copy_from_slice(&preface(Role::Listener, self.has_psk()));
+        let s = Some(self.s.clone());
+        HandshakeState::new(pattern, initiator, &prologue, s, fresh, psks)
+    }
+
+    /// Reads the other side's static key and payload out of a message just read.
+    fn peer(&self, noise: &HandshakeState, payload: &[u8]) -> Result<(Peer, [u8; 32]), Error> {
+        let key = noise.rs().ok_or(noise::Error::OutOfTurn)?;
+        let payload: &[u8; 33] = payload.try_into().map_err(|_| noise::Error::Length)?;
+        let long_lived = match payload[0] {
+            0 => false,
+            1 => true,
+            _ => return Err(Error::UnknownId),
+        };
+        if key == *PublicKey::from(&self.s).as_bytes() {
+            return Err(Error::Myself);
+        }
+        let mut value = [0; 32];
+        value.copy_from_slice(&payload[1..]);
+        Ok((Peer { key, long_lived }, value))
+    }
+}
+
+/// 32 random bytes from the operating system.
+///
+/// # Errors
+/// [`Error::Random`].
+pub fn random() -> Result<Key, Error> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *bytes)?;
+    Ok(bytes)
+}
+
+/// Who the other side says, and by the handshake proves, that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Static key, 32 bytes.
+    pub key: [u8; 32],
+    /// Whether it keeps that key for longer than this run, so that pinning it makes sense.
+    pub long_lived: bool,
+}
+
+/// The keys of a session and what its short authentication string is made of.
+pub struct Keys {
+    /// Connector to listener.
+    pub c2l: Key,
+    /// Listener to connector.
+    pub l2c: Key,
+    /// What the ratchet starts from.
+    pub rk: Key,
+    /// Transcript hash after flight 3.
+    pub h3: [u8; 32],
+}
+
+impl Keys {
+    fn new(noise: HandshakeState) -> Result<Self, Error> {
+        let split = noise.split()?;
+        Ok(Keys {
+            c2l: split.initiator,
+            l2c: split.responder,
+            rk: split.rk,
+            h3: split.h,
+        })
+    }
+}
+
+/// The connector, its flight 1 written.
+pub struct Initiator<'a> {
+    local: &'a Local,
+    noise: HandshakeState,
+    h1: [u8; 32],
+    n_c: [u8; NONCELEN],
+}
+
+impl<'a> Initiator<'a> {
+    /// `-> e, e1`: also returns flight 1, [`flight1_len`] bytes.
+    ///
+    /// `n_c` is the nonce of this connection, fresh like all of `fresh`.
+    ///
+    /// # Errors
+    /// None that a peer can cause.
+    pub fn new(
+        local: &'a Local,
+        fresh: Ephemerals,
+        n_c: &[u8; NONCELEN],
+    ) -> Result<(Self, Vec<u8>), Error> {
+        let mut noise = local.start(true, fresh);
+        let mut flight1 = preface(Role::Connector, local.has_psk()).to_vec();
+        noise.write_message(&[], &mut flight1)?;
+        let h1 = noise.h();
+        Ok((
+            Initiator {
+                local,
+                noise,
+                h1,
+                n_c: *n_c,
+            },
+            flight1,
+        ))
+    }
+
+    /// `<- e, ee, ekem1, s, es`. The caller judges [`InitiatorReply::peer`]
+    /// before it goes on.
+    ///
+    /// # Errors
+    /// [`Error`], after which nothing was revealed.
+    pub fn read_flight2(
+        mut self,
+        flight2: &[u8; FLIGHT2_LEN],
+    ) -> Result<InitiatorReply<'a>, Error> {
+        let payload = self.noise.read_message(&flight2[PREFACE_LEN..])?;
+        let (peer, commit) = self.local.peer(&self.noise, &payload)?;
+        Ok(InitiatorReply {
+            before: self,
+            peer,
+            commit,
+        })
+    }
+}
+
+/// The connector, flight 2 read and nothing revealed yet.
+pub struct InitiatorReply<'a> {
+    before: Initiator<'a>,
+    /// Who answered.
+    pub peer: Peer,
+    commit: [u8; 32],
+}
+
+impl InitiatorReply<'_> {
+    /// `-> s, se`. Once these bytes are sent, this side has revealed its share of
+    /// the short authentication string: no failure after it invites a retry.
+    ///
+    /// # Errors
+    /// None that a peer can cause, but a zero `se`.
+    pub fn write_flight3(self) -> Result<(Connected, [u8; FLIGHT3_LEN]), Error> {
+        let Initiator {
+            local,
+            mut noise,
+            h1,
+            n_c,
+        } = self.before;
+        let mut flight3 = Vec::with_capacity(FLIGHT3_LEN);
+        noise.write_message(&local.payload(&n_c), &mut flight3)?;
+        let flight3 = flight3.try_into().map_err(|_| noise::Error::Length)?;
+        Ok((
+            Connected {
+                keys: Keys::new(noise)?,
+                peer: self.peer,
+                h1,
+                commit: self.commit,
+            },
+            flight3,
+        ))
+    }
+}
+
+/// The connector after flight 3: has the keys and still waits for OPEN.
+pub struct Connected {
+    /// The session's keys.
+    pub keys: Keys,
+    /// Who answered.
+    pub peer: Peer,
+    /// Transcript hash after flight 1, which the commitment covers.
+    pub h1: [u8; 32],
+    /// What OPEN must fit.
+    pub commit: [u8; 32],
+}
+
+/// The listener, before flight 1.
+pub struct Responder<'a> {
+    local: &'a Local,
+}
+
+impl<'a> Responder<'a> {
+    /// For one stranger.
+    pub fn new(local: &'a Local) -> Self {
+        Responder { local }
+    }
+
+    /// `-> e, e1` and `<- e, ee, ekem1, s, es`: reads a flight 1 of
+    /// [`flight1_len`] bytes and returns flight 2. `n_l` is the nonce that
+    /// flight 2 commits to and OPEN reveals.
+    ///
+    /// # Errors
+    /// [`Error`]: the stranger is to be turned away.
+    pub fn answer(
+        self,
+        flight1: &[u8],
+        fresh: Ephemerals,
+        n_l: &[u8; NONCELEN],
+    ) -> Result<(ResponderReply<'a>, [u8; FLIGHT2_LEN]), Error> {
+        let local = self.local;
+        let mut noise = local.start(false, fresh);
+        let message = flight1.get(PREFACE_LEN..).ok_or(noise::Error::Length)?;
+        if !noise.read_message(message)?.is_empty() {
+            return Err(noise::Error::Length.into());
+        }
+        let commit = sas::commit(&noise.h(), n_l);
+        let mut flight2 = preface(Role::Listener, local.has_psk()).to_vec();
+        noise.write_message(&local.payload(&commit), &mut flight2)?;
+        let flight2 = flight2.try_into().map_err(|_| noise::Error::Length)?;
+        let n_l = Zeroizing::new(*n_l);
+        Ok((ResponderReply { local, noise, n_l }, flight2))
+    }
+}
+
+/// The listener, flight 2 written: committed, not opened.
+pub struct ResponderReply<'a> {
+    local: &'a Local,
+    noise: HandshakeState,
+    n_l: Zeroizing<[u8; NONCELEN]>,
+}
+
+impl ResponderReply<'_> {
+    /// `-> s, se`.
+    ///
+    /// # Errors
+    /// [`Error`]: the stranger is to be turned away; the opening stays unsaid.
+    pub fn read_flight3(mut self, flight3: &[u8; FLIGHT3_LEN]) -> Result<Accepted, Error> {
+        let payload = self.noise.read_message(flight3)?;
+        let (peer, _n_c) = self.local.peer(&self.noise, &payload)?;
+        Ok(Accepted {
+            keys: Keys::new(self.noise)?,
+            peer,
+            n_l: self.n_l,
+        })
+    }
+}
+
+/// The listener after flight 3: has the keys and has not opened its commitment.
+pub struct Accepted {
+    /// The session's keys.
+    pub keys: Keys,
+    /// Who connected.
+    pub peer: Peer,
+    /// The opening, content of OPEN. To be revealed once in a process's life.
+    pub n_l: Zeroizing<[u8; NONCELEN]>,
+}

@@ -1,0 +1,136 @@
+//! The way in: `socket --fill--> sealed --open--> plain --drain--> stdout`.
+//!
+//! One buffer serves every step here too:
+//!
+//! ```text
+//! | written | opened, to be written | received, not all of a frame yet | space |
+//!          head                  opened                              tail
+//! ```
+//!
+//! Every whole frame is opened as soon as it is here, so that control frames
+//! are seen although the output is slow. When the space has gone, nothing more
+//! is read from the socket, and TCP slows the peer down.
+
+use crate::frame::{self, Kind, MAX_RECEIVED, Opened, Opener};
+use std::io::IoSlice;
+
+/// Bytes of the buffer.
+const CAPACITY: usize = 8 * MAX_RECEIVED;
+/// Pieces that are written at once.
+pub const PIECES: usize = 16;
+
+/// Received bytes on their way to the output, and the key that opens.
+pub struct Inbound {
+    opener: Opener,
+    buffer: Box<[u8]>,
+    head: usize,
+    opened: usize,
+    tail: usize,
+    /// Bytes of the content at `head` that are written.
+    written: usize,
+    /// Bytes of content between `head` and `opened` that are not.
+    plain: usize,
+}
+
+impl Inbound {
+    /// Empty, with the direction's key.
+    pub fn new(k: &[u8; 32]) -> Self {
+        Inbound {
+            opener: Opener::new(k),
+            buffer: vec![0; CAPACITY].into(),
+            head: 0,
+            opened: 0,
+            tail: 0,
+            written: 0,
+            plain: 0,
+        }
+    }
+
+    /// Opens with a new key from the next frame on.
+    pub fn switch(&mut self, k: &[u8; 32]) {
+        self.opener = Opener::new(k);
+    }
+
+    /// Where the next bytes from the socket go; empty while the buffer is full.
+    pub fn space(&mut self) -> &mut [u8] {
+        if self.plain == 0 {
+            self.head = self.opened;
+        }
+        // Moving the rest down costs less than it frees, or is not done.
+        let scarce = CAPACITY - self.tail < MAX_RECEIVED;
+        if self.head == self.tail || scarce && self.head >= CAPACITY / 2 {
+            self.buffer.copy_within(self.head..self.tail, 0);
+            self.opened -= self.head;
+            self.tail -= self.head;
+            self.head = 0;
+        }
+        &mut self.buffer[self.tail..]
+    }
+
+    /// The socket gave `n` bytes, now at the start of [`Inbound::space`].
+    pub fn received(&mut self, n: usize) {
+        self.tail += n;
+    }
+
+    /// Opens the next frame, if all of it is here, and returns its kind and content.
+    ///
+    /// # Errors
+    /// [`frame::Error`]: the session is over.
+    pub fn open(&mut self) -> Result<Option<(Kind, &[u8])>, frame::Error> {
+        let frame = &mut self.buffer[self.opened..self.tail];
+        let Some(Opened { kind, content, len }) = self.opener.open(frame)? else {
+            return Ok(None);
+        };
+        self.opened += len;
+        if kind == Kind::Data {
+            self.plain += content.len();
+        }
+        Ok(Some((kind, &frame[content])))
+    }
+
+    /// How many bytes wait for the output.
+    pub fn plain_len(&self) -> usize {
+        self.plain
+    }
+
+    /// The next pieces for the output, in order; unused places are empty.
+    pub fn plain(&self) -> [IoSlice<'_>; PIECES] {
+        let mut at = self.head;
+        let mut written = self.written;
+        std::array::from_fn(|_| {
+            while at < self.opened {
+                let Some(content) = self.data_at(at) else { break };
+                at += content.1;
+                let piece = &content.0[written..];
+                written = 0;
+                if !piece.is_empty() {
+                    return IoSlice::new(piece);
+                }
+            }
+            IoSlice::new(&[])
+        })
+    }
+
+    /// The output took the first `n` bytes of [`Inbound::plain`].
+    pub fn written(&mut self, n: usize) {
+        self.plain -= n;
+        self.written += n;
+        while self.head < self.opened {
+            let Some((content, len)) = self.data_at(self.head) else { break };
+            let clen = content.len();
+            if self.written < clen {
+                break;
+            }
+            self.written -= clen;
+            self.head += len;
+        }
+    }
+
+    /// The content that the opened frame at `at` has for the output, and the frame's length.
+    fn data_at(&self, at: usize) -> Option<(&[u8], usize)> {
+        let frame = &self.buffer[at..self.opened];
+        let Opened { kind, content, len } = frame::reread(frame).ok()?;
+        let content = if kind == Kind::Data { &frame[content] } else { &[] };
+        Some((content, len))
+    }
+}

@@ -1,0 +1,520 @@
+//! The Noise protocol framework, revision 34, section 5: the three state
+//! objects, for X25519, ML-KEM-768, ChaCha20-Poly1305 and BLAKE2s.
+//!
+//! Beside the patterns that scat uses (with the tokens `e1` and `ekem1` of the
+//! Noise HFS draft), any pattern without a pre-message runs, so that the
+//! published vectors do. Nothing here owns a descriptor, a clock or a source of
+//! randomness.
+
+use blake2::{Blake2s256, Digest};
+use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Tag};
+use ml_kem::kem::KeyExport;
+use ml_kem::{DecapsulationKey768, EncapsulationKey768};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Bytes of an X25519 key or shared secret.
+pub const DHLEN: usize = 32;
+/// Bytes of a BLAKE2s-256 hash.
+pub const HASHLEN: usize = 32;
+/// Bytes of a Poly1305 tag.
+pub const TAGLEN: usize = 16;
+/// Bytes of an ML-KEM-768 encapsulation key (FIPS 203, table 3).
+pub const KEM_KEYLEN: usize = 1184;
+/// Bytes of an ML-KEM-768 ciphertext (FIPS 203, table 3).
+pub const KEM_CTLEN: usize = 1088;
+/// Largest Noise message, in bytes (section 3).
+pub const MAXMSGLEN: usize = 65535;
+
+/// A symmetric key, wiped on drop.
+pub type Key = Zeroizing<[u8; 32]>;
+
+/// Why a message was not accepted. Every one of these ends the handshake or the
+/// session; none may be ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A tag does not verify.
+    Forged,
+    /// A message is shorter or longer than its pattern says.
+    Length,
+    /// An X25519 result is all zero, or a KEM key fails the FIPS 203 check.
+    BadKey,
+    /// The message is not this side's turn, or a key that it needs is missing.
+    OutOfTurn,
+    /// A nonce counter has reached 2^64 - 1.
+    Exhausted,
+}
+
+/// A key and its nonce counter (section 5.1).
+pub struct CipherState {
+    k: ChaCha20Poly1305,
+    n: u64,
+}
+
+impl CipherState {
+    /// Starts with key `k` (32 bytes) and n = 0.
+    pub fn new(k: &[u8; 32]) -> Self {
+        CipherState {
+            k: ChaCha20Poly1305::new(k.into()),
+            n: 0,
+        }
+    }
+
+    /// The counter that the next message will use.
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// Encrypts `buffer` in place and returns its tag (16 bytes).
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] when the counter has run out.
+    pub fn encrypt(&mut self, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Error> {
+        let nonce = self.next_nonce()?;
+        let tag = self
+            .k
+            .encrypt_inout_detached(&nonce.into(), ad, buffer.into())
+            .map_err(|_| Error::Length)?;
+        self.n += 1;
+        Ok(tag.into())
+    }
+
+    /// Decrypts `buffer` in place if `tag` verifies, else leaves it as it was.
+    ///
+    /// # Errors
+    /// [`Error::Forged`], [`Error::Exhausted`].
+    pub fn decrypt(
+        &mut self,
+        ad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAGLEN],
+    ) -> Result<(), Error> {
+        let nonce = self.next_nonce()?;
+        self.k
+            .decrypt_inout_detached(&nonce.into(), ad, buffer.into(), &Tag::from(*tag))
+            .map_err(|_| Error::Forged)?;
+        self.n += 1;
+        Ok(())
+    }
+
+    /// `Rekey()` of section 11.3: the key becomes the first 32 bytes of its own
+    /// encryption of 32 zero bytes under nonce 2^64 - 1. `n` stays.
+    ///
+    /// # Errors
+    /// None in practice; the cipher's own failure is passed on.
+    pub fn rekey(&mut self) -> Result<(), Error> {
+        let mut k = Zeroizing::new([0; 32]);
+        self.k
+            .encrypt_inout_detached(&nonce(u64::MAX).into(), &[], k.as_mut_slice().into())
+            .map_err(|_| Error::Length)?;
+        self.k = ChaCha20Poly1305::new((&*k).into());
+        Ok(())
+    }
+
+    fn next_nonce(&self) -> Result<[u8; 12], Error> {
+        if self.n == u64::MAX {
+            return Err(Error::Exhausted);
+        }
+        Ok(nonce(self.n))
+    }
+}
+
+/// Four zero bytes, then the counter, little-endian (section 12.3).
+fn nonce(n: u64) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&n.to_le_bytes());
+    nonce
+}
+
+/// BLAKE2s-256 (RFC 7693, no key) over the concatenation of `parts`.
+pub fn hash(parts: &[&[u8]]) -> [u8; HASHLEN] {
+    let mut state = Blake2s256::new();
+    for part in parts {
+        state.update(part);
+    }
+    state.finalize().into()
+}
+
+/// HMAC (RFC 2104) with BLAKE2s-256: block 64 bytes, key at most one block.
+/// Keyed BLAKE2s is something else and would not interoperate.
+fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Key {
+    let mut pad = Zeroizing::new([0x36; 64]);
+    for (p, k) in pad.iter_mut().zip(key) {
+        *p ^= k;
+    }
+    let mut inner = Blake2s256::new();
+    inner.update(*pad);
+    for part in parts {
+        inner.update(part);
+    }
+    for p in pad.iter_mut() {
+        *p ^= 0x36 ^ 0x5c;
+    }
+    let mut digest = inner.finalize();
+    let out = hash(&[&*pad, &digest]);
+    digest.as_mut_slice().zeroize();
+    Zeroizing::new(out)
+}
+
+/// `HKDF(chaining_key, input_key_material, 3)` of section 4.3. Its first two
+/// outputs are those of the two-output form.
+fn hkdf(ck: &[u8; 32], ikm: &[u8]) -> [Key; 3] {
+    let temp = hmac(ck, &[ikm]);
+    let one = hmac(&temp, &[&[1]]);
+    let two = hmac(&temp, &[&*one, &[2]]);
+    let three = hmac(&temp, &[&*two, &[3]]);
+    [one, two, three]
+}
+
+/// Chaining key, transcript hash and the current handshake cipher (section 5.2).
+pub struct SymmetricState {
+    cipher: Option<CipherState>,
+    ck: Key,
+    h: [u8; HASHLEN],
+}
+
+impl SymmetricState {
+    /// `InitializeSymmetric(protocol_name)`.
+    pub fn new(protocol_name: &str) -> Self {
+        let name = protocol_name.as_bytes();
+        let h = if name.len() <= HASHLEN {
+            let mut h = [0; HASHLEN];
+            h[..name.len()].copy_from_slice(name);
+            h
+        } else {
+            hash(&[name])
+        };
+        SymmetricState {
+            cipher: None,
+            ck: Zeroizing::new(h),
+            h,
+        }
+    }
+
+    /// `MixKey(ikm)`.
+    pub fn mix_key(&mut self, ikm: &[u8]) {
+        let [ck, k, _] = hkdf(&self.ck, ikm);
+        self.ck = ck;
+        self.cipher = Some(CipherState::new(&k));
+    }
+
+    /// `MixHash(data)`.
+    pub fn mix_hash(&mut self, data: &[u8]) {
+        self.h = hash(&[&self.h, data]);
+    }
+
+    /// `MixKeyAndHash(ikm)`, for pre-shared keys.
+    pub fn mix_key_and_hash(&mut self, ikm: &[u8]) {
+        let [ck, h, k] = hkdf(&self.ck, ikm);
+        self.ck = ck;
+        self.mix_hash(&*h);
+        self.cipher = Some(CipherState::new(&k));
+    }
+
+    /// `EncryptAndHash(plaintext)`: appends to `out`, with a tag once there is a key.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`].
+    pub fn encrypt_and_hash(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let start = out.len();
+        out.extend_from_slice(plaintext);
+        if let Some(cipher) = &mut self.cipher {
+            let tag = cipher.encrypt(&self.h, &mut out[start..])?;
+            out.extend_from_slice(&tag);
+        }
+        self.h = hash(&[&self.h, &out[start..]]);
+        Ok(())
+    }
+
+    /// `DecryptAndHash(ciphertext)`.
+    ///
+    /// # Errors
+    /// [`Error::Forged`], [`Error::Length`], [`Error::Exhausted`].
+    pub fn decrypt_and_hash(&mut self, ciphertext: &[u8]) -> Result<Vec<u8>, Error> {
+        let plaintext = match &mut self.cipher {
+            None => ciphertext.to_vec(),
+            Some(cipher) => {
+                let (body, tag) = ciphertext.split_last_chunk().ok_or(Error::Length)?;
+                let mut body = body.to_vec();
+                cipher.decrypt(&self.h, &mut body, tag)?;
+                body
+            }
+        };
+        self.mix_hash(ciphertext);
+        Ok(plaintext)
+    }
+
+    /// Whether values are encrypted by now, and so carry a tag.
+    fn has_key(&self) -> bool {
+        self.cipher.is_some()
+    }
+}
+
+/// What a message does, in order (section 7; `E1` and `Ekem1` from the HFS draft).
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Token {
+    E,
+    E1,
+    S,
+    Ee,
+    Es,
+    Se,
+    Ekem1,
+    Psk,
+}
+
+/// A protocol: its full name and the messages of its pattern, the initiator's first.
+pub struct Pattern {
+    /// Mixed into the transcript before anything else.
+    pub name: &'static str,
+    /// Tokens of each message.
+    pub messages: &'static [&'static [Token]],
+}
+
+impl Pattern {
+    /// With a pre-shared key anywhere, every `e` is also mixed into the key (section 9.2).
+    fn has_psk(&self) -> bool {
+        self.messages.iter().any(|m| m.contains(&Token::Psk))
+    }
+}
+
+/// The random values that one handshake uses up. A side needs only some of them,
+/// but drawing all is simpler than choosing.
+pub struct Ephemerals {
+    /// X25519 secret of the token `e`, before clamping.
+    pub e: Zeroizing<[u8; DHLEN]>,
+    /// Seed `d || z` of the initiator's KEM key, token `e1`.
+    pub e1: Zeroizing<[u8; 64]>,
+    /// Message `m` of the responder's encapsulation, token `ekem1`.
+    pub m: Zeroizing<[u8; 32]>,
+}
+
+impl Ephemerals {
+    /// Fresh from the operating system.
+    ///
+    /// # Errors
+    /// The system's, which nobody may survive.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut fresh = Ephemerals {
+            e: Zeroizing::default(),
+            e1: Zeroizing::new([0; 64]),
+            m: Zeroizing::default(),
+        };
+        getrandom::fill(&mut *fresh.e)?;
+        getrandom::fill(&mut *fresh.e1)?;
+        getrandom::fill(&mut *fresh.m)?;
+        Ok(fresh)
+    }
+}
+
+/// What `Split()` leaves: `HKDF(ck, "", 3)` and the final transcript hash.
+pub struct Split {
+    /// Key from initiator to responder.
+    pub initiator: Key,
+    /// Key from responder to initiator.
+    pub responder: Key,
+    /// Third output: what the ratchet starts from.
+    pub rk: Key,
+    /// Transcript hash after the last message.
+    pub h: [u8; HASHLEN],
+}
+
+/// One side of a running handshake (section 5.3). Dropping it wipes every secret.
+pub struct HandshakeState {
+    symmetric: SymmetricState,
+    pattern: &'static Pattern,
+    next: usize,
+    initiator: bool,
+    s: Option<StaticSecret>,
+    e: StaticSecret,
+    fresh: Ephemerals,
+    rs: Option<PublicKey>,
+    re: Option<PublicKey>,
+    re1: Option<Box<EncapsulationKey768>>,
+    psks: std::vec::IntoIter<Key>,
+}
+
+impl HandshakeState {
+    /// `Initialize(...)` for patterns without pre-messages. `psks` are used in
+    /// the order of the pattern's `psk` tokens.
+    pub fn new(
+        pattern: &'static Pattern,
+        initiator: bool,
+        prologue: &[u8],
+        s: Option<StaticSecret>,
+        fresh: Ephemerals,
+        psks: Vec<Key>,
+    ) -> Self {
+        let mut symmetric = SymmetricState::new(pattern.name);
+        symmetric.mix_hash(prologue);
+        HandshakeState {
+            symmetric,
+            pattern,
+            next: 0,
+            initiator,
+            s,
+            e: StaticSecret::from(*fresh.e),
+            fresh,
+            rs: None,
+            re: None,
+            re1: None,
+            psks: psks.into_iter(),
+        }
+    }
+
+    /// The transcript hash so far.
+    pub fn h(&self) -> [u8; HASHLEN] {
+        self.symmetric.h
+    }
+
+    /// The other side's static key (32 bytes), once its `s` has arrived.
+    pub fn rs(&self) -> Option<[u8; DHLEN]> {
+        self.rs.map(|key| key.to_bytes())
+    }
+
+    /// `WriteMessage(payload)`: appends the message to `out`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfTurn`], [`Error::BadKey`], [`Error::Exhausted`].
+    pub fn write_message(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        for token in self.turn(true)? {
+            match token {
+                Token::E => {
+                    let e = PublicKey::from(&self.e);
+                    out.extend_from_slice(e.as_bytes());
+                    self.mix_e(&e);
+                }
+                Token::E1 => {
+                    let dk = DecapsulationKey768::from_seed((*self.fresh.e1).into());
+                    let e1 = dk.encapsulation_key().to_bytes();
+                    self.symmetric.encrypt_and_hash(&e1, out)?;
+                }
+                Token::Ekem1 => {
+                    let key = self.re1.take().ok_or(Error::OutOfTurn)?;
+                    let m = Zeroizing::new(*self.fresh.m);
+                    let (ct, mut secret) = key.encapsulate_deterministic((&*m).into());
+                    self.symmetric.encrypt_and_hash(&ct, out)?;
+                    self.symmetric.mix_key(&secret);
+                    secret.as_mut_slice().zeroize();
+                }
+                Token::S => {
+                    let s = PublicKey::from(self.s.as_ref().ok_or(Error::OutOfTurn)?);
+                    self.symmetric.encrypt_and_hash(s.as_bytes(), out)?;
+                }
+                other => self.mix_secret(*other)?,
+            }
+        }
+        self.symmetric.encrypt_and_hash(payload, out)
+    }
+
+    /// `ReadMessage(message)`: returns the payload.
+    ///
+    /// # Errors
+    /// All of [`Error`]; the handshake is over after any of them.
+    pub fn read_message(&mut self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut rest = message;
+        for token in self.turn(false)? {
+            let tag = if self.symmetric.has_key() { TAGLEN } else { 0 };
+            match token {
+                Token::E => {
+                    let e: [u8; DHLEN] = take(&mut rest, DHLEN)?
+                        .try_into()
+                        .map_err(|_| Error::Length)?;
+                    let e = PublicKey::from(e);
+                    self.mix_e(&e);
+                    self.re = Some(e);
+                }
+                Token::E1 => {
+                    let e1 = take(&mut rest, KEM_KEYLEN + tag)?;
+                    let e1 = self.symmetric.decrypt_and_hash(e1)?;
+                    let e1 = e1.as_slice().try_into().map_err(|_| Error::Length)?;
+                    let key = EncapsulationKey768::new(e1).map_err(|_| Error::BadKey)?;
+                    self.re1 = Some(Box::new(key));
+                }
+                Token::Ekem1 => {
+                    let ct = take(&mut rest, KEM_CTLEN + tag)?;
+                    let ct = self.symmetric.decrypt_and_hash(ct)?;
+                    let dk = DecapsulationKey768::from_seed((*self.fresh.e1).into());
+                    let mut secret = ml_kem::kem::Decapsulate::decapsulate_slice(&dk, &ct)
+                        .map_err(|_| Error::Length)?;
+                    self.symmetric.mix_key(&secret);
+                    secret.as_mut_slice().zeroize();
+                }
+                Token::S => {
+                    let s = take(&mut rest, DHLEN + tag)?;
+                    let s = self.symmetric.decrypt_and_hash(s)?;
+                    let s: [u8; DHLEN] = s.try_into().map_err(|_| Error::Length)?;
+                    self.rs = Some(PublicKey::from(s));
+                }
+                other => self.mix_secret(*other)?,
+            }
+        }
+        self.symmetric.decrypt_and_hash(rest)
+    }
+
+    /// `Split()` with a third output; everything else is wiped.
+    ///
+    /// # Errors
+    /// [`Error::OutOfTurn`] before the last message.
+    pub fn split(self) -> Result<Split, Error> {
+        if self.next != self.pattern.messages.len() {
+            return Err(Error::OutOfTurn);
+        }
+        let [initiator, responder, rk] = hkdf(&self.symmetric.ck, &[]);
+        Ok(Split {
+            initiator,
+            responder,
+            rk,
+            h: self.symmetric.h,
+        })
+    }
+
+    /// The next message's tokens, if it is this side's to write (or to read).
+    fn turn(&mut self, write: bool) -> Result<&'static [Token], Error> {
+        let initiator_writes = self.next.is_multiple_of(2);
+        if (initiator_writes == self.initiator) != write {
+            return Err(Error::OutOfTurn);
+        }
+        let tokens = *self.pattern.messages.get(self.next).ok_or(Error::OutOfTurn)?;
+        self.next += 1;
+        Ok(tokens)
+    }
+
+    fn mix_e(&mut self, e: &PublicKey) {
+        self.symmetric.mix_hash(e.as_bytes());
+        if self.pattern.has_psk() {
+            self.symmetric.mix_key(e.as_bytes());
+        }
+    }
+
+    /// The tokens that send nothing: each mixes one secret into the key.
+    fn mix_secret(&mut self, token: Token) -> Result<(), Error> {
+        let s = self.s.as_ref();
+        let (secret, public) = match (token, self.initiator) {
+            (Token::Ee, _) => (Some(&self.e), self.re),
+            (Token::Es, true) | (Token::Se, false) => (Some(&self.e), self.rs),
+            (Token::Es, false) | (Token::Se, true) => (s, self.re),
+            _ => {
+                let psk = self.psks.next().ok_or(Error::OutOfTurn)?;
+                self.symmetric.mix_key_and_hash(&*psk);
+                return Ok(());
+            }
+        };
+        let (Some(secret), Some(public)) = (secret, public) else {
+            return Err(Error::OutOfTurn);
+        };
+        let shared = secret.diffie_hellman(&public);
+        if !shared.was_contributory() {
+            return Err(Error::BadKey);
+        }
+        self.symmetric.mix_key(shared.as_bytes());
+        Ok(())
+    }
+}
+
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Error> {
+    let (head, tail) = rest.split_at_checked(len).ok_or(Error::Length)?;
+    *rest = tail;
+    Ok(head)
+}

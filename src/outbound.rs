@@ -1,0 +1,123 @@
+//! The way out: `stdin --fill--> plain --seal--> sealed --drain--> socket`.
+//!
+//! One buffer serves every step. The input is read to where a frame's content
+//! stands, sealed there, and written from there. A full buffer takes no more
+//! data; behind the data, each control frame has its reserved place, so that a
+//! peer who does not read never keeps this side from answering.
+
+use crate::frame::{self, CONTENT_AT, Kind, MAX_CONTENT, MAX_FRAME, Sealer, frame_len};
+use crate::ratchet::REKEY2_LEN;
+use std::io::{self, IoSliceMut};
+
+/// Frames of data that may wait at once.
+const SLOTS: usize = 8;
+/// Bytes for data.
+const BULK: usize = SLOTS * MAX_FRAME;
+/// Bytes for what may come on top: OPEN, EOF, DONE, ABORT, and one REKEY2 or
+/// REKEY3. (REKEY1 takes the place of data.) No peer can make more of them due
+/// before it has read these.
+const RESERVE: usize = 4 * frame_len(32) + frame_len(REKEY2_LEN);
+
+/// Sealed bytes on their way to the socket, and the key that seals.
+pub struct Outbound {
+    sealer: Sealer,
+    buffer: Box<[u8]>,
+    head: usize,
+    tail: usize,
+}
+
+impl Outbound {
+    /// Empty, with the direction's key.
+    pub fn new(k: &[u8; 32]) -> Self {
+        Outbound {
+            sealer: Sealer::new(k),
+            buffer: vec![0; BULK + RESERVE].into(),
+            head: 0,
+            tail: 0,
+        }
+    }
+
+    /// Seals with a new key from the next frame on.
+    pub fn switch(&mut self, k: &[u8; 32]) {
+        self.sealer = Sealer::new(k);
+    }
+
+    /// Whether at least one more frame of data fits.
+    pub fn has_room(&mut self) -> bool {
+        // Moving the rest down costs less than it frees, or is not done.
+        if self.slots() == 0 && self.head >= BULK / 2 {
+            self.compact();
+        }
+        self.slots() > 0
+    }
+
+    /// Lets `read` put bytes into the places of several frames' contents at once
+    /// and seals what it put there. Returns how many bytes that were.
+    ///
+    /// # Errors
+    /// Those of `read`; after them nothing has changed. [`io::ErrorKind::Other`]
+    /// if the sealer's counter has run out.
+    pub fn fill(
+        &mut self,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if !self.has_room() {
+            return Ok(0);
+        }
+        let end = self.tail + self.slots() * MAX_FRAME;
+        let mut frames = self.buffer[self.tail..end].chunks_exact_mut(MAX_FRAME);
+        let mut contents: [IoSliceMut<'_>; SLOTS] = std::array::from_fn(|_| {
+            let frame = frames.next().unwrap_or_default();
+            let content = frame.get_mut(CONTENT_AT..CONTENT_AT + MAX_CONTENT);
+            IoSliceMut::new(content.unwrap_or_default())
+        });
+        let filled = read(&mut contents)?;
+        let mut rest = filled;
+        while rest > 0 {
+            let clen = rest.min(MAX_CONTENT);
+            let sealed = self.sealer.seal(Kind::Data, &mut self.buffer[self.tail..], clen);
+            self.tail += sealed.map_err(|_| io::Error::other("frame counter exhausted"))?;
+            rest -= clen;
+        }
+        Ok(filled)
+    }
+
+    /// Seals one control frame behind what waits already.
+    ///
+    /// # Errors
+    /// [`frame::Error::Exhausted`].
+    pub fn control(&mut self, kind: Kind, content: &[u8]) -> Result<(), frame::Error> {
+        if self.buffer.len() - self.tail < frame_len(content.len()) {
+            self.compact();
+        }
+        let frame = &mut self.buffer[self.tail..];
+        frame[CONTENT_AT..CONTENT_AT + content.len()].copy_from_slice(content);
+        self.tail += self.sealer.seal(kind, frame, content.len())?;
+        Ok(())
+    }
+
+    /// What waits for the socket.
+    pub fn sealed(&self) -> &[u8] {
+        &self.buffer[self.head..self.tail]
+    }
+
+    /// The socket took the first `n` bytes of [`Outbound::sealed`].
+    pub fn drained(&mut self, n: usize) {
+        self.head += n;
+        if self.head == self.tail {
+            self.head = 0;
+            self.tail = 0;
+        }
+    }
+
+    /// Whole data frames that fit behind what waits.
+    fn slots(&self) -> usize {
+        BULK.saturating_sub(self.tail) / MAX_FRAME
+    }
+
+    fn compact(&mut self) {
+        self.buffer.copy_within(self.head..self.tail, 0);
+        self.tail -= self.head;
+        self.head = 0;
+    }
+}

@@ -1,0 +1,125 @@
+//! Fresh keys inside the session: a new X25519 and ML-KEM-768 exchange, carried
+//! in three frames, by the same handshake code as the session's start.
+//!
+//! ```text
+//! connector  REKEY1: psk, e, e1 ----->  listener seals REKEY2, then sends with the new key
+//!            <-- REKEY2: e, ee, ekem1
+//! connector  reads with the new key, seals REKEY3, then sends with the new key
+//!            REKEY3 ----------------->  listener reads with the new key
+//! ```
+//!
+//! Whoever copied one side's keys and then only listens is shut out by it.
+
+use crate::noise::{self, Ephemerals, HandshakeState, Key, Pattern, Token};
+use zeroize::Zeroizing;
+
+const PR: Pattern = Pattern {
+    name: "Noise_NNhfs+psk0_25519+MLKEM768_ChaChaPoly_BLAKE2s",
+    messages: &[
+        &[Token::Psk, Token::E, Token::E1],
+        &[Token::E, Token::Ee, Token::Ekem1],
+    ],
+};
+
+/// Bytes of REKEY1's content.
+pub const REKEY1_LEN: usize = 1248;
+/// Bytes of REKEY2's content.
+pub const REKEY2_LEN: usize = 1152;
+
+/// The keys that an exchange brings.
+pub struct Fresh {
+    /// Connector to listener.
+    pub c2l: Key,
+    /// Listener to connector.
+    pub l2c: Key,
+}
+
+/// What links one exchange to the next, and the connector's exchange under way.
+pub struct Ratchet {
+    rk: Key,
+    hp: [u8; 32],
+    started: Option<HandshakeState>,
+    finished: u64,
+}
+
+impl Ratchet {
+    /// From the session's start: its third key and `h3`.
+    pub fn new(rk: Key, h3: [u8; 32]) -> Self {
+        Ratchet {
+            rk,
+            hp: h3,
+            started: None,
+            finished: 0,
+        }
+    }
+
+    /// How many exchanges there were.
+    pub fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    /// Whether REKEY1 is written and REKEY2 not read.
+    pub fn is_started(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// Connector: `-> psk, e, e1`, the content of REKEY1.
+    ///
+    /// # Errors
+    /// None that a peer can cause.
+    pub fn start(&mut self, fresh: Ephemerals) -> Result<Vec<u8>, noise::Error> {
+        let mut noise = self.handshake(true, fresh);
+        let mut message = Vec::with_capacity(REKEY1_LEN);
+        noise.write_message(&[], &mut message)?;
+        self.started = Some(noise);
+        Ok(message)
+    }
+
+    /// Listener: reads REKEY1's content; `<- e, ee, ekem1` is REKEY2's.
+    ///
+    /// # Errors
+    /// Any of [`noise::Error`]: a protocol error.
+    pub fn answer(
+        &mut self,
+        rekey1: &[u8],
+        fresh: Ephemerals,
+    ) -> Result<(Vec<u8>, Fresh), noise::Error> {
+        let mut noise = self.handshake(false, fresh);
+        if !noise.read_message(rekey1)?.is_empty() {
+            return Err(noise::Error::Length);
+        }
+        let mut message = Vec::with_capacity(REKEY2_LEN);
+        noise.write_message(&[], &mut message)?;
+        Ok((message, self.finish(noise)?))
+    }
+
+    /// Connector: reads REKEY2's content.
+    ///
+    /// # Errors
+    /// Any of [`noise::Error`], [`noise::Error::OutOfTurn`] without a REKEY1.
+    pub fn read_answer(&mut self, rekey2: &[u8]) -> Result<Fresh, noise::Error> {
+        let mut noise = self.started.take().ok_or(noise::Error::OutOfTurn)?;
+        if !noise.read_message(rekey2)?.is_empty() {
+            return Err(noise::Error::Length);
+        }
+        self.finish(noise)
+    }
+
+    fn handshake(&self, initiator: bool, fresh: Ephemerals) -> HandshakeState {
+        let mut prologue = b"scat/1 rekey\0".to_vec();
+        prologue.extend_from_slice(&self.hp);
+        let psk = Zeroizing::new(*self.rk);
+        HandshakeState::new(&PR, initiator, &prologue, None, fresh, vec![psk])
+    }
+
+    fn finish(&mut self, noise: HandshakeState) -> Result<Fresh, noise::Error> {
+        let split = noise.split()?;
+        self.rk = split.rk;
+        self.hp = split.h;
+        self.finished += 1;
+        Ok(Fresh {
+            c2l: split.initiator,
+            l2c: split.responder,
+        })
+    }
+}

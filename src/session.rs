@@ -1,0 +1,498 @@
+//! The rules of a session: which frame may come when, and what is owed to the
+//! peer. Pure: bytes go in and out through [`Outbound`] and [`Inbound`].
+//!
+//! A side is finished when it has sent EOF and DONE and received EOF and DONE.
+//! Nothing else is an end.
+
+use crate::frame::{self, Kind};
+use crate::handshake::{Accepted, Connected, Role};
+use crate::inbound::{Inbound, PIECES};
+use crate::noise::{self, Ephemerals, Key};
+use crate::outbound::Outbound;
+use crate::ratchet::Ratchet;
+use crate::sas::{self, Sas};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::time::Duration;
+
+/// When the connector starts an exchange of fresh keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// Time after the last one.
+    pub interval: Duration,
+    /// Bytes of data in either direction after the last one.
+    pub bytes: u64,
+}
+
+impl Schedule {
+    /// What scat-protocol(7) says: 120 s, 2^36 bytes.
+    pub const STANDARD: Schedule = Schedule {
+        interval: Duration::from_secs(120),
+        bytes: 1 << 36,
+    };
+}
+
+/// Why a side ends early, as ABORT tells the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// The words or the key were refused.
+    Refused = 1,
+    /// The output was closed.
+    OutputClosed = 2,
+    /// The peer broke the protocol, or somebody altered its bytes.
+    Protocol = 3,
+    /// A deadline passed.
+    Timeout = 4,
+    /// A person or a signal ended it.
+    Interrupted = 5,
+    /// Writing the output failed.
+    OutputFailed = 6,
+    /// Reading the input failed.
+    InputFailed = 7,
+}
+
+impl Reason {
+    fn new(code: u8) -> Option<Reason> {
+        Some(match code {
+            1 => Reason::Refused,
+            2 => Reason::OutputClosed,
+            3 => Reason::Protocol,
+            4 => Reason::Timeout,
+            5 => Reason::Interrupted,
+            6 => Reason::OutputFailed,
+            7 => Reason::InputFailed,
+            _ => return None,
+        })
+    }
+}
+
+/// What a received frame means for the loop around the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Bytes wait for the output.
+    Data,
+    /// The listener opened its commitment, and it fits.
+    Open(Sas),
+    /// The peer's data has ended.
+    Eof,
+    /// The peer has written out everything that this side sent.
+    Done,
+    /// An exchange of fresh keys went a step on.
+    Rekey,
+    /// The peer ends the session early; nothing follows.
+    Abort(Reason),
+}
+
+/// Why a session cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A frame does not verify or is malformed.
+    Frame(frame::Error),
+    /// A frame that is not allowed in this state: which one.
+    Rule(&'static str),
+    /// OPEN does not fit the commitment.
+    Commitment,
+    /// An exchange of fresh keys failed.
+    Exchange(noise::Error),
+    /// The operating system gave no randomness.
+    Random,
+}
+
+impl From<frame::Error> for Error {
+    fn from(error: frame::Error) -> Self {
+        Error::Frame(error)
+    }
+}
+
+impl From<noise::Error> for Error {
+    fn from(error: noise::Error) -> Self {
+        Error::Exchange(error)
+    }
+}
+
+impl From<getrandom::Error> for Error {
+    fn from(_: getrandom::Error) -> Self {
+        Error::Random
+    }
+}
+
+/// Bytes of data so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Taken from the input and sealed.
+    pub sent: u64,
+    /// Opened.
+    pub received: u64,
+    /// Taken by the output.
+    pub written: u64,
+}
+
+/// Which of the frames that end a direction have passed, one way.
+#[derive(Clone, Copy, Default)]
+struct Ends {
+    eof: bool,
+    done: bool,
+}
+
+impl Ends {
+    fn both(self) -> bool {
+        self.eof && self.done
+    }
+}
+
+/// One side of a session, from the end of the handshake.
+pub struct Session {
+    role: Role,
+    outbound: Outbound,
+    inbound: Inbound,
+    ratchet: Ratchet,
+    schedule: Schedule,
+    /// Connector: what OPEN must fit, until it came.
+    unopened: Option<Unopened>,
+    /// Listener: the key to receive with after REKEY3, while that is due.
+    due: Option<Key>,
+    /// Nothing of the stream may move before a person has accepted the peer.
+    held: bool,
+    sent: Ends,
+    received: Ends,
+    /// ABORT is sealed: nothing may follow.
+    aborted: bool,
+    counters: Counters,
+    /// Counters at the last exchange.
+    exchanged: Counters,
+}
+
+struct Unopened {
+    h1: [u8; 32],
+    h3: [u8; 32],
+    commit: [u8; 32],
+}
+
+impl Session {
+    /// The connector's side. It sends nothing but ABORT before OPEN has come.
+    /// With `held`, nothing of the stream moves before [`Session::release`].
+    pub fn connector(connected: Connected, schedule: Schedule, held: bool) -> Self {
+        let Connected { keys, h1, commit, .. } = connected;
+        Session {
+            role: Role::Connector,
+            outbound: Outbound::new(&keys.c2l),
+            inbound: Inbound::new(&keys.l2c),
+            ratchet: Ratchet::new(keys.rk, keys.h3),
+            schedule,
+            unopened: Some(Unopened {
+                h1,
+                h3: keys.h3,
+                commit,
+            }),
+            due: None,
+            held,
+            sent: Ends::default(),
+            received: Ends::default(),
+            aborted: false,
+            counters: Counters::default(),
+            exchanged: Counters::default(),
+        }
+    }
+
+    /// The listener's side, OPEN its first frame. By taking [`Accepted`] it makes
+    /// sure that no opening is revealed twice.
+    ///
+    /// # Errors
+    /// None that a peer can cause.
+    pub fn listener(
+        accepted: Accepted,
+        schedule: Schedule,
+        held: bool,
+    ) -> Result<(Self, Sas), Error> {
+        let Accepted { keys, n_l, .. } = accepted;
+        let mut session = Session {
+            role: Role::Listener,
+            outbound: Outbound::new(&keys.l2c),
+            inbound: Inbound::new(&keys.c2l),
+            ratchet: Ratchet::new(keys.rk, keys.h3),
+            schedule,
+            unopened: None,
+            due: None,
+            held,
+            sent: Ends::default(),
+            received: Ends::default(),
+            aborted: false,
+            counters: Counters::default(),
+            exchanged: Counters::default(),
+        };
+        session.outbound.control(Kind::Open, &*n_l)?;
+        Ok((session, Sas::new(&keys.h3, &n_l)))
+    }
+
+    /// Bytes of data so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many exchanges of fresh keys there were.
+    pub fn exchanges(&self) -> u64 {
+        self.ratchet.finished()
+    }
+
+    // The way out.
+
+    /// Whether more of the input may be taken now.
+    pub fn wants_input(&mut self) -> bool {
+        self.may_stream() && !self.sent.eof && self.outbound.has_room()
+    }
+
+    /// Takes input by way of `read`, as [`Outbound::fill`].
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn fill(
+        &mut self,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let filled = self.outbound.fill(read)?;
+        self.counters.sent += filled as u64;
+        Ok(filled)
+    }
+
+    /// The input has ended.
+    ///
+    /// # Errors
+    /// None that a peer can cause.
+    pub fn end_input(&mut self) -> Result<(), Error> {
+        if self.may_stream() && !self.sent.eof {
+            self.outbound.control(Kind::Eof, &[])?;
+            self.sent.eof = true;
+        }
+        Ok(())
+    }
+
+    /// Whether the input's end is sealed.
+    pub fn input_ended(&self) -> bool {
+        self.sent.eof
+    }
+
+    /// Ends the session early, behind what is sealed already.
+    ///
+    /// # Errors
+    /// None that a peer can cause.
+    pub fn abort(&mut self, reason: Reason) -> Result<(), Error> {
+        if !self.aborted {
+            self.outbound.control(Kind::Abort, &[reason as u8])?;
+            self.aborted = true;
+        }
+        Ok(())
+    }
+
+    /// What waits for the socket.
+    pub fn sealed(&self) -> &[u8] {
+        self.outbound.sealed()
+    }
+
+    /// The socket took the first `n` bytes of [`Session::sealed`].
+    pub fn drained(&mut self, n: usize) {
+        self.outbound.drained(n);
+    }
+
+    // The way in.
+
+    /// Where the next bytes from the socket go; empty while the buffer is full.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.inbound.space()
+    }
+
+    /// The socket gave `n` bytes.
+    pub fn received(&mut self, n: usize) {
+        self.inbound.received(n);
+    }
+
+    /// Opens the next frame, if all of it is here, and does what it asks for.
+    ///
+    /// # Errors
+    /// [`Error`]: the session is over, and [`Reason::Protocol`] is to be told.
+    pub fn open(&mut self) -> Result<Option<Event>, Error> {
+        let Some((kind, content)) = self.inbound.open()? else {
+            return Ok(None);
+        };
+        if self.unopened.is_some() && !matches!(kind, Kind::Open | Kind::Abort) {
+            return Err(Error::Rule("a frame before OPEN"));
+        }
+        let event = match kind {
+            Kind::Data => {
+                if self.received.eof {
+                    return Err(Error::Rule("DATA after EOF"));
+                }
+                self.counters.received += content.len() as u64;
+                Event::Data
+            }
+            Kind::Eof => {
+                empty(content)?;
+                if self.received.eof {
+                    return Err(Error::Rule("EOF twice"));
+                }
+                self.received.eof = true;
+                self.acknowledge()?;
+                Event::Eof
+            }
+            Kind::Done => {
+                empty(content)?;
+                if !self.sent.eof {
+                    return Err(Error::Rule("DONE before our EOF"));
+                }
+                if self.received.done {
+                    return Err(Error::Rule("DONE twice"));
+                }
+                self.received.done = true;
+                Event::Done
+            }
+            Kind::Open => {
+                let unopened = self.unopened.take().ok_or(Error::Rule("OPEN unasked"))?;
+                let n_l = content.try_into().map_err(|_| Error::Rule("OPEN's length"))?;
+                if sas::commit(&unopened.h1, n_l) != unopened.commit {
+                    self.unopened = Some(unopened);
+                    return Err(Error::Commitment);
+                }
+                Event::Open(Sas::new(&unopened.h3, n_l))
+            }
+            Kind::Abort => {
+                let &[code] = content else {
+                    return Err(Error::Rule("ABORT's length"));
+                };
+                Event::Abort(Reason::new(code).ok_or(Error::Rule("ABORT's code"))?)
+            }
+            Kind::Rekey1 => {
+                let answer_due = self.role == Role::Listener && self.due.is_none();
+                if !answer_due || self.received.both() {
+                    return Err(Error::Rule("REKEY1 out of turn"));
+                }
+                // After both of its own ends, a listener has nothing left to protect.
+                if !self.sent.both() && !self.aborted {
+                    let (rekey2, fresh) = self.ratchet.answer(content, Ephemerals::random()?)?;
+                    self.outbound.control(Kind::Rekey2, &rekey2)?;
+                    self.outbound.switch(&fresh.l2c);
+                    self.due = Some(fresh.c2l);
+                    self.exchanged = self.counters;
+                }
+                Event::Rekey
+            }
+            Kind::Rekey2 => {
+                if !self.ratchet.is_started() || self.received.both() {
+                    return Err(Error::Rule("REKEY2 unasked"));
+                }
+                let fresh = self.ratchet.read_answer(content)?;
+                self.inbound.switch(&fresh.l2c);
+                if !self.is_finished() && !self.aborted {
+                    self.outbound.control(Kind::Rekey3, &[])?;
+                    self.outbound.switch(&fresh.c2l);
+                }
+                self.exchanged = self.counters;
+                Event::Rekey
+            }
+            Kind::Rekey3 => {
+                empty(content)?;
+                let c2l = self.due.take().ok_or(Error::Rule("REKEY3 unasked"))?;
+                self.inbound.switch(&c2l);
+                Event::Rekey
+            }
+        };
+        Ok(Some(event))
+    }
+
+    /// Whether bytes wait for the output and may be written.
+    pub fn wants_output(&self) -> bool {
+        self.may_stream() && self.inbound.plain_len() > 0
+    }
+
+    /// The next pieces for the output, in order; unused places are empty.
+    pub fn plain(&self) -> [IoSlice<'_>; PIECES] {
+        self.inbound.plain()
+    }
+
+    /// The output took the first `n` bytes of [`Session::plain`].
+    ///
+    /// # Errors
+    /// None that a peer can cause.
+    pub fn written(&mut self, n: usize) -> Result<(), Error> {
+        self.inbound.written(n);
+        self.counters.written += n as u64;
+        self.acknowledge()
+    }
+
+    /// Whether the peer's data has ended and all of it is written out.
+    pub fn output_ended(&self) -> bool {
+        self.received.eof && self.inbound.plain_len() == 0
+    }
+
+    // The session as a whole.
+
+    /// A person has accepted the peer: the stream may move.
+    ///
+    /// # Errors
+    /// None that a peer can cause.
+    pub fn release(&mut self) -> Result<(), Error> {
+        self.held = false;
+        self.acknowledge()
+    }
+
+    /// Whether the peer has confirmed that it wrote out all that was sent.
+    pub fn is_confirmed(&self) -> bool {
+        self.received.done
+    }
+
+    /// Whether both ends of both directions are sealed and opened: nothing is
+    /// left but to drain what is sealed.
+    pub fn is_finished(&self) -> bool {
+        self.sent.both() && self.received.both()
+    }
+
+    /// How long from now until an exchange of fresh keys is due, `since` being
+    /// the time since the last one (or since OPEN); `None` where this side
+    /// starts none now.
+    pub fn exchange_due(&self, since: Duration) -> Option<Duration> {
+        let may_start = self.role == Role::Connector
+            && self.unopened.is_none()
+            && !self.ratchet.is_started()
+            && !self.sent.both()
+            && !self.received.both()
+            && !self.aborted;
+        if !may_start {
+            return None;
+        }
+        let sent = self.counters.sent - self.exchanged.sent;
+        let received = self.counters.received - self.exchanged.received;
+        if sent.max(received) >= self.schedule.bytes {
+            return Some(Duration::ZERO);
+        }
+        Some(self.schedule.interval.saturating_sub(since))
+    }
+
+    /// Starts an exchange of fresh keys, unless the outbound is full: then the
+    /// caller asks again when it has drained. Tells whether it has started.
+    ///
+    /// # Errors
+    /// [`Error::Random`].
+    pub fn start_exchange(&mut self) -> Result<bool, Error> {
+        if !self.outbound.has_room() {
+            return Ok(false);
+        }
+        let rekey1 = self.ratchet.start(Ephemerals::random()?)?;
+        self.outbound.control(Kind::Rekey1, &rekey1)?;
+        Ok(true)
+    }
+
+    fn may_stream(&self) -> bool {
+        !self.held && !self.aborted && self.unopened.is_none()
+    }
+
+    /// Seals DONE as soon as it is true.
+    fn acknowledge(&mut self) -> Result<(), Error> {
+        if self.may_stream() && self.output_ended() && !self.sent.done {
+            self.outbound.control(Kind::Done, &[])?;
+            self.sent.done = true;
+        }
+        Ok(())
+    }
+}
+
+fn empty(content: &[u8]) -> Result<(), Error> {
+    if content.is_empty() { Ok(()) } else { Err(Error::Rule("content in a bare frame")) }
+}
