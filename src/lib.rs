@@ -1,10 +1,41 @@
-//! scat
+//! scat is netcat with the eavesdropper shut out: bytes in on stdin, bytes out
+//! on stdout, encrypted end to end over one TCP connection, with a few words to
+//! read aloud so that two people know that nobody sits between them.
+//!
+//! This library exists so that tests, fuzz targets and benchmarks reach the
+//! modules; the program is `main.rs`. How to walk through it, top to bottom:
+//!
+//! * [`cli`] reads the command line; [`net`] turns names into one peer, a
+//!   listener by way of many strangers, with [`handshake`] on [`noise`].
+//! * [`pipe`] runs the session between the descriptors of [`stdio`] and the
+//!   socket; [`session`] is its rules. The data goes
+//!
+//! ```text
+//! outbound:  stdin  --fill--> plain --seal--> sealed --drain--> socket
+//! inbound :  socket --fill--> sealed --open--> plain --drain--> stdout
+//! ```
+//!
+//!   through [`outbound`] and [`inbound`], sealed and opened by [`mod@frame`], with
+//!   fresh keys now and then from [`ratchet`].
+//! * [`sas`] and [`words`] make what people compare; [`status`] and [`error`]
+//!   are what they read.
+//!
+//! noise, handshake, sas, words, frame, outbound, inbound, session and ratchet
+//! own no descriptor and no clock.
+
+pub mod cli;
+pub mod error;
 pub mod frame;
 pub mod handshake;
 pub mod inbound;
+pub mod net;
 pub mod noise;
 pub mod outbound;
+pub mod pipe;
 pub mod ratchet;
 pub mod sas;
 pub mod session;
+pub mod status;
+pub mod stdio;
+pub mod wait;
 pub mod words;

@@ -1,0 +1,258 @@
+//! The command line, in netcat's ways: bundled options, values attached or
+//! not, `host port`, `host:port`, `[v6]:port`.
+
+use crate::error::Error;
+use crate::net::Family;
+use argh::FromArgs;
+use std::time::Duration;
+
+/// What the user asked for.
+pub enum Command {
+    /// Print this text, which answers a question.
+    Print(String),
+    /// Listen for one peer.
+    Listen(Listen),
+    /// Connect to one.
+    Connect(Connect),
+}
+
+/// `scat -l`
+pub struct Listen {
+    /// Address to bind; every interface without one.
+    pub host: Option<String>,
+    /// Port number or service name.
+    pub service: String,
+    /// What both roles have.
+    pub common: Common,
+}
+
+/// `scat host port`
+pub struct Connect {
+    /// Name or address.
+    pub host: String,
+    /// Port number or service name.
+    pub service: String,
+    /// `-s`: address to connect from.
+    pub source: Option<String>,
+    /// `-p`: port to connect from.
+    pub source_port: Option<String>,
+    /// What both roles have.
+    pub common: Common,
+}
+
+/// Options of both roles.
+pub struct Common {
+    /// `-4`, `-6`
+    pub family: Family,
+    /// `-n`
+    pub numeric: bool,
+    /// `-v`
+    pub verbose: bool,
+    /// `-w`
+    pub within: Option<Duration>,
+}
+
+/// Encrypted netcat: standard input and output to one peer and back. Read the
+/// words aloud to know that nobody sits in between.
+#[derive(FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
+struct Args {
+    /// listen for one peer instead of connecting
+    #[argh(switch, short = 'l')]
+    listen: bool,
+    /// port to listen on, or to connect from
+    #[argh(option, short = 'p', arg_name = "port")]
+    port: Option<String>,
+    /// address to listen on, or to connect from
+    #[argh(option, short = 's', arg_name = "addr")]
+    source: Option<String>,
+    /// IPv4 only
+    #[argh(switch, short = '4')]
+    ipv4: bool,
+    /// IPv6 only
+    #[argh(switch, short = '6')]
+    ipv6: bool,
+    /// addresses are numbers: never ask DNS
+    #[argh(switch, short = 'n')]
+    numeric: bool,
+    /// accepted for netcat's sake: the end of input is always sent
+    #[argh(switch, short = 'N')]
+    #[allow(dead_code)]
+    end: bool,
+    /// tell the stages on the way
+    #[argh(switch, short = 'v')]
+    verbose: bool,
+    /// give up unless there is a session within this time
+    #[argh(option, short = 'w', arg_name = "secs")]
+    within: Option<String>,
+    /// print the version
+    #[argh(switch)]
+    version: bool,
+    /// host and port; with -l, address (if any) and port
+    #[argh(positional, arg_name = "where")]
+    places: Vec<String>,
+}
+
+/// Options with a value, long and short. (argh knows them too, but wants each
+/// option and each value to be a word of its own.)
+const VALUED: [(&str, char); 3] = [("port", 'p'), ("source", 's'), ("within", 'w')];
+
+/// netcat's options that scat has none of, and what to do instead.
+const ELSEWHERE: [(char, &str); 4] = [
+    ('k', "-k: one run serves one peer; repeat it in a loop: while scat -l 9000; do :; done"),
+    ('e', "-e: scat starts no programs; use a pipeline, or socat EXEC:command SYSTEM:'scat ...'"),
+    ('u', "-u: scat speaks TCP only"),
+    ('z', "-z: scat does not scan; use nc -z"),
+];
+
+/// Reads the words behind the program's name.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
+    let words = words
+        .into_iter()
+        .map(|word| word.into_string().map_err(|_| usage("an argument is not valid UTF-8")))
+        .collect::<Result<Vec<_>, _>>()?;
+    let words = one_each(words)?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let args = match Args::from_args(&["scat"], &words) {
+        Ok(args) => args,
+        Err(exit) if exit.status.is_ok() => return Ok(Command::Print(exit.output)),
+        Err(exit) => return Err(usage(&one_line(&exit.output))),
+    };
+    if args.version {
+        return Ok(Command::Print(format!("scat {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    let common = Common {
+        family: match (args.ipv4, args.ipv6) {
+            (true, true) => return Err(usage("-4 and -6 exclude each other")),
+            (true, false) => Family::V4,
+            (false, true) => Family::V6,
+            (false, false) => Family::Any,
+        },
+        numeric: args.numeric,
+        verbose: args.verbose,
+        within: args.within.as_deref().map(seconds).transpose()?,
+    };
+    let mut places = args.places.into_iter();
+    let places = (places.next(), places.next(), places.next());
+    if args.listen {
+        let (host, service) = match (places, args.port) {
+            ((Some(only), None, None), None) => match split(&only) {
+                Some((host, service)) => (Some(host), service),
+                None => (None, only),
+            },
+            ((Some(host), Some(service), None), None) => (Some(host), service),
+            ((host, None, None), Some(port)) => (host, port),
+            ((_, Some(_), _), Some(_)) => return Err(usage("two ports to listen on")),
+            ((None, ..), None) => return Err(usage("no port to listen on: scat -l PORT")),
+            _ => return Err(usage("too many arguments: scat -l [ADDR] PORT")),
+        };
+        let host = match (host, args.source) {
+            (Some(_), Some(_)) => return Err(usage("two addresses to listen on")),
+            (host, source) => host.or(source),
+        };
+        Ok(Command::Listen(Listen { host, service, common }))
+    } else {
+        let (host, service) = match places {
+            (Some(only), None, None) => split(&only)
+                .ok_or_else(|| usage(&format!("no port: scat {only} PORT")))?,
+            (Some(host), Some(service), None) => (host, service),
+            (None, ..) => return Err(usage("nowhere to connect to: scat HOST PORT, or scat -l PORT")),
+            _ => return Err(usage("too many arguments: scat HOST PORT")),
+        };
+        Ok(Command::Connect(Connect {
+            host,
+            service,
+            source: args.source,
+            source_port: args.port,
+            common,
+        }))
+    }
+}
+
+/// Takes bundles (`-lvp9000`) and `--name=value` apart, so that each option and
+/// each value is one word.
+fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
+    let mut out = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            out.push(word);
+            out.extend(words);
+            break;
+        }
+        if let Some(long) = word.strip_prefix("--") {
+            let (name, value) = match long.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (long, None),
+            };
+            out.push(format!("--{name}"));
+            let is_valued = VALUED.iter().any(|(long, _)| *long == name);
+            match value {
+                Some(_) if !is_valued => return Err(usage(&format!("--{name} takes no value"))),
+                Some(value) => out.push(value),
+                // A value may look like an option.
+                None if is_valued => out.extend(words.next()),
+                None => {}
+            }
+            continue;
+        }
+        let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
+            out.push(word);
+            continue;
+        };
+        let mut letters = letters.chars();
+        while let Some(letter) = letters.next() {
+            if let Some((_, instead)) = ELSEWHERE.iter().find(|(own, _)| *own == letter) {
+                return Err(usage(instead));
+            }
+            out.push(format!("-{letter}"));
+            if VALUED.iter().any(|(_, own)| *own == letter) {
+                let attached = letters.as_str();
+                if attached.is_empty() {
+                    out.extend(words.next());
+                } else {
+                    out.push(attached.to_owned());
+                }
+                break;
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// `host:port`, `[v6]:port`. A bare IPv6 address has no port in it.
+fn split(place: &str) -> Option<(String, String)> {
+    let (host, service) = place.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = match bare {
+        Some(bare) => bare,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    (!host.is_empty() && !service.is_empty()).then(|| (host.to_owned(), service.to_owned()))
+}
+
+fn seconds(given: &str) -> Result<Duration, Error> {
+    given
+        .parse()
+        .ok()
+        .filter(|seconds| *seconds > 0.0)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| usage(&format!("-w {given}: not a number of seconds")))
+}
+
+fn usage(what: &str) -> Error {
+    Error::Usage(what.to_owned())
+}
+
+/// argh's words in our form: `unrecognized argument: -x`.
+fn one_line(words: &str) -> String {
+    let mut line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some(first) = line.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    line
+}

@@ -1,0 +1,400 @@
+//! The loop: shuttles a session's bytes between stdin, stdout and the socket.
+//!
+//! It ends
+//! * well, when both sides have sent and received EOF and DONE;
+//! * by the peer's ABORT, by the connection's end or failure, by a frame that
+//!   is forged or not allowed: then what was authentic is still written out;
+//! * by stdin, stdout or a signal of this side: then the peer is told.
+//!
+//! Every end closes the same way: what is sealed is sent, sending is shut down,
+//! and what still comes is read and thrown away until the peer has closed as
+//! well, for 2 s at most. A close with unread data would send a reset, which
+//! can destroy the last frames on their way.
+
+use crate::error::{Ended, Error};
+use crate::handshake::Role;
+use crate::sas::Sas;
+use crate::session::{Event, Session};
+use crate::status::Status;
+use crate::stdio::Stdio;
+use crate::wait::{Asked, Wait};
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+const LINK: Token = Token(0);
+const STDIN: Token = Token(1);
+const STDOUT: Token = Token(2);
+
+/// How long the connector waits for OPEN.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// How long a close may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// Rounds without a look at the poll, while there is always something to do.
+const ROUNDS: u32 = 16;
+
+/// The TCP connection and what is known of it.
+struct Link {
+    stream: TcpStream,
+    readable: bool,
+    writable: bool,
+    /// The peer's FIN, or what broke the receiving half.
+    ended: Option<Option<io::Error>>,
+    /// What broke the sending half. Receiving goes on: the reason may still come.
+    broken: bool,
+}
+
+/// A session with the descriptors that it runs between.
+pub struct Pipe<'a> {
+    wait: &'a mut Wait,
+    link: Link,
+    peer: SocketAddr,
+    session: Session,
+    role: Role,
+    stdin: Stdio,
+    stdout: Stdio,
+    status: Status,
+    started: Instant,
+    /// Until when OPEN has to be there; `None` once it is.
+    open_by: Option<Instant>,
+    /// When the present keys came into use.
+    exchanged_at: Instant,
+    /// The peer's ABORT or anything else after which nothing more is received.
+    over: bool,
+}
+
+impl<'a> Pipe<'a> {
+    /// Sets up a session whose handshake is done over `stream`. With `open_by`,
+    /// the connector gives up at that moment if that is before its own limit.
+    ///
+    /// # Errors
+    /// [`Error::System`] if a descriptor cannot be watched.
+    pub fn new(
+        wait: &'a mut Wait,
+        stream: TcpStream,
+        peer: SocketAddr,
+        session: Session,
+        role: Role,
+        open_by: Option<Instant>,
+        status: Status,
+    ) -> Result<Self, Error> {
+        let set_up = |why| Error::System("standard input and output", why);
+        let registry = wait.registry();
+        let stdin = Stdio::input(registry, STDIN).map_err(set_up)?;
+        let stdout = Stdio::output(registry, STDOUT).map_err(set_up)?;
+        let mut link = Link {
+            stream,
+            readable: true,
+            writable: true,
+            ended: None,
+            broken: false,
+        };
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry.reregister(&mut link.stream, LINK, both).map_err(set_up)?;
+        let now = Instant::now();
+        let open_by = (role == Role::Connector).then(|| {
+            let own = now + OPEN_WITHIN;
+            open_by.map_or(own, |given| given.min(own))
+        });
+        Ok(Pipe {
+            wait,
+            link,
+            peer,
+            session,
+            role,
+            stdin,
+            stdout,
+            status,
+            started: now,
+            open_by,
+            exchanged_at: now,
+            over: false,
+        })
+    }
+
+    /// Runs the session to its end.
+    ///
+    /// # Errors
+    /// Why it did not end well; the peer knows it too, if it could be told.
+    pub fn run(mut self) -> Result<(), Error> {
+        let mut result = self.shuttle();
+        if let Err(error) = &result {
+            if let Some(reason) = error.reason() {
+                let _ = self.session.abort(reason);
+            }
+        }
+        let deliver = !matches!(
+            result,
+            Err(Error::Signal(_) | Error::Output(_) | Error::OutputClosed | Error::Input(_))
+        );
+        if let Err(late) = self.close(deliver) {
+            result = result.and(Err(late));
+        }
+        self.summary(&result);
+        result
+    }
+
+    /// Moves bytes until the session is finished and drained, or cannot go on.
+    fn shuttle(&mut self) -> Result<(), Error> {
+        let mut round = 0;
+        loop {
+            if self.session.is_finished() && self.session.sealed().is_empty() {
+                return Ok(());
+            }
+            if !self.can_do_something() {
+                let asked = self.wait.until(self.next_deadline())?;
+                self.note_events(asked);
+                round = 0;
+            } else if round == ROUNDS {
+                let asked = self.wait.until(Some(Instant::now()))?;
+                self.note_events(asked);
+                round = 0;
+            }
+            round += 1;
+            self.keep_time()?;
+            self.fill_outbound()?;
+            self.drain_outbound();
+            self.fill_inbound()?;
+            self.drain_inbound()?;
+            self.end_with_peer()?;
+            if let Some(why) = &mut self.link.ended {
+                let why = why.take();
+                return Err(Error::Cut(self.ended(), why));
+            }
+        }
+    }
+
+    fn can_do_something(&mut self) -> bool {
+        self.stdin.is_ready() && self.session.wants_input()
+            || self.link.writable && !self.session.sealed().is_empty()
+            || self.link.readable && !self.session.space().is_empty()
+            || self.stdout.is_ready() && self.session.wants_output()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let exchange = self
+            .session
+            .exchange_due(self.exchanged_at.elapsed())
+            .map(|due| Instant::now() + due);
+        match (self.open_by, exchange) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn note_events(&mut self, asked: Asked) {
+        for event in self.wait.events() {
+            // A hang-up or an error is noticed by the call that it makes fail.
+            let (readable, writable) = (
+                event.is_readable() || event.is_read_closed() || event.is_error(),
+                event.is_writable() || event.is_write_closed() || event.is_error(),
+            );
+            match event.token() {
+                LINK => {
+                    self.link.readable |= readable;
+                    self.link.writable |= writable;
+                }
+                STDIN if readable => self.stdin.set_ready(),
+                STDOUT if writable => self.stdout.set_ready(),
+                _ => {}
+            }
+        }
+        if asked.resumed {
+            self.stdin.set_ready();
+        }
+        if asked.report {
+            self.report();
+        }
+    }
+
+    /// Deadlines, and the connector's exchanges of fresh keys.
+    fn keep_time(&mut self) -> Result<(), Error> {
+        if self.open_by.is_some_and(|by| Instant::now() >= by) {
+            return Err(Error::OpenTimeout);
+        }
+        let since = self.exchanged_at.elapsed();
+        if self.session.exchange_due(since) == Some(Duration::ZERO) {
+            self.session.start_exchange()?;
+        }
+        Ok(())
+    }
+
+    fn fill_outbound(&mut self) -> Result<(), Error> {
+        if !self.stdin.is_ready() || !self.session.wants_input() {
+            return Ok(());
+        }
+        match self.session.fill(|pieces| self.stdin.read(pieces)) {
+            Ok(0) => Ok(self.session.end_input()?),
+            Ok(_) => Ok(()),
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(why) => Err(Error::Input(why)),
+        }
+    }
+
+    fn drain_outbound(&mut self) {
+        let sealed = self.session.sealed();
+        if sealed.is_empty() || !self.link.writable {
+            return;
+        }
+        if self.link.broken {
+            self.session.drained(sealed.len());
+            return;
+        }
+        match self.link.stream.write(sealed) {
+            Ok(n) => self.session.drained(n),
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => self.link.writable = false,
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            // The peer is gone; why, only its last frames can tell.
+            Err(_) => self.link.broken = true,
+        }
+    }
+
+    fn fill_inbound(&mut self) -> Result<(), Error> {
+        if !self.link.readable || self.over {
+            return Ok(());
+        }
+        let space = self.session.space();
+        if space.is_empty() {
+            return Ok(());
+        }
+        match self.link.stream.read(space) {
+            Ok(0) => self.link.ended = Some(None),
+            Ok(n) => self.session.received(n),
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => self.link.readable = false,
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => self.link.ended = Some(Some(why)),
+        }
+        while let Some(event) = self.session.open()? {
+            self.on(event)?;
+        }
+        Ok(())
+    }
+
+    fn on(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Data | Event::Eof | Event::Done => {}
+            Event::Open(sas) => {
+                self.open_by = None;
+                self.exchanged_at = Instant::now();
+                self.introduce(&sas);
+            }
+            Event::Rekey => self.exchanged_at = Instant::now(),
+            Event::Abort(reason) => {
+                self.over = true;
+                return Err(Error::from_abort(reason, self.ended()));
+            }
+        }
+        Ok(())
+    }
+
+    fn drain_inbound(&mut self) -> Result<(), Error> {
+        if !self.stdout.is_ready() || !self.session.wants_output() {
+            return Ok(());
+        }
+        match self.stdout.write(&self.session.plain()) {
+            Ok(n) => Ok(self.session.written(n)?),
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Err(Error::OutputClosed),
+            Err(why) => Err(Error::Output(why)),
+        }
+    }
+
+    /// A person at a terminal is not left waiting for nobody: when the peer has
+    /// ended, what was entered is sent, what was only typed is thrown away.
+    fn end_with_peer(&mut self) -> Result<(), Error> {
+        let is_over = self.session.output_ended() && !self.stdin.is_ready();
+        if is_over && self.stdin.is_terminal() && !self.session.input_ended() {
+            self.stdin.flush_typed();
+            self.session.end_input()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is sealed and closes; with `deliver`, also writes out what has
+    /// been received. A second signal ends the process meanwhile.
+    fn close(&mut self, deliver: bool) -> Result<(), Error> {
+        let deadline = Instant::now() + CLOSE_WITHIN;
+        let mut waste = [0; 16384];
+        let mut shut = false;
+        loop {
+            self.drain_outbound();
+            if !shut && self.session.sealed().is_empty() {
+                let _ = self.link.stream.shutdown(Shutdown::Write);
+                shut = true;
+            }
+            if self.link.readable && self.link.ended.is_none() {
+                match self.link.stream.read(&mut waste) {
+                    Ok(0) => self.link.ended = Some(None),
+                    Ok(_) => continue,
+                    Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+                        self.link.readable = false;
+                    }
+                    Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                    Err(why) => self.link.ended = Some(Some(why)),
+                }
+            }
+            let mut delivering = deliver && self.session.wants_output();
+            if delivering {
+                self.drain_inbound()?;
+                delivering = self.session.wants_output();
+                if delivering && self.stdout.is_ready() {
+                    continue;
+                }
+            }
+            let now = Instant::now();
+            let closed = (shut || self.link.broken) && self.link.ended.is_some();
+            if !delivering && (closed || now >= deadline) {
+                return Ok(());
+            }
+            let until = (!delivering || now < deadline && !closed).then_some(deadline);
+            let asked = self.wait.until(until)?;
+            self.note_events(asked);
+        }
+    }
+
+    fn introduce(&self, sas: &Sas) {
+        self.status.compare(self.role, self.peer, sas);
+    }
+
+    fn ended(&self) -> Ended {
+        Ended {
+            counters: self.session.counters(),
+            confirmed: self.session.input_ended() && self.session.is_confirmed(),
+        }
+    }
+
+    /// What SIGUSR1 asks for.
+    fn report(&self) {
+        let counters = self.session.counters();
+        self.status.say(format_args!(
+            "sent {} bytes, received {}, written {}; {:.1} s; {} key exchanges, the last {} s ago",
+            counters.sent,
+            counters.received,
+            counters.written,
+            self.started.elapsed().as_secs_f64(),
+            self.session.exchanges(),
+            self.exchanged_at.elapsed().as_secs(),
+        ));
+    }
+
+    /// What `-v` tells at the end.
+    fn summary(&self, result: &Result<(), Error>) {
+        let counters = self.session.counters();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = |bytes: u64| bytes as f64 / 1e6 / seconds.max(1e-6);
+        let confirmed = if self.session.is_confirmed() { "confirmed" } else { "not confirmed" };
+        self.status.detail(format_args!(
+            "{}: sent {} bytes ({confirmed}, {:.1} MB/s), wrote {} of {} received ({:.1} MB/s) \
+             in {seconds:.1} s, {} key exchanges",
+            if result.is_ok() { "complete" } else { "incomplete" },
+            counters.sent,
+            rate(counters.sent),
+            counters.written,
+            counters.received,
+            rate(counters.received),
+            self.session.exchanges(),
+        ));
+    }
+}

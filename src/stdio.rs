@@ -1,0 +1,259 @@
+//! Standard input and output as things that an event loop can use, whatever
+//! they are, without ever setting O_NONBLOCK on a descriptor that was
+//! inherited: the shell and its other children share it.
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
+use rustix::termios::QueueSelector;
+use std::io::{self, IoSlice, IoSliceMut};
+
+/// Bytes that a pipe or terminal that polls as writable takes at once (POSIX's PIPE_BUF on Linux).
+const PIPE_BUF: usize = 4096;
+
+/// How a descriptor is read and written without holding up the loop.
+enum Way {
+    /// Always ready: regular files, /dev/null, all that epoll refuses.
+    Ready,
+    /// RWF_NOWAIT for each call: anonymous pipes and sockets.
+    NoWait,
+    /// An open file description of our own, non-blocking: FIFOs and terminals.
+    Reopened(OwnedFd),
+    /// Whatever is left: one blocking call each time that poll says ready.
+    Polled,
+}
+
+/// Standard input or standard output.
+pub struct Stdio {
+    fd: BorrowedFd<'static>,
+    way: Way,
+    interest: Interest,
+    token: Token,
+    registry: Registry,
+    is_terminal: bool,
+    ready: bool,
+}
+
+impl Stdio {
+    /// Descriptor 0.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn input(registry: &Registry, token: Token) -> io::Result<Self> {
+        Self::new(rustix::stdio::stdin(), Interest::READABLE, registry, token)
+    }
+
+    /// Descriptor 1.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn output(registry: &Registry, token: Token) -> io::Result<Self> {
+        Self::new(rustix::stdio::stdout(), Interest::WRITABLE, registry, token)
+    }
+
+    fn new(
+        fd: BorrowedFd<'static>,
+        interest: Interest,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        let is_terminal = rustix::termios::isatty(fd);
+        let mut stdio = Stdio {
+            fd,
+            way: Way::Polled,
+            interest,
+            token,
+            registry: registry.try_clone()?,
+            is_terminal,
+            ready: true,
+        };
+        match FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) {
+            FileType::Fifo | FileType::Socket if cfg!(target_os = "linux") => {
+                stdio.way = Way::NoWait;
+                stdio.register()?;
+            }
+            FileType::CharacterDevice if is_terminal => stdio.reopen()?,
+            FileType::Fifo | FileType::Socket | FileType::CharacterDevice => stdio.register()?,
+            _ => stdio.way = Way::Ready,
+        }
+        Ok(stdio)
+    }
+
+    /// Whether it is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Whether a call may do something. Starts true: only a call can tell.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// The loop saw an event for it, or the process was resumed.
+    pub fn set_ready(&mut self) {
+        self.ready = true;
+    }
+
+    /// Reads into `pieces`. Nothing, without an error, is the end.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is nothing now, or this is a
+    /// terminal and scat is in its background; else the system's.
+    pub fn read(&mut self, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if self.is_terminal && !self.in_foreground() {
+            self.ready = false;
+            return Err(Errno::AGAIN.into());
+        }
+        let result = self.call(|fd, flags| match flags {
+            Some(flags) => nowait_read(fd, pieces, flags),
+            None => rustix::io::readv(fd, pieces),
+        });
+        match result {
+            // Opened for writing only (nohup does that), or a terminal that has
+            // gone: there is nothing to be read, so it has ended.
+            Err(Errno::BADF) => Ok(0),
+            Err(Errno::IO) if self.is_terminal => Ok(0),
+            result => Ok(result?),
+        }
+    }
+
+    /// Writes from `pieces`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; else the system's.
+    pub fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let first = pieces.first().map_or(&[][..], |piece| piece);
+        let little = [IoSlice::new(&first[..first.len().min(PIPE_BUF)])];
+        let pieces = if matches!(self.way, Way::Polled) { &little } else { pieces };
+        Ok(self.call(|fd, flags| match flags {
+            Some(flags) => nowait_write(fd, pieces, flags),
+            None => rustix::io::writev(fd, pieces),
+        })?)
+    }
+
+    /// Throws away what was typed and not entered, so that it does not land in the shell.
+    pub fn flush_typed(&self) {
+        if self.is_terminal && self.in_foreground() {
+            let _ = rustix::termios::tcflush(self.fd, QueueSelector::IFlush);
+        }
+    }
+
+    /// A terminal's background may not read it: SIGTTIN would stop the process.
+    fn in_foreground(&self) -> bool {
+        rustix::termios::tcgetpgrp(self.fd).is_ok_and(|group| group == rustix::process::getpgrp())
+    }
+
+    /// Makes one call in this descriptor's way and learns from its result.
+    fn call(
+        &mut self,
+        mut io: impl FnMut(BorrowedFd<'_>, Option<ReadWriteFlags>) -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
+        loop {
+            let result = match &self.way {
+                Way::Ready => io(self.fd, None),
+                Way::NoWait => io(self.fd, Some(ReadWriteFlags::NOWAIT)),
+                Way::Reopened(own) => io(own.as_fd(), None),
+                Way::Polled => {
+                    // Edges come with changes; asking again makes one of the present state.
+                    self.ready = false;
+                    let result = io(self.fd, None);
+                    self.rearm()?;
+                    result
+                }
+            };
+            match result {
+                Err(Errno::INTR) => continue,
+                Err(Errno::OPNOTSUPP) if matches!(self.way, Way::NoWait) => {
+                    let _ = self.registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
+                    self.reopen().map_err(|why| {
+                        Errno::from_io_error(&why).unwrap_or(Errno::IO)
+                    })?;
+                }
+                Err(Errno::AGAIN) => {
+                    self.ready = false;
+                    return result;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Opens the same file again, for a description of our own.
+    fn reopen(&mut self) -> io::Result<()> {
+        let access = if self.interest.is_readable() { OFlags::RDONLY } else { OFlags::WRONLY };
+        let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let path = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        self.way = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(own) => Way::Reopened(own),
+            // Somebody else's terminal or pipe, or no /proc.
+            Err(_) => Way::Polled,
+        };
+        self.register()
+    }
+
+    fn register(&mut self) -> io::Result<()> {
+        let fd = match &self.way {
+            Way::Reopened(own) => own.as_raw_fd(),
+            _ => self.fd.as_raw_fd(),
+        };
+        match self.registry.register(&mut SourceFd(&fd), self.token, self.interest) {
+            // What epoll refuses never makes anybody wait.
+            Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+                self.way = Way::Ready;
+                Ok(())
+            }
+            result => {
+                if matches!(self.way, Way::Polled) {
+                    self.ready = false;
+                }
+                result
+            }
+        }
+    }
+
+    fn rearm(&self) -> Result<(), Errno> {
+        self.registry
+            .reregister(&mut SourceFd(&self.fd.as_raw_fd()), self.token, self.interest)
+            .map_err(|why| Errno::from_io_error(&why).unwrap_or(Errno::IO))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn nowait_read(
+    fd: BorrowedFd<'_>,
+    pieces: &mut [IoSliceMut<'_>],
+    flags: ReadWriteFlags,
+) -> Result<usize, Errno> {
+    rustix::io::preadv2(fd, pieces, u64::MAX, flags)
+}
+
+#[cfg(target_os = "linux")]
+fn nowait_write(
+    fd: BorrowedFd<'_>,
+    pieces: &[IoSlice<'_>],
+    flags: ReadWriteFlags,
+) -> Result<usize, Errno> {
+    rustix::io::pwritev2(fd, pieces, u64::MAX, flags)
+}
+
+/// Elsewhere [`Way::NoWait`] is never chosen.
+#[cfg(not(target_os = "linux"))]
+fn nowait_read(
+    fd: BorrowedFd<'_>,
+    pieces: &mut [IoSliceMut<'_>],
+    _: ReadWriteFlags,
+) -> Result<usize, Errno> {
+    rustix::io::readv(fd, pieces)
+}
+
+/// Elsewhere [`Way::NoWait`] is never chosen.
+#[cfg(not(target_os = "linux"))]
+fn nowait_write(
+    fd: BorrowedFd<'_>,
+    pieces: &[IoSlice<'_>],
+    _: ReadWriteFlags,
+) -> Result<usize, Errno> {
+    rustix::io::writev(fd, pieces)
+}
