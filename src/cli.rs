@@ -156,10 +156,13 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
         Ok(Command::Listen(Listen { host, service, common }))
     } else {
         let (host, service) = match places {
-            (Some(only), None, None) => split(&only)
-                .ok_or_else(|| usage(&format!("no port: scat {only} PORT")))?,
+            (Some(only), None, None) => {
+                split(&only).ok_or_else(|| usage(&format!("no port: scat {only} PORT")))?
+            }
             (Some(host), Some(service), None) => (host, service),
-            (None, ..) => return Err(usage("nowhere to connect to: scat HOST PORT, or scat -l PORT")),
+            (None, ..) => {
+                return Err(usage("nowhere to connect to: scat HOST PORT, or scat -l PORT"));
+            }
             _ => return Err(usage("too many arguments: scat HOST PORT")),
         };
         Ok(Command::Connect(Connect {

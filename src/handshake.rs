@@ -75,16 +75,7 @@ impl Role {
 
 /// The first 8 bytes that `role` sends: `"SCAT1" || role || flags || "\n"`.
 pub fn preface(role: Role, psk: bool) -> [u8; PREFACE_LEN] {
-    [
-        b'S',
-        b'C',
-        b'A',
-        b'T',
-        b'1',
-        role.letter(),
-        psk as u8,
-        b'\n',
-    ]
+    [b'S', b'C', b'A', b'T', b'1', role.letter(), psk as u8, b'\n']
 }
 
 /// What the first bytes from the other side say about it.
@@ -178,11 +169,7 @@ impl Local {
             Some(s) => s,
             None => random()?,
         };
-        Ok(Local {
-            s: StaticSecret::from(*s),
-            long_lived,
-            psk,
-        })
+        Ok(Local { s: StaticSecret::from(*s), long_lived, psk })
     }
 
     /// Whether there is a pre-shared key.
@@ -262,12 +249,7 @@ pub struct Keys {
 impl Keys {
     fn new(noise: HandshakeState) -> Result<Self, Error> {
         let split = noise.split()?;
-        Ok(Keys {
-            c2l: split.initiator,
-            l2c: split.responder,
-            rk: split.rk,
-            h3: split.h,
-        })
+        Ok(Keys { c2l: split.initiator, l2c: split.responder, rk: split.rk, h3: split.h })
     }
 }
 
@@ -295,15 +277,7 @@ impl<'a> Initiator<'a> {
         let mut flight1 = preface(Role::Connector, local.has_psk()).to_vec();
         noise.write_message(&[], &mut flight1)?;
         let h1 = noise.h();
-        Ok((
-            Initiator {
-                local,
-                noise,
-                h1,
-                n_c: *n_c,
-            },
-            flight1,
-        ))
+        Ok((Initiator { local, noise, h1, n_c: *n_c }, flight1))
     }
 
     /// `<- e, ee, ekem1, s, es`. The caller judges [`InitiatorReply::peer`]
@@ -317,11 +291,7 @@ impl<'a> Initiator<'a> {
     ) -> Result<InitiatorReply<'a>, Error> {
         let payload = self.noise.read_message(&flight2[PREFACE_LEN..])?;
         let (peer, commit) = self.local.peer(&self.noise, &payload)?;
-        Ok(InitiatorReply {
-            before: self,
-            peer,
-            commit,
-        })
+        Ok(InitiatorReply { before: self, peer, commit })
     }
 }
 
@@ -340,22 +310,12 @@ impl InitiatorReply<'_> {
     /// # Errors
     /// None that a peer can cause, but a zero `se`.
     pub fn write_flight3(self) -> Result<(Connected, [u8; FLIGHT3_LEN]), Error> {
-        let Initiator {
-            local,
-            mut noise,
-            h1,
-            n_c,
-        } = self.before;
+        let Initiator { local, mut noise, h1, n_c } = self.before;
         let mut flight3 = Vec::with_capacity(FLIGHT3_LEN);
         noise.write_message(&local.payload(&n_c), &mut flight3)?;
         let flight3 = flight3.try_into().map_err(|_| noise::Error::Length)?;
         Ok((
-            Connected {
-                keys: Keys::new(noise)?,
-                peer: self.peer,
-                h1,
-                commit: self.commit,
-            },
+            Connected { keys: Keys::new(noise)?, peer: self.peer, h1, commit: self.commit },
             flight3,
         ))
     }
@@ -426,11 +386,7 @@ impl ResponderReply<'_> {
     pub fn read_flight3(mut self, flight3: &[u8; FLIGHT3_LEN]) -> Result<Accepted, Error> {
         let payload = self.noise.read_message(flight3)?;
         let (peer, _n_c) = self.local.peer(&self.noise, &payload)?;
-        Ok(Accepted {
-            keys: Keys::new(self.noise)?,
-            peer,
-            n_l: self.n_l,
-        })
+        Ok(Accepted { keys: Keys::new(self.noise)?, peer, n_l: self.n_l })
     }
 }
 

@@ -48,8 +48,7 @@ fn run_listener(options: Listen) -> Result<(), Error> {
     let mut wait = Wait::new()?;
 
     let host = host.as_deref();
-    let addresses =
-        net::resolve(&mut wait, host, &service, common.family, common.numeric, &limit)?;
+    let addresses = net::resolve(&mut wait, host, &service, common.family, common.numeric, &limit)?;
     let listener = net::bind(&addresses, host.is_none(), common.family)?;
     let Met { stream, address, outcome } =
         net::listen(&mut wait, listener, &local, &limit, status)?;

@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// Time for each address while others remain, and for each step of the handshake.
@@ -80,6 +80,9 @@ pub fn resolve(
         ..AddrInfoHints::default()
     };
     let waker = Waker::new(wait.registry(), RESOLVED).map_err(|why| Error::System("poll", why))?;
+    // Kept here too: a waker that is dropped takes its event with it.
+    let waker = Arc::new(waker);
+    let its_waker = Arc::clone(&waker);
     let (sender, receiver) = mpsc::channel();
     let (host, service) = (host.map(str::to_owned), service.to_owned());
     std::thread::spawn(move || {
@@ -87,7 +90,7 @@ pub fn resolve(
             .map_err(io::Error::from)
             .and_then(|all| all.map(|one| Ok(one?.sockaddr)).collect::<io::Result<Vec<_>>>());
         let _ = sender.send(found);
-        let _ = waker.wake();
+        let _ = its_waker.wake();
     });
     loop {
         wait.until(limit.deadline)?;
@@ -118,10 +121,7 @@ pub struct Limit {
 impl Limit {
     /// Counts from now.
     pub fn new(given: Option<Duration>) -> Self {
-        Limit {
-            given,
-            deadline: given.and_then(|time| Instant::now().checked_add(time)),
-        }
+        Limit { given, deadline: given.and_then(|time| Instant::now().checked_add(time)) }
     }
 
     /// The moment, if there is one.
@@ -313,10 +313,8 @@ fn greet(
     Ok(Met { stream, address, outcome })
 }
 
-const NOTHING: Ended = Ended {
-    counters: Counters { sent: 0, received: 0, written: 0 },
-    confirmed: false,
-};
+const NOTHING: Ended =
+    Ended { counters: Counters { sent: 0, received: 0, written: 0 }, confirmed: false };
 
 /// Writes as much of `unsent` as the socket takes.
 fn send(stream: &mut TcpStream, unsent: &mut &[u8]) -> io::Result<()> {
@@ -406,14 +404,9 @@ pub fn listen(
     status: Status,
 ) -> Result<Met<Accepted>, Error> {
     let system = |why| Error::System("listen", why);
-    status.say(format_args!(
-        "listening on {}",
-        Address(listener.local_addr().map_err(system)?)
-    ));
+    status.say(format_args!("listening on {}", Address(listener.local_addr().map_err(system)?)));
     let mut listener = TcpListener::from_std(listener);
-    wait.registry()
-        .register(&mut listener, SOCKET, Interest::READABLE)
-        .map_err(system)?;
+    wait.registry().register(&mut listener, SOCKET, Interest::READABLE).map_err(system)?;
     let mut door = Door {
         local,
         listener,
@@ -492,11 +485,7 @@ enum Stage<'a> {
     /// Flight 1 is whole and waits for its turn.
     Queued(Vec<u8>),
     /// Flight 2 is written, up to what is left here; flight 3 is arriving.
-    Replied {
-        reply: ResponderReply<'a>,
-        unsent: Vec<u8>,
-        flight3: Vec<u8>,
-    },
+    Replied { reply: Box<ResponderReply<'a>>, unsent: Vec<u8>, flight3: Vec<u8> },
     /// Turned away for this reason: being told what is left here, then drained.
     Leaving(Vec<u8>, Why),
 }
@@ -531,7 +520,9 @@ impl<'a> Stranger<'a> {
                         Greeting::Stranger => return Ok(Verdict::Gone("does not speak scat")),
                         Greeting::Version(_) => self.turn_away(local, "speaks another version"),
                         Greeting::SameRole => self.turn_away(local, "is a listener too"),
-                        Greeting::Psk => self.turn_away(local, "only one side has a pre-shared key"),
+                        Greeting::Psk => {
+                            self.turn_away(local, "only one side has a pre-shared key")
+                        }
                     }
                 }
                 Stage::Queued(_) => return Ok(Verdict::Stays),
@@ -564,7 +555,7 @@ impl<'a> Stranger<'a> {
         match Responder::new(local).answer(flight1, Ephemerals::random()?, &*random()?) {
             Ok((reply, flight2)) => {
                 self.stage = Stage::Replied {
-                    reply,
+                    reply: Box::new(reply),
                     unsent: flight2.to_vec(),
                     flight3: Vec::with_capacity(FLIGHT3_LEN),
                 };

@@ -54,10 +54,7 @@ pub struct CipherState {
 impl CipherState {
     /// Starts with key `k` (32 bytes) and n = 0.
     pub fn new(k: &[u8; 32]) -> Self {
-        CipherState {
-            k: ChaCha20Poly1305::new(k.into()),
-            n: 0,
-        }
+        CipherState { k: ChaCha20Poly1305::new(k.into()), n: 0 }
     }
 
     /// The counter that the next message will use.
@@ -184,11 +181,7 @@ impl SymmetricState {
         } else {
             hash(&[name])
         };
-        SymmetricState {
-            cipher: None,
-            ck: Zeroizing::new(h),
-            h,
-        }
+        SymmetricState { cipher: None, ck: Zeroizing::new(h), h }
     }
 
     /// `MixKey(ikm)`.
@@ -418,9 +411,8 @@ impl HandshakeState {
             let tag = if self.symmetric.has_key() { TAGLEN } else { 0 };
             match token {
                 Token::E => {
-                    let e: [u8; DHLEN] = take(&mut rest, DHLEN)?
-                        .try_into()
-                        .map_err(|_| Error::Length)?;
+                    let e: [u8; DHLEN] =
+                        take(&mut rest, DHLEN)?.try_into().map_err(|_| Error::Length)?;
                     let e = PublicKey::from(e);
                     self.mix_e(&e);
                     self.re = Some(e);
@@ -462,12 +454,7 @@ impl HandshakeState {
             return Err(Error::OutOfTurn);
         }
         let [initiator, responder, rk] = hkdf(&self.symmetric.ck, &[]);
-        Ok(Split {
-            initiator,
-            responder,
-            rk,
-            h: self.symmetric.h,
-        })
+        Ok(Split { initiator, responder, rk, h: self.symmetric.h })
     }
 
     /// The next message's tokens, if it is this side's to write (or to read).

@@ -84,13 +84,7 @@ impl<'a> Pipe<'a> {
         let registry = wait.registry();
         let stdin = Stdio::input(registry, STDIN).map_err(set_up)?;
         let stdout = Stdio::output(registry, STDOUT).map_err(set_up)?;
-        let mut link = Link {
-            stream,
-            readable: true,
-            writable: true,
-            ended: None,
-            broken: false,
-        };
+        let mut link = Link { stream, readable: true, writable: true, ended: None, broken: false };
         let both = Interest::READABLE | Interest::WRITABLE;
         registry.reregister(&mut link.stream, LINK, both).map_err(set_up)?;
         let now = Instant::now();
@@ -120,10 +114,8 @@ impl<'a> Pipe<'a> {
     /// Why it did not end well; the peer knows it too, if it could be told.
     pub fn run(mut self) -> Result<(), Error> {
         let mut result = self.shuttle();
-        if let Err(error) = &result {
-            if let Some(reason) = error.reason() {
-                let _ = self.session.abort(reason);
-            }
+        if let Some(reason) = result.as_ref().err().and_then(Error::reason) {
+            let _ = self.session.abort(reason);
         }
         let deliver = !matches!(
             result,
@@ -174,10 +166,8 @@ impl<'a> Pipe<'a> {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let exchange = self
-            .session
-            .exchange_due(self.exchanged_at.elapsed())
-            .map(|due| Instant::now() + due);
+        let exchange =
+            self.session.exchange_due(self.exchanged_at.elapsed()).map(|due| Instant::now() + due);
         match (self.open_by, exchange) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

@@ -15,10 +15,7 @@ use zeroize::Zeroizing;
 
 const PR: Pattern = Pattern {
     name: "Noise_NNhfs+psk0_25519+MLKEM768_ChaChaPoly_BLAKE2s",
-    messages: &[
-        &[Token::Psk, Token::E, Token::E1],
-        &[Token::E, Token::Ee, Token::Ekem1],
-    ],
+    messages: &[&[Token::Psk, Token::E, Token::E1], &[Token::E, Token::Ee, Token::Ekem1]],
 };
 
 /// Bytes of REKEY1's content.
@@ -45,12 +42,7 @@ pub struct Ratchet {
 impl Ratchet {
     /// From the session's start: its third key and `h3`.
     pub fn new(rk: Key, h3: [u8; 32]) -> Self {
-        Ratchet {
-            rk,
-            hp: h3,
-            started: None,
-            finished: 0,
-        }
+        Ratchet { rk, hp: h3, started: None, finished: 0 }
     }
 
     /// How many exchanges there were.
@@ -117,9 +109,6 @@ impl Ratchet {
         self.rk = split.rk;
         self.hp = split.h;
         self.finished += 1;
-        Ok(Fresh {
-            c2l: split.initiator,
-            l2c: split.responder,
-        })
+        Ok(Fresh { c2l: split.initiator, l2c: split.responder })
     }
 }

@@ -67,11 +67,7 @@ impl Half {
     pub fn words(&self) -> [&'static str; 3] {
         let first = self.first_position();
         let [a, b, c] = self.bytes;
-        [
-            words::word(first, a),
-            words::word(first + 1, b),
-            words::word(first + 2, c),
-        ]
+        [words::word(first, a), words::word(first + 1, b), words::word(first + 2, c)]
     }
 
     /// The same 24 bits in decimal, 0 to 16777215.

@@ -25,10 +25,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// What scat-protocol(7) says: 120 s, 2^36 bytes.
-    pub const STANDARD: Schedule = Schedule {
-        interval: Duration::from_secs(120),
-        bytes: 1 << 36,
-    };
+    pub const STANDARD: Schedule = Schedule { interval: Duration::from_secs(120), bytes: 1 << 36 };
 }
 
 /// Why a side ends early, as ABORT tells the other.
@@ -179,11 +176,7 @@ impl Session {
             inbound: Inbound::new(&keys.l2c),
             ratchet: Ratchet::new(keys.rk, keys.h3),
             schedule,
-            unopened: Some(Unopened {
-                h1,
-                h3: keys.h3,
-                commit,
-            }),
+            unopened: Some(Unopened { h1, h3: keys.h3, commit }),
             due: None,
             held,
             sent: Ends::default(),

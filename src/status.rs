@@ -66,11 +66,7 @@ impl RateLimit {
 
     /// Starts now.
     pub fn new() -> Self {
-        RateLimit {
-            since: Instant::now(),
-            passed: 0,
-            kept: 0,
-        }
+        RateLimit { since: Instant::now(), passed: 0, kept: 0 }
     }
 
     /// Whether a line may pass, and how many were kept back before it.

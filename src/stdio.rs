@@ -167,9 +167,7 @@ impl Stdio {
                 Err(Errno::INTR) => continue,
                 Err(Errno::OPNOTSUPP) if matches!(self.way, Way::NoWait) => {
                     let _ = self.registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
-                    self.reopen().map_err(|why| {
-                        Errno::from_io_error(&why).unwrap_or(Errno::IO)
-                    })?;
+                    self.reopen().map_err(|why| Errno::from_io_error(&why).unwrap_or(Errno::IO))?;
                 }
                 Err(Errno::AGAIN) => {
                     self.ready = false;

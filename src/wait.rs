@@ -59,11 +59,7 @@ impl Wait {
         }
         let mut signals = Signals::new(watched)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        Ok(Wait {
-            poll,
-            events: Events::with_capacity(EVENTS),
-            signals,
-        })
+        Ok(Wait { poll, events: Events::with_capacity(EVENTS), signals })
     }
 
     /// Where sources are registered.
@@ -106,6 +102,9 @@ fn is_ignored(signal: i32) -> bool {
     let mut old = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null new action changes nothing; `old` is valid for a write and zeroes are a valid sigaction.
     #[allow(unsafe_code)]
-    let old = unsafe { libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()); old.assume_init() };
+    let old = unsafe {
+        libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr());
+        old.assume_init()
+    };
     old.sa_sigaction == libc::SIG_IGN
 }

@@ -116,8 +116,7 @@ pub fn find(position: usize, typed: &str) -> Found {
     // No word is the beginning of another one of its list (tested), so a word
     // in full needs no rule of its own.
     let mut meant = (0..=u8::MAX).zip(words(position)).filter(|(_, word)| {
-        word.get(..typed.len())
-            .is_some_and(|beginning| beginning.eq_ignore_ascii_case(typed))
+        word.get(..typed.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(typed))
     });
     match (meant.next(), meant.next()) {
         (None, _) => Found::Unknown(nearest(position, typed)),
@@ -128,11 +127,7 @@ pub fn find(position: usize, typed: &str) -> Found {
 
 /// The 256 words of the list for `position`.
 fn words(position: usize) -> impl Iterator<Item = &'static str> {
-    let list = if position.is_multiple_of(2) {
-        EVEN
-    } else {
-        ODD
-    };
+    let list = if position.is_multiple_of(2) { EVEN } else { ODD };
     list.split(' ')
 }
 
@@ -243,11 +238,8 @@ mod tests {
                 for end in 0..word.len() {
                     let typed = &word[..end];
                     let meant = words(position).filter(|w| w.starts_with(typed)).count();
-                    let expected = if end >= 3 && meant == 1 {
-                        Found::Word(byte)
-                    } else {
-                        Found::Ambiguous
-                    };
+                    let expected =
+                        if end >= 3 && meant == 1 { Found::Word(byte) } else { Found::Ambiguous };
                     assert_eq!(find(position, typed), expected, "{typed}");
                 }
             }
@@ -279,10 +271,7 @@ mod tests {
     fn no_word_of_one_list_is_found_in_the_other() {
         for position in 0..2 {
             for other in words(position + 1) {
-                assert!(
-                    matches!(find(position, other), Found::Unknown(_)),
-                    "{other}"
-                );
+                assert!(matches!(find(position, other), Found::Unknown(_)), "{other}");
             }
         }
     }
@@ -320,14 +309,7 @@ mod tests {
 
     #[test]
     fn odd_input_is_unknown_and_harmless() {
-        for typed in [
-            "\u{df}",
-            "\u{130}\u{130}",
-            "kiw\u{131}",
-            " kiwi",
-            "kiwi solo",
-            "\0\0\0",
-        ] {
+        for typed in ["\u{df}", "\u{130}\u{130}", "kiw\u{131}", " kiwi", "kiwi solo", "\0\0\0"] {
             assert!(matches!(find(0, typed), Found::Unknown(_)), "{typed:?}");
         }
         assert_eq!(find(1, &"a".repeat(1 << 20)), Found::Unknown(None));

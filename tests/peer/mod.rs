@@ -99,12 +99,7 @@ pub struct Ephemerals {
 
 impl Default for Ephemerals {
     fn default() -> Self {
-        Ephemerals {
-            e: random(),
-            kem_seed: random(),
-            kem_m: random(),
-            kem_overflow: false,
-        }
+        Ephemerals { e: random(), kem_seed: random(), kem_m: random(), kem_overflow: false }
     }
 }
 
@@ -159,11 +154,7 @@ impl Dh for CheckedDh {
         self.inner.generate(rng)
     }
     fn pubkey(&self) -> &[u8] {
-        if self.low_order {
-            &[0; 32]
-        } else {
-            self.inner.pubkey()
-        }
+        if self.low_order { &[0; 32] } else { self.inner.pubkey() }
     }
     fn privkey(&self) -> &[u8] {
         self.inner.privkey()
@@ -227,9 +218,7 @@ impl Kem for MlKem {
     }
     fn decapsulate(&self, ciphertext: &[u8], shared: &mut [u8]) -> Result<usize, snow::Error> {
         let secret = self.secret.as_ref().ok_or(snow::Error::Kem)?;
-        let k = secret
-            .decapsulate_slice(ciphertext)
-            .map_err(|_| snow::Error::Kem)?;
+        let k = secret.decapsulate_slice(ciphertext).map_err(|_| snow::Error::Kem)?;
         shared.copy_from_slice(&k);
         Ok(k.len())
     }
@@ -288,26 +277,16 @@ impl CryptoResolver for Resolver {
         DefaultResolver.resolve_rng()
     }
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        Some(Box::new(CheckedDh {
-            inner: DefaultResolver.resolve_dh(choice)?,
-            low_order: false,
-        }))
+        Some(Box::new(CheckedDh { inner: DefaultResolver.resolve_dh(choice)?, low_order: false }))
     }
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        Some(Box::new(Tap {
-            inner: DefaultResolver.resolve_hash(choice)?,
-            ck: self.ck.clone(),
-        }))
+        Some(Box::new(Tap { inner: DefaultResolver.resolve_hash(choice)?, ck: self.ck.clone() }))
     }
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
         DefaultResolver.resolve_cipher(choice)
     }
     fn resolve_kem(&self, _: &KemChoice) -> Option<Box<dyn Kem>> {
-        Some(Box::new(MlKem {
-            fixed: self.ephemerals.clone(),
-            secret: None,
-            public: Vec::new(),
-        }))
+        Some(Box::new(MlKem { fixed: self.ephemerals.clone(), secret: None, public: Vec::new() }))
     }
 }
 
@@ -357,10 +336,7 @@ impl Noise {
             parsed.hash,
         );
         let ck = ChainingKey::default();
-        let resolver = Resolver {
-            ephemerals: ephemerals.clone(),
-            ck: ck.clone(),
-        };
+        let resolver = Resolver { ephemerals: ephemerals.clone(), ck: ck.clone() };
         let build = || {
             let mut builder = Builder::with_resolver(params, Box::new(resolver))
                 .prologue(prologue)?
@@ -382,20 +358,14 @@ impl Noise {
 
     fn write(&mut self, payload: &[u8]) -> io::Result<Vec<u8>> {
         let mut message = vec![0; payload.len() + 4096];
-        let len = self
-            .state
-            .write_message(payload, &mut message)
-            .map_err(noise_error)?;
+        let len = self.state.write_message(payload, &mut message).map_err(noise_error)?;
         message.truncate(len);
         Ok(message)
     }
 
     fn read(&mut self, message: &[u8]) -> io::Result<Vec<u8>> {
         let mut payload = vec![0; message.len()];
-        let len = self
-            .state
-            .read_message(message, &mut payload)
-            .map_err(noise_error)?;
+        let len = self.state.read_message(message, &mut payload).map_err(noise_error)?;
         payload.truncate(len);
         Ok(payload)
     }
@@ -411,12 +381,7 @@ impl Noise {
         let (mut k_c2l, mut k_l2c, mut rk) = ([0; 32], [0; 32], [0; 32]);
         blake2s().hkdf(&ck, &[], 3, &mut k_c2l, &mut k_l2c, &mut rk);
         let h = self.h();
-        Ok(Keys {
-            k_c2l,
-            k_l2c,
-            rk,
-            h,
-        })
+        Ok(Keys { k_c2l, k_l2c, rk, h })
     }
 }
 
@@ -468,14 +433,7 @@ impl Handshake {
             Some(&options.static_key),
             &options.ephemerals,
         )?;
-        Ok(Handshake {
-            role,
-            options,
-            h: Vec::new(),
-            commit: [0; 32],
-            peer_id: 0,
-            noise,
-        })
+        Ok(Handshake { role, options, h: Vec::new(), commit: [0; 32], peer_id: 0, noise })
     }
 
     /// Bytes of flight 1, which a PSK makes longer.
@@ -501,9 +459,7 @@ impl Handshake {
     /// Takes the peer's preface off a flight.
     fn after_preface<'a>(&self, role: Role, flight: &'a [u8]) -> io::Result<&'a [u8]> {
         let expected = preface(role, self.options.psk.is_some());
-        flight
-            .strip_prefix(&expected)
-            .ok_or_else(|| bad("another preface"))
+        flight.strip_prefix(&expected).ok_or_else(|| bad("another preface"))
     }
 
     pub fn flight1(&mut self) -> io::Result<Vec<u8>> {
@@ -632,9 +588,7 @@ pub struct CipherState {
 
 impl CipherState {
     fn new(key: &[u8; 32]) -> CipherState {
-        let mut cipher = DefaultResolver
-            .resolve_cipher(&CipherChoice::ChaChaPoly)
-            .unwrap();
+        let mut cipher = DefaultResolver.resolve_cipher(&CipherChoice::ChaChaPoly).unwrap();
         cipher.set(key);
         CipherState { cipher, n: 0 }
     }
@@ -658,9 +612,7 @@ impl CipherState {
             return Err(bad("a frame shorter than its tag"));
         }
         let mut out = vec![0; ciphertext.len() - TAG];
-        self.cipher
-            .decrypt(self.n, &[], ciphertext, &mut out)
-            .map_err(noise_error)?;
+        self.cipher.decrypt(self.n, &[], ciphertext, &mut out).map_err(noise_error)?;
         self.step();
         Ok(out)
     }
@@ -803,8 +755,7 @@ impl Peer {
     /// Sends bytes as DATA, in frames as long as they can be. It does not
     /// read meanwhile: a peer that echoes must have room for the echo.
     pub fn send_data(&mut self, data: &[u8]) -> io::Result<()> {
-        data.chunks(CONTENT)
-            .try_for_each(|content| self.send(DATA, content))
+        data.chunks(CONTENT).try_for_each(|content| self.send(DATA, content))
     }
 
     // ---- receiving ----
@@ -904,14 +855,7 @@ impl Peer {
     fn noise_for_ratchet(&mut self) -> io::Result<Noise> {
         let prologue = [b"scat/1 rekey\0", &self.keys.h[..]].concat();
         let ephemerals = self.ephemerals.take().unwrap_or_default();
-        Noise::new(
-            self.role,
-            "NNhfs+psk0",
-            &prologue,
-            Some(&self.keys.rk),
-            None,
-            &ephemerals,
-        )
+        Noise::new(self.role, "NNhfs+psk0", &prologue, Some(&self.keys.rk), None, &ephemerals)
     }
 
     /// Connector: makes the content of REKEY1 and does not send it.
