@@ -2,8 +2,10 @@
 //! not, `host port`, `host:port`, `[v6]:port`.
 
 use crate::error::Error;
+use crate::keys;
 use crate::net::Family;
 use argh::FromArgs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What the user asked for.
@@ -14,6 +16,12 @@ pub enum Command {
     Listen(Listen),
     /// Connect to one.
     Connect(Connect),
+    /// `--genkey`: make an identity in this new file.
+    GenerateKey(PathBuf),
+    /// `--pubkey`: print this identity's public key.
+    PublicKey(PathBuf),
+    /// `--genpsk`: make a pre-shared key in this new file.
+    GeneratePsk(PathBuf),
 }
 
 /// `scat -l`
@@ -50,6 +58,14 @@ pub struct Common {
     pub verbose: bool,
     /// `-w`
     pub within: Option<Duration>,
+    /// `-c`
+    pub confirm: bool,
+    /// `-i`
+    pub identity: Option<PathBuf>,
+    /// `--peer`, 32 bytes each
+    pub peers: Vec<[u8; 32]>,
+    /// `--psk`
+    pub psk: Option<PathBuf>,
 }
 
 /// Encrypted netcat: standard input and output to one peer and back. Read the
@@ -79,6 +95,28 @@ struct Args {
     #[argh(switch, short = 'N')]
     #[allow(dead_code)]
     end: bool,
+    /// ask for the words: nothing moves before a person has typed what the
+    /// other person says
+    #[argh(switch, short = 'c')]
+    confirm: bool,
+    /// use the key in this file, that the other side can pin
+    #[argh(option, short = 'i', arg_name = "file")]
+    identity: Option<PathBuf>,
+    /// the other side must have this key (may be repeated with -l)
+    #[argh(option, arg_name = "key")]
+    peer: Vec<String>,
+    /// the other side must have the same pre-shared key file
+    #[argh(option, arg_name = "file")]
+    psk: Option<PathBuf>,
+    /// make a new key in this new file, and print its public key
+    #[argh(option, arg_name = "file")]
+    genkey: Option<PathBuf>,
+    /// print the public key of the key in this file
+    #[argh(option, arg_name = "file")]
+    pubkey: Option<PathBuf>,
+    /// make a new pre-shared key in this new file
+    #[argh(option, arg_name = "file")]
+    genpsk: Option<PathBuf>,
     /// tell the stages on the way
     #[argh(switch, short = 'v')]
     verbose: bool,
@@ -95,7 +133,17 @@ struct Args {
 
 /// Options with a value, long and short. (argh knows them too, but wants each
 /// option and each value to be a word of its own.)
-const VALUED: [(&str, char); 3] = [("port", 'p'), ("source", 's'), ("within", 'w')];
+const VALUED: [(&str, Option<char>); 9] = [
+    ("port", Some('p')),
+    ("source", Some('s')),
+    ("within", Some('w')),
+    ("identity", Some('i')),
+    ("peer", None),
+    ("psk", None),
+    ("genkey", None),
+    ("pubkey", None),
+    ("genpsk", None),
+];
 
 /// netcat's options that scat has none of, and what to do instead.
 const ELSEWHERE: [(char, &str); 4] = [
@@ -124,6 +172,18 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
     if args.version {
         return Ok(Command::Print(format!("scat {}\n", env!("CARGO_PKG_VERSION"))));
     }
+    let key_work = [
+        args.genkey.map(Command::GenerateKey),
+        args.pubkey.map(Command::PublicKey),
+        args.genpsk.map(Command::GeneratePsk),
+    ];
+    let mut key_work = key_work.into_iter().flatten();
+    if let Some(command) = key_work.next() {
+        return match words.len() {
+            2 => Ok(command),
+            _ => Err(usage("--genkey, --pubkey and --genpsk stand alone")),
+        };
+    }
     let common = Common {
         family: match (args.ipv4, args.ipv6) {
             (true, true) => return Err(usage("-4 and -6 exclude each other")),
@@ -134,6 +194,10 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
         numeric: args.numeric,
         verbose: args.verbose,
         within: args.within.as_deref().map(seconds).transpose()?,
+        confirm: args.confirm,
+        identity: args.identity,
+        peers: args.peer.iter().map(|key| public_key(key)).collect::<Result<_, _>>()?,
+        psk: args.psk,
     };
     let mut places = args.places.into_iter();
     let places = (places.next(), places.next(), places.next());
@@ -155,6 +219,9 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
         };
         Ok(Command::Listen(Listen { host, service, common }))
     } else {
+        if common.peers.len() > 1 {
+            return Err(usage("--peer can be repeated with -l only"));
+        }
         let (host, service) = match places {
             (Some(only), None, None) => {
                 split(&only).ok_or_else(|| usage(&format!("no port: scat {only} PORT")))?
@@ -212,7 +279,7 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
                 return Err(usage(instead));
             }
             out.push(format!("-{letter}"));
-            if VALUED.iter().any(|(_, own)| *own == letter) {
+            if VALUED.iter().any(|(_, own)| *own == Some(letter)) {
                 let attached = letters.as_str();
                 if attached.is_empty() {
                     out.extend(words.next());
@@ -245,6 +312,11 @@ fn seconds(given: &str) -> Result<Duration, Error> {
         .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| usage(&format!("-w {given}: not a number of seconds")))
+}
+
+fn public_key(given: &str) -> Result<[u8; 32], Error> {
+    keys::parse_public(given)
+        .ok_or_else(|| usage(&format!("--peer {given}: not a key as --pubkey prints it")))
 }
 
 fn usage(what: &str) -> Error {

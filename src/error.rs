@@ -1,6 +1,7 @@
 //! Why scat ends other than well: one enum, one line, one exit status each.
 
 use crate::handshake;
+use crate::keys;
 use crate::session::{self, Counters, Reason};
 use std::fmt;
 use std::io;
@@ -18,10 +19,19 @@ pub enum Error {
     Output(io::Error),
     /// No randomness.
     Random,
+    /// A key file: which one, and what is wrong with it.
+    Key {
+        /// As the user named it.
+        path: String,
+        /// What is wrong.
+        why: keys::Why,
+    },
 
     // 2: usage
     /// A command line that makes no sense.
     Usage(String),
+    /// `-c` without a terminal.
+    NoTerminal(io::Error),
 
     // 3: no session; nothing was sent or revealed
     /// A name or service without an address.
@@ -71,8 +81,12 @@ pub enum Error {
     BothConnect,
     /// Connected to oneself.
     Myself,
+    /// The listener's key is not one of `--peer`.
+    OtherKey,
+    /// The person here refused the words.
+    WordsRefused,
     /// The other side refused the words or the key.
-    Refused,
+    Refused(Ended),
 
     // 5: corrupted or forged
     /// A frame that cannot be the peer's, or must not come now.
@@ -125,7 +139,7 @@ impl Error {
     /// What a peer's ABORT means here.
     pub fn from_abort(reason: Reason, ended: Ended) -> Error {
         match reason {
-            Reason::Refused => Error::Refused,
+            Reason::Refused => Error::Refused(ended),
             Reason::OutputClosed => Error::PeerOutputClosed(ended),
             Reason::Protocol => Error::PeerProtocol,
             Reason::Timeout => Error::PeerTimeout(ended),
@@ -144,6 +158,7 @@ impl Error {
             Error::OutputClosed => Reason::OutputClosed,
             Error::Session(_) => Reason::Protocol,
             Error::OpenTimeout => Reason::Timeout,
+            Error::WordsRefused => Reason::Refused,
             _ => return None,
         })
     }
@@ -152,7 +167,8 @@ impl Error {
     pub fn status(&self) -> u8 {
         match self {
             Error::System(..) | Error::Input(_) | Error::Output(_) | Error::Random => 1,
-            Error::Usage(_) => 2,
+            Error::Key { .. } => 1,
+            Error::Usage(_) | Error::NoTerminal(_) => 2,
             Error::Resolve { .. }
             | Error::Connect { .. }
             | Error::Bind { .. }
@@ -168,7 +184,9 @@ impl Error {
             | Error::Version(_)
             | Error::BothConnect
             | Error::Myself
-            | Error::Refused => 4,
+            | Error::OtherKey
+            | Error::WordsRefused
+            | Error::Refused(_) => 4,
             Error::Session(_) | Error::PeerProtocol => 5,
             Error::Cut(..)
             | Error::OpenTimeout
@@ -186,6 +204,11 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Error::Usage(_) => "see scat --help",
+            Error::NoTerminal(_) => "start it in a terminal, or verify with --peer or --psk",
+            Error::Key { why: keys::Why::Readable, .. } => "chmod 600, and think of a new key",
+            Error::Key { why: keys::Why::Exists, .. } => {
+                "keys are never overwritten: name another file"
+            }
             Error::Silent | Error::NotScat => "is it scat that listens there?",
             Error::PskWanted => "ask for the key file and give it with --psk",
             Error::PskUnwanted => "start the listener with --psk too, or leave it out here",
@@ -204,6 +227,15 @@ impl fmt::Display for Error {
             Error::Output(why) => write!(f, "write standard output: {}", plain(why)),
             Error::Random => write!(f, "the system gives no random numbers"),
             Error::Usage(what) => write!(f, "{what}"),
+            Error::NoTerminal(why) => write!(f, "-c needs a terminal: {}", plain(why)),
+            Error::Key { path, why: keys::Why::System(why) } => write!(f, "{path}: {}", plain(why)),
+            Error::Key { path, why: keys::Why::Readable } => {
+                write!(f, "{path}: others may read or write this key")
+            }
+            Error::Key { path, why: keys::Why::Malformed } => {
+                write!(f, "{path}: not a key: one line of base64, 32 bytes")
+            }
+            Error::Key { path, why: keys::Why::Exists } => write!(f, "{path}: file exists"),
             Error::Resolve { name, why } => write!(f, "resolve {name}: {why}"),
             Error::Connect { to, why } => write!(f, "connect {to}: {}", plain(why)),
             Error::Bind { at, why } => write!(f, "bind {at}: {}", plain(why)),
@@ -231,7 +263,19 @@ impl fmt::Display for Error {
             Error::Version(_) => write!(f, "the other side speaks an unknown version"),
             Error::BothConnect => write!(f, "both sides are connecting"),
             Error::Myself => write!(f, "connected to myself"),
-            Error::Refused => write!(f, "the other side refused: words or key do not match"),
+            Error::OtherKey => {
+                write!(
+                    f,
+                    "the listener's key is not the one expected: someone may be in the middle"
+                )
+            }
+            Error::WordsRefused => {
+                write!(f, "those are not the words: someone may be in the middle; nothing was sent")
+            }
+            Error::Refused(ended) => write!(
+                f,
+                "the other side refused our words or key: someone may be in the middle; {ended}"
+            ),
             Error::Session(why) => write!(f, "{why}"),
             Error::PeerProtocol => {
                 write!(f, "the other side received corrupted or forged data")

@@ -17,6 +17,8 @@
 //!
 //!   through [`outbound`] and [`inbound`], sealed and opened by [`mod@frame`], with
 //!   fresh keys now and then from [`ratchet`].
+//! * [`policy`] says how the peer is verified: by [`confirm`], the ceremony, or
+//!   by [`keys`].
 //! * [`sas`] and [`words`] make what people compare; [`status`] and [`error`]
 //!   are what they read.
 //!
@@ -24,14 +26,17 @@
 //! own no descriptor and no clock.
 
 pub mod cli;
+pub mod confirm;
 pub mod error;
 pub mod frame;
 pub mod handshake;
 pub mod inbound;
+pub mod keys;
 pub mod net;
 pub mod noise;
 pub mod outbound;
 pub mod pipe;
+pub mod policy;
 pub mod ratchet;
 pub mod sas;
 pub mod session;

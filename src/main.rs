@@ -1,10 +1,13 @@
 //! scat: options -> peer -> session -> exit status.
 
-use scat::cli::{self, Command, Connect, Listen};
+use scat::cli::{self, Command, Common, Connect, Listen};
+use scat::confirm::Terminal;
 use scat::error::Error;
-use scat::handshake::{Local, Role};
+use scat::handshake::Local;
+use scat::keys;
 use scat::net::{self, Limit, Met};
 use scat::pipe::Pipe;
+use scat::policy::Policy;
 use scat::session::{Schedule, Session};
 use scat::status::Status;
 use scat::wait::Wait;
@@ -18,11 +21,10 @@ fn main() -> ExitCode {
     };
     let status = Status { verbose: false };
     if let Error::Signal(signal) = error {
-        // The one who sent it is to see that it worked.
+        // Whoever sent it is to see that it worked.
         let _ = signal_hook::low_level::emulate_default_handler(signal);
-    } else {
-        status.say(&error);
     }
+    status.say(&error);
     if let Some(hint) = error.hint() {
         status.say(format_args!("hint: {hint}"));
     }
@@ -31,44 +33,56 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     match command {
-        Command::Print(text) => {
-            let written = std::io::stdout().write_all(text.as_bytes());
-            written.map_err(Error::Output)
-        }
+        Command::Print(text) => print(&text),
+        Command::GenerateKey(path) => print(&format!("{}\n", keys::generate_identity(&path)?)),
+        Command::PublicKey(path) => print(&format!("{}\n", keys::public(&keys::read(&path)?))),
+        Command::GeneratePsk(path) => keys::generate_psk(&path),
         Command::Listen(listen) => run_listener(listen),
         Command::Connect(connect) => run_connector(connect),
     }
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(Error::Output)
+}
+
+/// What this side brings to the handshake, and what it asks of the other.
+fn credentials(common: &Common) -> Result<(Local, Policy), Error> {
+    let confirm = common.confirm.then(Terminal::open).transpose().map_err(Error::NoTerminal)?;
+    let identity = common.identity.as_deref().map(keys::read).transpose()?;
+    let psk = common.psk.as_deref().map(keys::read).transpose()?;
+    let policy = Policy { confirm, peers: common.peers.clone(), psk: psk.is_some() };
+    Ok((Local::new(identity, psk)?, policy))
 }
 
 fn run_listener(options: Listen) -> Result<(), Error> {
     let Listen { host, service, common } = options;
     let status = Status { verbose: common.verbose };
     let limit = Limit::new(common.within);
-    let local = Local::new(None, None)?;
+    let (local, policy) = credentials(&common)?;
     let mut wait = Wait::new()?;
 
     let host = host.as_deref();
     let addresses = net::resolve(&mut wait, host, &service, common.family, common.numeric, &limit)?;
     let listener = net::bind(&addresses, host.is_none(), common.family)?;
-    let Met { stream, address, outcome } =
-        net::listen(&mut wait, listener, &local, &limit, status)?;
+    let met = net::listen(&mut wait, listener, &local, &policy, &limit, status)?;
+    let Met { stream, address, outcome } = met;
 
-    let (session, sas) = Session::listener(outcome, Schedule::STANDARD, false)?;
-    status.compare(Role::Listener, address, &sas);
-    Pipe::new(&mut wait, stream, address, session, Role::Listener, None, status)?.run()
+    let held = policy.confirm.is_some();
+    let (session, sas) = Session::listener(outcome, Schedule::STANDARD, held)?;
+    let met = Met { stream, address, outcome: session };
+    Pipe::new(&mut wait, met, policy, None, status)?.run(Some(sas))
 }
 
 fn run_connector(options: Connect) -> Result<(), Error> {
     let Connect { host, service, source, source_port, common } = options;
     let status = Status { verbose: common.verbose };
     let limit = Limit::new(common.within);
-    let local = Local::new(None, None)?;
+    let (local, policy) = credentials(&common)?;
     let mut wait = Wait::new()?;
 
+    status.detail(format_args!("resolving {host} port {service}"));
     let mut resolve = |host: Option<&str>, service: &str| {
-        if common.verbose && host.is_some() {
-            status.say(format_args!("resolving {}", host.unwrap_or_default()));
-        }
         net::resolve(&mut wait, host, service, common.family, common.numeric, &limit)
     };
     let addresses = resolve(Some(&host), &service)?;
@@ -76,11 +90,12 @@ fn run_connector(options: Connect) -> Result<(), Error> {
         (None, None) => Vec::new(),
         (source, port) => resolve(source.as_deref(), port.as_deref().unwrap_or("0"))?,
     };
-    let name = format!("{host} port {service}");
-    let Met { stream, address, outcome } =
-        net::connect(&mut wait, &name, &addresses, &sources, &local, &limit, status)?;
+    let to = net::Target { name: format!("{host} port {service}"), addresses, sources };
+    let met = net::connect(&mut wait, &to, &local, &policy, &limit, status)?;
+    let Met { stream, address, outcome } = met;
 
-    let session = Session::connector(outcome, Schedule::STANDARD, false);
-    let open_by = limit.deadline();
-    Pipe::new(&mut wait, stream, address, session, Role::Connector, open_by, status)?.run()
+    let held = policy.confirm.is_some();
+    let session = Session::connector(outcome, Schedule::STANDARD, held);
+    let met = Met { stream, address, outcome: session };
+    Pipe::new(&mut wait, met, policy, limit.deadline(), status)?.run(None)
 }

@@ -2,12 +2,14 @@
 //! and the handshake over TCP.
 
 use crate::error::{Ended, Error, plain};
+use crate::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
 use crate::handshake::{
     Accepted, Connected, FLIGHT2_LEN, FLIGHT3_LEN, Greeting, Initiator, Local, PREFACE_LEN,
     Responder, ResponderReply, Role, flight1_len, greeting, preface, random,
 };
 use crate::noise::Ephemerals;
-use crate::session::Counters;
+use crate::policy::Policy;
+use crate::session::{Counters, Reason};
 use crate::status::{Address, RateLimit, Status};
 use crate::wait::Wait;
 use dns_lookup::{AddrFamily, AddrInfoHints, SockType, getaddrinfo};
@@ -15,6 +17,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::{Arc, mpsc};
@@ -154,26 +157,37 @@ pub struct Met<T> {
 
 // Connecting.
 
-/// Connects to the first of `addresses` that takes it, `name` being what the
-/// user asked for, and goes through the handshake.
+/// Where to connect to.
+pub struct Target {
+    /// What the user asked for.
+    pub name: String,
+    /// What it stands for; each is tried in turn.
+    pub addresses: Vec<SocketAddr>,
+    /// Where to connect from: one that fits; anything if there is none.
+    pub sources: Vec<SocketAddr>,
+}
+
+/// Connects to the first address that takes it and goes through the handshake.
 ///
 /// # Errors
 /// Everything with exit status 3 or 4; after flight 3, [`Error::Cut`].
 pub fn connect(
     wait: &mut Wait,
-    name: &str,
-    addresses: &[SocketAddr],
-    sources: &[SocketAddr],
+    to: &Target,
     local: &Local,
+    policy: &Policy,
     limit: &Limit,
     status: Status,
 ) -> Result<Met<Connected>, Error> {
     let mut refused = None;
-    for (i, &address) in addresses.iter().enumerate() {
-        let is_last = i + 1 == addresses.len();
+    for (i, &address) in to.addresses.iter().enumerate() {
+        let is_last = i + 1 == to.addresses.len();
         status.detail(format_args!("connecting to {}", Address(address)));
-        match connect_one(wait, address, sources, is_last, limit) {
-            Ok(stream) => return greet(wait, stream, address, local, limit, status),
+        match connect_one(wait, address, &to.sources, is_last, limit) {
+            Ok(stream) => {
+                status.detail(format_args!("connected to {}; handshake", Address(address)));
+                return greet(wait, stream, address, local, policy, limit);
+            }
             Err(Error::Connect { to, why }) => {
                 status.detail(format_args!("connect {to}: {}", plain(&why)));
                 refused = Some(why);
@@ -182,8 +196,7 @@ pub fn connect(
         }
     }
     let why = refused.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-    let to = name.to_owned();
-    Err(Error::Connect { to, why })
+    Err(Error::Connect { to: to.name.clone(), why })
 }
 
 fn connect_one(
@@ -237,10 +250,9 @@ fn greet(
     mut stream: TcpStream,
     address: SocketAddr,
     local: &Local,
+    policy: &Policy,
     limit: &Limit,
-    status: Status,
 ) -> Result<Met<Connected>, Error> {
-    status.detail(format_args!("connected to {}; handshake", Address(address)));
     tune(&stream).map_err(|why| Error::System("socket", why))?;
     let myself = stream.local_addr().is_ok_and(|own| own == address);
     let (initiator, flight1) = Initiator::new(local, Ephemerals::random()?, &*random()?)?;
@@ -296,6 +308,9 @@ fn greet(
         }
     }
     let reply = initiator.read_flight2(&flight2)?;
+    if !policy.admits(&reply.peer) {
+        return Err(Error::OtherKey);
+    }
     let (outcome, flight3) = reply.write_flight3()?;
     let mut unsent = &flight3[..];
     while !unsent.is_empty() {
@@ -400,6 +415,7 @@ pub fn listen(
     wait: &mut Wait,
     listener: std::net::TcpListener,
     local: &Local,
+    policy: &Policy,
     limit: &Limit,
     status: Status,
 ) -> Result<Met<Accepted>, Error> {
@@ -409,6 +425,7 @@ pub fn listen(
     wait.registry().register(&mut listener, SOCKET, Interest::READABLE).map_err(system)?;
     let mut door = Door {
         local,
+        policy,
         listener,
         strangers: Vec::new(),
         next: FIRST_STRANGER,
@@ -490,8 +507,53 @@ enum Stage<'a> {
     Leaving(Vec<u8>, Why),
 }
 
-/// Why a stranger did not become the peer, for the log.
-type Why = &'static str;
+/// Why a stranger did not become the peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Closed,
+    NotScat,
+    Version,
+    SameRole,
+    OnePsk,
+    OtherPsk,
+    HungUp,
+    Lost,
+    TooSlow,
+    TooMany,
+    Forged,
+    Myself,
+    OtherKey,
+    Random,
+}
+
+impl Why {
+    /// Whether the person here should know without `-v`: somebody who speaks
+    /// scat was started in a way that does not fit.
+    fn concerns_user(self) -> bool {
+        matches!(self, Why::Version | Why::OnePsk | Why::OtherPsk)
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::Closed => "closed before the handshake",
+            Why::NotScat => "does not speak scat",
+            Why::Version => "speaks another version",
+            Why::SameRole => "listens as well",
+            Why::OnePsk => "only one side has a pre-shared key",
+            Why::OtherPsk => "the pre-shared keys differ",
+            Why::HungUp => "hung up during the handshake",
+            Why::Lost => "connection lost during the handshake",
+            Why::TooSlow => "too slow",
+            Why::TooMany => "dropped: too many connections",
+            Why::Forged => "forged or altered handshake",
+            Why::Myself => "connected to myself",
+            Why::OtherKey => "its key is not one of --peer",
+            Why::Random => "no random numbers",
+        })
+    }
+}
 
 /// What became of a stranger after it was looked at.
 enum Verdict {
@@ -502,13 +564,13 @@ enum Verdict {
 
 impl<'a> Stranger<'a> {
     /// Reads and writes what is possible now.
-    fn advance(&mut self, local: &'a Local) -> io::Result<Verdict> {
+    fn advance(&mut self, local: &'a Local, policy: &Policy) -> io::Result<Verdict> {
         loop {
             match &mut self.stage {
                 Stage::Knocking(flight1) => {
                     let whole = flight1_len(local.has_psk());
                     if receive(&mut self.stream, flight1, whole)? == 0 {
-                        return Ok(Verdict::Gone("closed before the handshake"));
+                        return Ok(Verdict::Gone(Why::Closed));
                     }
                     match greeting(flight1, Role::Connector, local.has_psk()) {
                         Greeting::Unfinished => {}
@@ -517,22 +579,23 @@ impl<'a> Stranger<'a> {
                             self.stage = Stage::Queued(std::mem::take(flight1));
                             return Ok(Verdict::Stays);
                         }
-                        Greeting::Stranger => return Ok(Verdict::Gone("does not speak scat")),
-                        Greeting::Version(_) => self.turn_away(local, "speaks another version"),
-                        Greeting::SameRole => self.turn_away(local, "is a listener too"),
-                        Greeting::Psk => {
-                            self.turn_away(local, "only one side has a pre-shared key")
-                        }
+                        Greeting::Stranger => return Ok(Verdict::Gone(Why::NotScat)),
+                        Greeting::Version(_) => self.turn_away(local, Why::Version),
+                        Greeting::SameRole => self.turn_away(local, Why::SameRole),
+                        Greeting::Psk => self.turn_away(local, Why::OnePsk),
                     }
                 }
                 Stage::Queued(_) => return Ok(Verdict::Stays),
                 Stage::Replied { unsent, flight3, .. } => {
                     flush(&mut self.stream, unsent)?;
                     if receive(&mut self.stream, flight3, FLIGHT3_LEN)? == 0 {
-                        return Ok(Verdict::Gone("hung up during the handshake"));
+                        return Ok(Verdict::Gone(Why::HungUp));
                     }
                     if let Ok(flight3) = <[u8; FLIGHT3_LEN]>::try_from(flight3.as_slice()) {
-                        return Ok(self.accept(&flight3));
+                        match self.accept(&flight3, policy) {
+                            Verdict::Stays => {}
+                            verdict => return Ok(verdict),
+                        }
                     }
                 }
                 Stage::Leaving(unsent, why) => {
@@ -540,7 +603,7 @@ impl<'a> Stranger<'a> {
                     self.stream.shutdown(Shutdown::Write)?;
                     let mut waste = [0; 2048];
                     if self.stream.read(&mut waste)? == 0 {
-                        return Ok(Verdict::Gone(why));
+                        return Ok(Verdict::Gone(*why));
                     }
                 }
             }
@@ -561,28 +624,37 @@ impl<'a> Stranger<'a> {
                 };
             }
             // Under a pre-shared key, the preface alone says that the keys differ.
-            Err(_) if local.has_psk() => self.turn_away(local, "has another pre-shared key"),
-            Err(_) => self.stage = Stage::Leaving(Vec::new(), "sent a forged flight 1"),
+            Err(_) if local.has_psk() => self.turn_away(local, Why::OtherPsk),
+            Err(_) => self.stage = Stage::Leaving(Vec::new(), Why::Forged),
         }
         Ok(())
     }
 
-    fn accept(&mut self, flight3: &[u8; FLIGHT3_LEN]) -> Verdict {
-        let gone = Stage::Leaving(Vec::new(), "sent a forged flight 3");
+    fn accept(&mut self, flight3: &[u8; FLIGHT3_LEN], policy: &Policy) -> Verdict {
+        let gone = Stage::Leaving(Vec::new(), Why::Forged);
         let stage = std::mem::replace(&mut self.stage, gone);
         let Stage::Replied { reply, .. } = stage else {
             return Verdict::Stays;
         };
         match reply.read_flight3(flight3) {
-            Ok(accepted) => Verdict::Accepted(Box::new(accepted)),
-            Err(crate::handshake::Error::Myself) => Verdict::Gone("is this listener itself"),
-            Err(_) => Verdict::Gone("sent a forged flight 3"),
+            Ok(accepted) if policy.admits(&accepted.peer) => Verdict::Accepted(Box::new(accepted)),
+            Ok(accepted) => {
+                let abort = refusal(accepted).unwrap_or_default();
+                self.leave(abort, Why::OtherKey);
+                Verdict::Stays
+            }
+            Err(crate::handshake::Error::Myself) => Verdict::Gone(Why::Myself),
+            Err(_) => Verdict::Gone(Why::Forged),
         }
     }
 
     fn turn_away(&mut self, local: &Local, why: Why) {
+        self.leave(preface(Role::Listener, local.has_psk()).to_vec(), why);
+    }
+
+    fn leave(&mut self, last_words: Vec<u8>, why: Why) {
         self.leave_by = self.leave_by.min(Instant::now() + LEAVE);
-        self.stage = Stage::Leaving(preface(Role::Listener, local.has_psk()).to_vec(), why);
+        self.stage = Stage::Leaving(last_words, why);
     }
 
     /// Who is dropped first when there are too many: lower goes first.
@@ -594,6 +666,14 @@ impl<'a> Stranger<'a> {
         };
         (stage, self.leave_by)
     }
+}
+
+/// ABORT in the place of OPEN, for a peer whose key is not wanted.
+fn refusal(accepted: Accepted) -> Result<Vec<u8>, frame::Error> {
+    let mut frame = vec![0; frame_len(1)];
+    frame[CONTENT_AT] = Reason::Refused as u8;
+    Sealer::new(&accepted.keys.l2c).seal(Kind::Abort, &mut frame, 1)?;
+    Ok(frame)
 }
 
 /// Appends what there is to `buffer`, up to `whole` bytes in all. Nothing is the end.
@@ -616,6 +696,7 @@ fn flush(stream: &mut TcpStream, unsent: &mut Vec<u8>) -> io::Result<()> {
 /// The listening socket and the strangers before it.
 struct Door<'a> {
     local: &'a Local,
+    policy: &'a Policy,
     listener: TcpListener,
     strangers: Vec<Stranger<'a>>,
     next: usize,
@@ -682,14 +763,14 @@ impl<'a> Door<'a> {
         let most = places.values().copied().max().unwrap_or(0);
         let greedy = self.strangers.iter().filter(|it| places.get(&it.network) == Some(&most));
         if let Some(token) = greedy.min_by_key(|it| it.rank()).map(|it| it.token) {
-            self.dismiss(token, "dropped: too many connections");
+            self.dismiss(token, Why::TooMany);
         }
     }
 
     /// Looks at one stranger. If it has become the peer, that is what comes back.
     fn visit(&mut self, token: Token) -> Option<Met<Accepted>> {
         let at = self.strangers.iter().position(|it| it.token == token)?;
-        match self.strangers[at].advance(self.local) {
+        match self.strangers[at].advance(self.local, self.policy) {
             Ok(Verdict::Stays) => {}
             Ok(Verdict::Gone(why)) => self.dismiss(token, why),
             Ok(Verdict::Accepted(outcome)) => {
@@ -697,7 +778,7 @@ impl<'a> Door<'a> {
                 return Some(Met { stream, address, outcome: *outcome });
             }
             Err(why) if is_transient(&why) => {}
-            Err(_) => self.dismiss(token, "connection lost during the handshake"),
+            Err(_) => self.dismiss(token, Why::Lost),
         }
         None
     }
@@ -718,7 +799,7 @@ impl<'a> Door<'a> {
         let strangers = &self.strangers;
         self.served.retain(|network, _| strangers.iter().any(|it| it.network == *network));
         if answered.is_err() {
-            self.dismiss(token, "no randomness");
+            self.dismiss(token, Why::Random);
         }
         self.visit(token)
     }
@@ -728,7 +809,7 @@ impl<'a> Door<'a> {
         while let Some(late) = self.strangers.iter().find(|it| it.leave_by <= now) {
             let why = match late.stage {
                 Stage::Leaving(_, why) => why,
-                _ => "too slow",
+                _ => Why::TooSlow,
             };
             self.dismiss(late.token, why);
         }
@@ -746,11 +827,14 @@ impl<'a> Door<'a> {
         };
         let stranger = self.strangers.swap_remove(at);
         self.failed += 1;
+        if !self.status.verbose && !why.concerns_user() {
+            return;
+        }
         if let Some(kept) = self.log.pass() {
             if kept > 0 {
-                self.status.detail(format_args!("({kept} more failed handshakes)"));
+                self.status.say(format_args!("({kept} more failed handshakes)"));
             }
-            self.status.detail(format_args!("{}: {why}", Address(stranger.address)));
+            self.status.say(format_args!("{}: {why}", Address(stranger.address)));
         }
     }
 }

@@ -11,11 +11,15 @@
 //! well, for 2 s at most. A close with unread data would send a reset, which
 //! can destroy the last frames on their way.
 
+use crate::confirm::{Answer, Questions, Terminal};
 use crate::error::{Ended, Error};
 use crate::handshake::Role;
+use crate::keys;
+use crate::net::Met;
+use crate::policy::Policy;
 use crate::sas::Sas;
 use crate::session::{Event, Session};
-use crate::status::Status;
+use crate::status::{Address, Status};
 use crate::stdio::Stdio;
 use crate::wait::{Asked, Wait};
 use mio::net::TcpStream;
@@ -27,11 +31,14 @@ use std::time::{Duration, Instant};
 const LINK: Token = Token(0);
 const STDIN: Token = Token(1);
 const STDOUT: Token = Token(2);
+const TERMINAL: Token = Token(3);
 
 /// How long the connector waits for OPEN.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a close may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// How often a ceremony in the background looks whether it is in the foreground.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// Rounds without a look at the poll, while there is always something to do.
 const ROUNDS: u32 = 16;
 
@@ -46,13 +53,23 @@ struct Link {
     broken: bool,
 }
 
+/// The person at this end is comparing the words.
+struct Ceremony {
+    terminal: Terminal,
+    questions: Questions,
+    /// Whether the screen shows it already.
+    is_on_screen: bool,
+    readable: bool,
+}
+
 /// A session with the descriptors that it runs between.
 pub struct Pipe<'a> {
     wait: &'a mut Wait,
     link: Link,
     peer: SocketAddr,
     session: Session,
-    role: Role,
+    policy: Policy,
+    ceremony: Option<Ceremony>,
     stdin: Stdio,
     stdout: Stdio,
     status: Status,
@@ -66,20 +83,19 @@ pub struct Pipe<'a> {
 }
 
 impl<'a> Pipe<'a> {
-    /// Sets up a session whose handshake is done over `stream`. With `open_by`,
-    /// the connector gives up at that moment if that is before its own limit.
+    /// Sets up a session whose handshake is done. With `open_by`, the connector
+    /// gives up at that moment if that is before its own limit.
     ///
     /// # Errors
     /// [`Error::System`] if a descriptor cannot be watched.
     pub fn new(
         wait: &'a mut Wait,
-        stream: TcpStream,
-        peer: SocketAddr,
-        session: Session,
-        role: Role,
+        met: Met<Session>,
+        policy: Policy,
         open_by: Option<Instant>,
         status: Status,
     ) -> Result<Self, Error> {
+        let Met { stream, address, outcome: session } = met;
         let set_up = |why| Error::System("standard input and output", why);
         let registry = wait.registry();
         let stdin = Stdio::input(registry, STDIN).map_err(set_up)?;
@@ -88,16 +104,17 @@ impl<'a> Pipe<'a> {
         let both = Interest::READABLE | Interest::WRITABLE;
         registry.reregister(&mut link.stream, LINK, both).map_err(set_up)?;
         let now = Instant::now();
-        let open_by = (role == Role::Connector).then(|| {
+        let open_by = (session.role() == Role::Connector).then(|| {
             let own = now + OPEN_WITHIN;
             open_by.map_or(own, |given| given.min(own))
         });
         Ok(Pipe {
             wait,
             link,
-            peer,
+            peer: address,
             session,
-            role,
+            policy,
+            ceremony: None,
             stdin,
             stdout,
             status,
@@ -108,12 +125,15 @@ impl<'a> Pipe<'a> {
         })
     }
 
-    /// Runs the session to its end.
+    /// Runs the session to its end. A listener has its `sas` already; it is shown
+    /// before OPEN leaves.
     ///
     /// # Errors
     /// Why it did not end well; the peer knows it too, if it could be told.
-    pub fn run(mut self) -> Result<(), Error> {
-        let mut result = self.shuttle();
+    pub fn run(mut self, sas: Option<Sas>) -> Result<(), Error> {
+        let introduced = sas.map_or(Ok(()), |sas| self.introduce(&sas));
+        let mut result = introduced.and_then(|()| self.shuttle());
+        self.leave_terminal(result.is_err());
         if let Some(reason) = result.as_ref().err().and_then(Error::reason) {
             let _ = self.session.abort(reason);
         }
@@ -146,6 +166,7 @@ impl<'a> Pipe<'a> {
             }
             round += 1;
             self.keep_time()?;
+            self.go_on_with_ceremony()?;
             self.fill_outbound()?;
             self.drain_outbound();
             self.fill_inbound()?;
@@ -163,15 +184,15 @@ impl<'a> Pipe<'a> {
             || self.link.writable && !self.session.sealed().is_empty()
             || self.link.readable && !self.session.space().is_empty()
             || self.stdout.is_ready() && self.session.wants_output()
+            || self.ceremony.as_ref().is_some_and(|it| it.readable && it.is_on_screen)
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         let exchange =
             self.session.exchange_due(self.exchanged_at.elapsed()).map(|due| Instant::now() + due);
-        match (self.open_by, exchange) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let is_hidden = self.ceremony.as_ref().is_some_and(|it| !it.is_on_screen);
+        let look = is_hidden.then(|| Instant::now() + LOOK_AGAIN);
+        [self.open_by, exchange, look].into_iter().flatten().min()
     }
 
     fn note_events(&mut self, asked: Asked) {
@@ -188,6 +209,11 @@ impl<'a> Pipe<'a> {
                 }
                 STDIN if readable => self.stdin.set_ready(),
                 STDOUT if writable => self.stdout.set_ready(),
+                TERMINAL => {
+                    if let Some(ceremony) = &mut self.ceremony {
+                        ceremony.readable = true;
+                    }
+                }
                 _ => {}
             }
         }
@@ -268,7 +294,7 @@ impl<'a> Pipe<'a> {
             Event::Open(sas) => {
                 self.open_by = None;
                 self.exchanged_at = Instant::now();
-                self.introduce(&sas);
+                self.introduce(&sas)?;
             }
             Event::Rekey => self.exchanged_at = Instant::now(),
             Event::Abort(reason) => {
@@ -344,8 +370,99 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    fn introduce(&self, sas: &Sas) {
-        self.status.compare(self.role, self.peer, sas);
+    /// The words are there: shows them as the policy says.
+    fn introduce(&mut self, sas: &Sas) -> Result<(), Error> {
+        let role = self.session.role();
+        if let Some(terminal) = self.policy.confirm.take() {
+            let failed = |why| Error::System("terminal", why);
+            terminal.register(self.wait.registry(), TERMINAL).map_err(failed)?;
+            if !terminal.is_ours() {
+                self.status.say(format_args!(
+                    "connected to {}; bring scat to the foreground to compare the words",
+                    Address(self.peer)
+                ));
+            }
+            let questions = Questions::new(role, sas);
+            self.ceremony =
+                Some(Ceremony { terminal, questions, is_on_screen: false, readable: true });
+            return Ok(());
+        }
+        match self.policy.verified_by() {
+            Some(by) => self.status.verified(role, self.peer, by, sas),
+            None => self.status.compare(role, self.peer, sas),
+        }
+        if self.status.verbose {
+            self.tell_key();
+        }
+        Ok(())
+    }
+
+    /// Asks, reads what was typed, and lets the stream move once it is right.
+    fn go_on_with_ceremony(&mut self) -> Result<(), Error> {
+        let Some(Ceremony { terminal, questions, is_on_screen, readable }) = &mut self.ceremony
+        else {
+            return Ok(());
+        };
+        if !terminal.is_ours() {
+            // Reading would stop the process; when it is back, the screen is new.
+            *is_on_screen = false;
+            return Ok(());
+        }
+        if !*is_on_screen {
+            // What was typed before the question is no answer to it.
+            terminal.flush();
+            terminal.show(&questions.opening(self.peer.ip().to_canonical()));
+            terminal.show(questions.prompt());
+            *is_on_screen = true;
+        }
+        while *readable {
+            let line = match terminal.read_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => {
+                    *readable = false;
+                    break;
+                }
+                Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(Error::WordsRefused);
+                }
+                Err(why) => return Err(Error::System("terminal", why)),
+            };
+            match questions.answer(&line) {
+                Answer::Again(why) => {
+                    terminal.show(&format!("scat: {why}\n{}", questions.prompt()));
+                }
+                Answer::Refused => return Err(Error::WordsRefused),
+                Answer::Right => {
+                    terminal.show(&questions.closing());
+                    terminal.deregister(self.wait.registry());
+                    self.ceremony = None;
+                    self.session.release()?;
+                    self.tell_key();
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves an open question behind as a person would: on a new line, and
+    /// nothing half typed for the shell.
+    fn leave_terminal(&mut self, is_early: bool) {
+        let Some(Ceremony { mut terminal, is_on_screen, .. }) = self.ceremony.take() else {
+            return;
+        };
+        if is_early && is_on_screen && terminal.is_ours() {
+            terminal.flush();
+            terminal.show("\n");
+        }
+    }
+
+    /// A key that the peer keeps, in the form that `--peer` takes.
+    fn tell_key(&self) {
+        let peer = self.session.peer();
+        if peer.long_lived {
+            self.status.say(format_args!("their key, for --peer: {}", keys::encode(&peer.key)));
+        }
     }
 
     fn ended(&self) -> Ended {

@@ -5,7 +5,7 @@
 //! Nothing else is an end.
 
 use crate::frame::{self, Kind};
-use crate::handshake::{Accepted, Connected, Role};
+use crate::handshake::{Accepted, Connected, Peer, Role};
 use crate::inbound::{Inbound, PIECES};
 use crate::noise::{self, Ephemerals, Key};
 use crate::outbound::Outbound;
@@ -140,6 +140,7 @@ impl Ends {
 /// One side of a session, from the end of the handshake.
 pub struct Session {
     role: Role,
+    peer: Peer,
     outbound: Outbound,
     inbound: Inbound,
     ratchet: Ratchet,
@@ -169,9 +170,10 @@ impl Session {
     /// The connector's side. It sends nothing but ABORT before OPEN has come.
     /// With `held`, nothing of the stream moves before [`Session::release`].
     pub fn connector(connected: Connected, schedule: Schedule, held: bool) -> Self {
-        let Connected { keys, h1, commit, .. } = connected;
+        let Connected { keys, peer, h1, commit } = connected;
         Session {
             role: Role::Connector,
+            peer,
             outbound: Outbound::new(&keys.c2l),
             inbound: Inbound::new(&keys.l2c),
             ratchet: Ratchet::new(keys.rk, keys.h3),
@@ -197,9 +199,10 @@ impl Session {
         schedule: Schedule,
         held: bool,
     ) -> Result<(Self, Sas), Error> {
-        let Accepted { keys, n_l, .. } = accepted;
+        let Accepted { keys, peer, n_l } = accepted;
         let mut session = Session {
             role: Role::Listener,
+            peer,
             outbound: Outbound::new(&keys.l2c),
             inbound: Inbound::new(&keys.c2l),
             ratchet: Ratchet::new(keys.rk, keys.h3),
@@ -215,6 +218,16 @@ impl Session {
         };
         session.outbound.control(Kind::Open, &*n_l)?;
         Ok((session, Sas::new(&keys.h3, &n_l)))
+    }
+
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Who is at the other end, by its static key.
+    pub fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// Bytes of data so far.
@@ -392,7 +405,7 @@ impl Session {
 
     /// Whether bytes wait for the output and may be written.
     pub fn wants_output(&self) -> bool {
-        self.may_stream() && self.inbound.plain_len() > 0
+        !self.held && self.inbound.plain_len() > 0
     }
 
     /// The next pieces for the output, in order; unused places are empty.

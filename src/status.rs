@@ -29,6 +29,15 @@ impl Status {
         }
     }
 
+    /// Verified without the words; the other person may still ask for this side's half.
+    pub fn verified(&self, role: Role, peer: SocketAddr, by: &str, sas: &Sas) {
+        self.say(format_args!(
+            "connected to {}; verified by {by}. If they ask, you say: {}",
+            Address(peer),
+            sas.half(role),
+        ));
+    }
+
     /// Both halves, the listener's first, each as seen from this side.
     pub fn compare(&self, role: Role, peer: SocketAddr, sas: &Sas) {
         let (first, second) = match role {

@@ -1,0 +1,32 @@
+//! How this side makes sure who is at the other end: its own choice, made before
+//! it connects, and unknown to the other side.
+
+use crate::confirm::Terminal;
+use crate::handshake::Peer;
+
+/// All that is given must hold. With nothing, the people compare when they like.
+pub struct Policy {
+    /// `-c`: a person types what the other person says, on this terminal.
+    pub confirm: Option<Terminal>,
+    /// `--peer`: the other side's static key is one of these, 32 bytes each.
+    pub peers: Vec<[u8; 32]>,
+    /// `--psk`: the handshake itself proves that the other side has the same.
+    pub psk: bool,
+}
+
+impl Policy {
+    /// Whether that key may be at the other end.
+    pub fn admits(&self, peer: &Peer) -> bool {
+        self.peers.is_empty() || self.peers.contains(&peer.key)
+    }
+
+    /// By what the peer is known once the handshake is done, if by anything.
+    pub fn verified_by(&self) -> Option<&'static str> {
+        match (!self.peers.is_empty(), self.psk) {
+            (true, true) => Some("key and pre-shared key"),
+            (true, false) => Some("key"),
+            (false, true) => Some("pre-shared key"),
+            (false, false) => None,
+        }
+    }
+}
