@@ -152,9 +152,6 @@ impl<'a> Pipe<'a> {
     fn shuttle(&mut self) -> Result<(), Error> {
         let mut round = 0;
         loop {
-            if self.session.is_finished() && self.session.sealed().is_empty() {
-                return Ok(());
-            }
             if !self.can_do_something() {
                 let asked = self.wait.until(self.next_deadline())?;
                 self.note_events(asked);
@@ -172,11 +169,20 @@ impl<'a> Pipe<'a> {
             self.fill_inbound()?;
             self.drain_inbound()?;
             self.end_with_peer()?;
+            // The peer's last frame and its FIN may come together.
+            if self.is_complete() {
+                return Ok(());
+            }
             if let Some(why) = &mut self.link.ended {
                 let why = why.take();
                 return Err(Error::Cut(self.ended(), why));
             }
         }
+    }
+
+    /// Both sides have sent and received EOF and DONE, and ours have left.
+    fn is_complete(&self) -> bool {
+        self.session.is_finished() && self.session.sealed().is_empty()
     }
 
     fn can_do_something(&mut self) -> bool {
@@ -317,11 +323,15 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// A person at a terminal is not left waiting for nobody: when the peer has
-    /// ended, what was entered is sent, what was only typed is thrown away.
+    /// When the peer has ended and all is written out, whoever reads our output
+    /// sees its end too. And a person at a terminal is not left waiting for
+    /// nobody: what was entered is sent, what was only typed is thrown away.
     fn end_with_peer(&mut self) -> Result<(), Error> {
-        let is_over = self.session.output_ended() && !self.stdin.is_ready();
-        if is_over && self.stdin.is_terminal() && !self.session.input_ended() {
+        if !self.session.output_ended() {
+            return Ok(());
+        }
+        self.stdout.close();
+        if self.stdin.is_terminal() && !self.stdin.is_ready() && !self.session.input_ended() {
             self.stdin.flush_typed();
             self.session.end_input()?;
         }

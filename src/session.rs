@@ -423,9 +423,9 @@ impl Session {
         self.acknowledge()
     }
 
-    /// Whether the peer's data has ended and all of it is written out.
+    /// Whether the peer's data has ended, may be written out, and is.
     pub fn output_ended(&self) -> bool {
-        self.received.eof && self.inbound.plain_len() == 0
+        !self.held && self.received.eof && self.inbound.plain_len() == 0
     }
 
     // The session as a whole.

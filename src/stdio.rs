@@ -33,6 +33,7 @@ pub struct Stdio {
     token: Token,
     registry: Registry,
     is_terminal: bool,
+    is_closed: bool,
     ready: bool,
 }
 
@@ -67,6 +68,7 @@ impl Stdio {
             token,
             registry: registry.try_clone()?,
             is_terminal,
+            is_closed: false,
             ready: true,
         };
         match FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) {
@@ -131,6 +133,25 @@ impl Stdio {
             Some(flags) => nowait_write(fd, pieces, flags),
             None => rustix::io::writev(fd, pieces),
         })?)
+    }
+
+    /// Lets go of standard output, so that its reader sees the end.
+    pub fn close(&mut self) {
+        if self.is_closed {
+            return;
+        }
+        self.is_closed = true;
+        self.ready = false;
+        let fd = match &self.way {
+            Way::Reopened(own) => own.as_raw_fd(),
+            _ => self.fd.as_raw_fd(),
+        };
+        let _ = self.registry.deregister(&mut SourceFd(&fd));
+        self.way = Way::Ready;
+        // Descriptor 1 itself stays taken, or the next file opened would get it.
+        if let Ok(null) = rustix::fs::open("/dev/null", OFlags::WRONLY, Mode::empty()) {
+            let _ = rustix::stdio::dup2_stdout(null);
+        }
     }
 
     /// Throws away what was typed and not entered, so that it does not land in the shell.
