@@ -169,7 +169,12 @@ impl Local {
             Some(s) => s,
             None => random()?,
         };
-        Ok(Local { s: StaticSecret::from(*s), long_lived, psk })
+        Ok(Self::with_secret(s, long_lived, psk))
+    }
+
+    /// With a static secret (32 bytes, before clamping), and what is said of it.
+    pub fn with_secret(s: Key, long_lived: bool, psk: Option<Key>) -> Self {
+        Local { s: StaticSecret::from(*s), long_lived, psk }
     }
 
     /// Whether there is a pre-shared key.
