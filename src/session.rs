@@ -351,13 +351,14 @@ impl Session {
                 Event::Done
             }
             Kind::Open => {
-                let unopened = self.unopened.take().ok_or(Error::Rule("OPEN unasked"))?;
+                let unopened = self.unopened.as_ref().ok_or(Error::Rule("OPEN unasked"))?;
                 let n_l = content.try_into().map_err(|_| Error::Rule("OPEN's length"))?;
                 if sas::commit(&unopened.h1, n_l) != unopened.commit {
-                    self.unopened = Some(unopened);
                     return Err(Error::Commitment);
                 }
-                Event::Open(Sas::new(&unopened.h3, n_l))
+                let sas = Sas::new(&unopened.h3, n_l);
+                self.unopened = None;
+                Event::Open(sas)
             }
             Kind::Abort => {
                 let &[code] = content else {
