@@ -140,7 +140,7 @@ fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Key {
         *p ^= k;
     }
     let mut inner = Blake2s256::new();
-    inner.update(*pad);
+    inner.update(pad.as_slice());
     for part in parts {
         inner.update(part);
     }
@@ -313,6 +313,9 @@ pub struct Split {
     pub h: [u8; HASHLEN],
 }
 
+/// Number of no message: a handshake that has failed.
+const OVER: usize = usize::MAX;
+
 /// One side of a running handshake (section 5.3). Dropping it wipes every secret.
 pub struct HandshakeState {
     symmetric: SymmetricState,
@@ -371,7 +374,8 @@ impl HandshakeState {
     /// # Errors
     /// [`Error::OutOfTurn`], [`Error::BadKey`], [`Error::Exhausted`].
     pub fn write_message(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        for token in self.turn(true)? {
+        let (tokens, after) = self.turn(true)?;
+        for token in tokens {
             match token {
                 Token::E => {
                     let e = PublicKey::from(&self.e);
@@ -398,7 +402,9 @@ impl HandshakeState {
                 other => self.mix_secret(*other)?,
             }
         }
-        self.symmetric.encrypt_and_hash(payload, out)
+        self.symmetric.encrypt_and_hash(payload, out)?;
+        self.next = after;
+        Ok(())
     }
 
     /// `ReadMessage(message)`: returns the payload.
@@ -406,8 +412,9 @@ impl HandshakeState {
     /// # Errors
     /// All of [`Error`]; the handshake is over after any of them.
     pub fn read_message(&mut self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let (tokens, after) = self.turn(false)?;
         let mut rest = message;
-        for token in self.turn(false)? {
+        for token in tokens {
             let tag = if self.symmetric.has_key() { TAGLEN } else { 0 };
             match token {
                 Token::E => {
@@ -442,7 +449,9 @@ impl HandshakeState {
                 other => self.mix_secret(*other)?,
             }
         }
-        self.symmetric.decrypt_and_hash(rest)
+        let payload = self.symmetric.decrypt_and_hash(rest)?;
+        self.next = after;
+        Ok(payload)
     }
 
     /// `Split()` with a third output; everything else is wiped.
@@ -457,15 +466,18 @@ impl HandshakeState {
         Ok(Split { initiator, responder, rk, h: self.symmetric.h })
     }
 
-    /// The next message's tokens, if it is this side's to write (or to read).
-    fn turn(&mut self, write: bool) -> Result<&'static [Token], Error> {
+    /// The next message's tokens, if it is this side's to write (or to read), and
+    /// what `next` is after it. Until the message has succeeded the handshake
+    /// counts as over, so that nothing can follow one that fails.
+    fn turn(&mut self, write: bool) -> Result<(&'static [Token], usize), Error> {
         let initiator_writes = self.next.is_multiple_of(2);
         if (initiator_writes == self.initiator) != write {
             return Err(Error::OutOfTurn);
         }
         let tokens = *self.pattern.messages.get(self.next).ok_or(Error::OutOfTurn)?;
-        self.next += 1;
-        Ok(tokens)
+        let after = self.next + 1;
+        self.next = OVER;
+        Ok((tokens, after))
     }
 
     fn mix_e(&mut self, e: &PublicKey) {

@@ -3,7 +3,7 @@
 
 use scat::frame::{CONTENT_AT, Kind, MAX_FRAME, Opener, Sealer, frame_len};
 use scat::handshake::{Accepted, Connected, Initiator, Local, Responder, Role};
-use scat::noise::{CipherState, Ephemerals, HandshakeState, Key, Pattern, Token, hash};
+use scat::noise::{CipherState, Ephemerals, Error, HandshakeState, Key, Pattern, Token, hash};
 use scat::ratchet::{Fresh, Ratchet};
 use scat::sas::{self, Sas};
 use serde_json::Value;
@@ -277,5 +277,29 @@ fn noise_vectors_are_reproduced_in_both_roles() {
             receive.decrypt(&[], &mut body, &tag).unwrap();
             assert_eq!(body, payload);
         }
+    }
+}
+
+#[test]
+fn a_failed_message_ends_the_handshake() {
+    let all: Value = serde_json::from_str(include_str!("noise-vectors.json")).unwrap();
+    let v = &all["vectors"][0];
+    let messages = v["messages"].as_array().unwrap();
+    for last in 1..3 {
+        let mut sides = [start(v, &NOISE[0], "init"), start(v, &NOISE[0], "resp")];
+        for (i, m) in messages[..last].iter().enumerate() {
+            sides[i % 2].write_message(&bytes(&m["payload"]), &mut Vec::new()).unwrap();
+            sides[1 - i % 2].read_message(&bytes(&m["ciphertext"])).unwrap();
+        }
+        let [a, b] = sides;
+        let mut reader = if last % 2 == 0 { b } else { a };
+        let message = bytes(&messages[last]["ciphertext"]);
+        let mut forged = message.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        assert_eq!(reader.read_message(&forged), Err(Error::Forged));
+        // Neither another try, nor the next message, nor the keys.
+        assert_eq!(reader.read_message(&message), Err(Error::OutOfTurn));
+        assert_eq!(reader.write_message(&[], &mut Vec::new()), Err(Error::OutOfTurn));
+        assert!(matches!(reader.split(), Err(Error::OutOfTurn)), "message {last}");
     }
 }
