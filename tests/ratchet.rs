@@ -173,7 +173,7 @@ impl Choices {
 enum Act {
     /// C starts its exchange.
     Start,
-    /// One side's input, a single frame, and its end.
+    /// One side's input, a single frame or none, and its end.
     End(Role),
     /// One side receives one frame of those under way.
     Deliver(Role),
@@ -192,10 +192,10 @@ struct World {
 
 impl World {
     /// OPEN has arrived, nothing else has happened.
-    fn new() -> Self {
+    fn new(c: &[u8], l: &[u8]) -> Self {
         let mut world = World {
-            c: End::new(connector(ALWAYS, false), b"from c".to_vec()),
-            l: End::new(listener(false), b"from l".to_vec()),
+            c: End::new(connector(ALWAYS, false), c.to_vec()),
+            l: End::new(listener(false), l.to_vec()),
             started: false,
             to_l: Vec::new(),
             to_c: Vec::new(),
@@ -278,7 +278,7 @@ fn eof_and_done_may_fall_anywhere_into_an_exchange() {
     let mut choices = Choices::default();
     let (mut runs, mut exchanged, mut unanswered) = (0, 0, 0);
     loop {
-        let mut world = World::new();
+        let mut world = World::new(b"from c", b"from l");
         loop {
             let acts = world.enabled();
             if acts.is_empty() {
@@ -306,7 +306,7 @@ fn abort_or_a_cut_may_fall_anywhere_into_an_exchange() {
     let (mut runs, mut told) = (0, 0);
     // The exchange first, since what comes before it is no part of it.
     loop {
-        let mut world = World::new();
+        let mut world = World::new(b"", b"");
         world.act(Act::Start);
         let mut aborted = None;
         while aborted.is_none() {
@@ -337,7 +337,7 @@ fn abort_or_a_cut_may_fall_anywhere_into_an_exchange() {
 
 #[test]
 fn a_cut_inside_a_frame_of_an_exchange_leaves_both_sides_unfinished() {
-    let mut world = World::new();
+    let mut world = World::new(b"", b"");
     world.act(Act::Start);
     let rekey1 = world.to_l.clone();
     for len in (0..rekey1.len()).step_by(37) {
