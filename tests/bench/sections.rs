@@ -9,12 +9,13 @@ use std::fs::{self, File};
 use std::process::Command;
 use std::sync::Arc;
 
-use crate::limit;
+use crate::limit::{self, Cost};
 use crate::report::{Spread, Table, middle, show};
 use crate::tools::{Job, NULL_PIPE, Site, Tool, find};
 use crate::trial::{self, Outcome, Source};
 
 const MIB: u64 = 1 << 20;
+const GIB: f64 = (1u64 << 30) as f64;
 
 /// What all measurements share.
 pub struct Bench {
@@ -140,7 +141,7 @@ fn rates(bench: &Bench, size: u64, results: &Rounds<Outcome>) -> Vec<(String, Sp
         "listener",
     ]);
     let base = megabytes(size, &results[0]);
-    let gib = size as f64 / (1u64 << 30) as f64;
+    let gib = size as f64 / GIB;
     let mut bars = Vec::new();
     for (tool, outcomes) in bench.tools.iter().zip(results) {
         let rate = megabytes(size, outcomes);
@@ -280,10 +281,10 @@ pub fn growth(bench: &mut Bench) {
 pub fn limit(bench: &mut Bench) {
     println!("## The limit\n");
     println!(
-        "Loop: the benchmark itself as a plain one-way TCP pipe, one thread, blocks of {} KiB, \
-         no cipher. Cipher: ChaCha20-Poly1305 on frames of {} bytes in memory, one thread sealing \
-         and one opening at once, the slower of the two. Limit: a thread that does both in series \
-         reaches 1 / (1/loop + 1/cipher).\n",
+        "Loop: the benchmark itself as a plain one-way TCP pipe, one thread, RWF_NOWAIT, blocks of \
+         {} KiB, no cipher. Cipher: ChaCha20-Poly1305 on frames of {} bytes in memory, one thread \
+         sealing and one opening at once, the slower of the two. Limit: a thread that does both \
+         in series reaches 1 / (1/loop + 1/cipher), and costs the sum of their CPU time.\n",
         limit::BLOCK / 1024,
         limit::FRAME
     );
@@ -296,39 +297,44 @@ pub fn limit(bench: &mut Bench) {
     let mut names: Vec<String> = vec!["loop without cipher".into(), "cipher without loop".into()];
     names.extend(scats.iter().map(|tool| tool.name.to_string()));
     let size = bench.size;
-    let results = bench.interleave("limit", bench.rounds, &names, |bench, i| {
+    let mut results = bench.interleave("limit", bench.rounds, &names, |bench, i| {
         if i == 1 {
-            return Ok(limit::cipher_rate(size) / 1e6);
+            return Ok(limit::cipher(size));
         }
         let tool = if i == 0 { &NULL_PIPE } else { scats[i - 2] };
-        let source = Source::File(&bench.file, size);
-        trial::push(tool, &bench.site, source, None).map(|o| size as f64 / 1e6 / o.last)
+        let o = trial::push(tool, &bench.site, Source::File(&bench.file, size), None)?;
+        Ok(Cost {
+            rate: size as f64 / o.last,
+            cpu: (o.cpu.0 + o.cpu.1) / size as f64,
+        })
     });
-    let sum: Vec<Option<f64>> = results[0]
-        .iter()
-        .zip(&results[1])
-        .map(|(lap, cipher)| Some(limit::harmonic((*lap)?, (*cipher)?)))
-        .collect();
-    let mut table = Table::new(&["", "MB/s", "of the limit"]);
-    let mut row = |name: &str, rate: &[Option<f64>]| {
-        let of_limit = show(Spread::of_ratios(rate, &sum), 2);
-        table.row(vec![
-            name.into(),
-            show(Spread::of(rate.iter().flatten().copied()), 0),
-            of_limit,
-        ]);
+    let sum = |(lap, cipher): (&Option<Cost>, &Option<Cost>)| {
+        let (lap, cipher) = (lap.as_ref()?, cipher.as_ref()?);
+        Some(Cost {
+            rate: limit::harmonic(lap.rate, cipher.rate),
+            cpu: lap.cpu + cipher.cpu,
+        })
     };
-    names
-        .iter()
-        .zip(&results)
-        .take(2)
-        .for_each(|(name, rate)| row(name, rate));
-    row("limit: harmonic sum", &sum);
-    names
-        .iter()
-        .zip(&results)
-        .skip(2)
-        .for_each(|(name, rate)| row(name, rate));
+    let sums = results[0].iter().zip(&results[1]).map(sum).collect();
+    results.insert(2, sums);
+    names.insert(2, "limit: both in series".into());
+    let pick = |i: usize, pick: fn(&Cost) -> f64| -> Vec<Option<f64>> {
+        results[i]
+            .iter()
+            .map(|cost| cost.as_ref().map(pick))
+            .collect()
+    };
+    let mut table = Table::new(&["", "MB/s", "÷ limit", "CPU s/GiB, both ends", "limit ÷ it"]);
+    for (i, name) in names.iter().enumerate() {
+        let (rate, cpu) = (pick(i, |c| c.rate / 1e6), pick(i, |c| c.cpu * GIB));
+        table.row(vec![
+            name.clone(),
+            show(Spread::of(rate.iter().flatten().copied()), 0),
+            show(Spread::of_ratios(&rate, &pick(2, |c| c.rate / 1e6)), 2),
+            show(Spread::of(cpu.iter().flatten().copied()), 2),
+            show(Spread::of_ratios(&pick(2, |c| c.cpu * GIB), &cpu), 2),
+        ]);
+    }
     table.print();
 }
 
