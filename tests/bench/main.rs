@@ -32,11 +32,17 @@ mod tools;
 mod trial;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe::register;
 
 use crate::sections::Bench;
 use crate::tools::{Site, TOOLS, Tool};
@@ -157,6 +163,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
 /// Runs what is asked for; false if scat failed somewhere.
 fn compare(options: &Options) -> Result<bool, String> {
     let site = Site::new(env!("CARGO_BIN_EXE_scat"), options.scat_b.as_deref())?;
+    clean_up_when_interrupted(site.dir.clone()).map_err(|e| format!("signals: {e}"))?;
     let mut dice = [0; 8];
     getrandom::fill(&mut dice).map_err(|e| format!("random: {e}"))?;
     let mut bench = Bench {
@@ -202,6 +209,25 @@ fn compare(options: &Options) -> Result<bool, String> {
         bench.failures.iter().for_each(|line| println!("* {line}"));
     }
     Ok(!bench.failures.iter().any(|line| line.contains(": scat")))
+}
+
+/// After SIGINT or SIGTERM no process and no key stays behind.
+fn clean_up_when_interrupted(dir: PathBuf) -> std::io::Result<()> {
+    let (mut told, tell) = UnixStream::pair()?;
+    for signal in [SIGINT, SIGTERM] {
+        register(signal, tell.try_clone()?)?;
+    }
+    thread::spawn(move || {
+        let _ = told.read_exact(&mut [0]);
+        for pid in process::tree(std::process::id()).into_iter().skip(1) {
+            if let Some(pid) = Pid::from_raw(pid as i32) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        let _ = fs::remove_dir_all(dir);
+        std::process::exit(1);
+    });
+    Ok(())
 }
 
 /// Where and how these numbers came about.
