@@ -138,12 +138,13 @@ fn copy(from: &impl AsFd, to: &impl AsFd) -> io::Result<()> {
     let (mut start, mut end, mut ended) = (0, 0, false);
     while !(ended && start == end) {
         let mut moved = false;
-        if !ended && end < BLOCK {
-            if let Some(n) = now(read_now(from, &mut block[end..]))? {
-                ended = n == 0;
-                end += n;
-                moved = true;
-            }
+        if !ended
+            && end < BLOCK
+            && let Some(n) = now(read_now(from, &mut block[end..]))?
+        {
+            ended = n == 0;
+            end += n;
+            moved = true;
         }
         if start < end {
             let full = [IoSlice::new(&block[start..end])];

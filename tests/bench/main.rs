@@ -219,6 +219,7 @@ fn clean_up_when_interrupted(dir: PathBuf) -> std::io::Result<()> {
     }
     thread::spawn(move || {
         let _ = told.read_exact(&mut [0]);
+        let _nobody_starts = process::STARTING.lock();
         for pid in process::tree(std::process::id()).into_iter().skip(1) {
             if let Some(pid) = Pid::from_raw(pid as i32) {
                 let _ = kill_process(pid, Signal::KILL);

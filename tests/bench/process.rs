@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +20,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// USER_HZ: the unit of `/proc/PID/stat`, 100 on every architecture of today.
 const TICKS: f64 = 100.0;
+
+/// Held while a child is started; whoever keeps it stops further starts.
+pub static STARTING: Mutex<()> = Mutex::new(());
 
 /// A running child. Dropped, it is killed and reaped.
 pub struct Process {
@@ -38,6 +41,7 @@ pub struct Ended {
 impl Process {
     /// Starts `argv`; its standard error is collected.
     pub fn start(argv: &[String], stdin: Stdio, stdout: Stdio) -> Result<Process, String> {
+        let _starting = STARTING.lock().expect("no panic");
         let mut child = Command::new(&argv[0])
             .args(&argv[1..])
             .stdin(stdin)
