@@ -62,39 +62,24 @@ pub fn cipher(size: u64) -> Cost {
             let begin = Instant::now();
             for (frame, tag) in frames.iter_mut().zip(&mut tags) {
                 let frame = frame.as_mut_slice().into();
-                *tag = cipher
-                    .encrypt_inout_detached(&nonce, &[], frame)
-                    .expect("a short frame");
+                *tag = cipher.encrypt_inout_detached(&nonce, &[], frame).expect("a short frame");
             }
             let sealed = Instant::now();
             for (frame, tag) in frames.iter_mut().zip(&tags).filter(|_| opens) {
                 let frame = frame.as_mut_slice().into();
-                cipher
-                    .decrypt_inout_detached(&nonce, &[], frame, tag)
-                    .expect("its own tag");
+                cipher.decrypt_inout_detached(&nonce, &[], frame, tag).expect("its own tag");
             }
             black_box(&frames);
-            seconds += if opens {
-                sealed.elapsed()
-            } else {
-                sealed - begin
-            }
-            .as_secs_f64();
+            seconds += if opens { sealed.elapsed() } else { sealed - begin }.as_secs_f64();
         }
-        Cost {
-            rate: bytes / seconds,
-            cpu: (thread_cpu() - cpu) / bytes,
-        }
+        Cost { rate: bytes / seconds, cpu: (thread_cpu() - cpu) / bytes }
     };
     let (seal, both) = thread::scope(|scope| {
         let other = scope.spawn(|| work(true));
         (work(false), other.join().expect("opening does not panic"))
     });
     // `both` sealed and opened: its CPU time is that of the two ends.
-    Cost {
-        rate: seal.rate.min(both.rate),
-        cpu: both.cpu,
-    }
+    Cost { rate: seal.rate.min(both.rate), cpu: both.cpu }
 }
 
 /// CPU seconds of this thread so far, exact to a scheduler tick.
@@ -118,9 +103,7 @@ pub fn null_pipe(role: &str) -> io::Result<()> {
         let (peer, _) = socket.accept()?;
         return copy(&peer, &io::stdout());
     }
-    let port: u16 = role
-        .parse()
-        .map_err(|_| io::Error::other("--null-pipe listen|PORT"))?;
+    let port: u16 = role.parse().map_err(|_| io::Error::other("--null-pipe listen|PORT"))?;
     let mut peer = TcpStream::connect(("127.0.0.1", port))?;
     peer.set_nodelay(true)?;
     copy(&io::stdin(), &peer)?;

@@ -10,8 +10,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,11 +57,7 @@ impl Process {
             });
         });
         match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-            Ok(handle) => Ok(Process {
-                child,
-                handle: handle.into(),
-                stderr,
-            }),
+            Ok(handle) => Ok(Process { child, handle: handle.into(), stderr }),
             Err(e) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -83,17 +79,12 @@ impl Process {
     pub fn announced_port(&self, limit: Duration) -> Result<u16, String> {
         let deadline = Instant::now() + limit;
         loop {
-            match self
-                .stderr
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     let Some((_, place)) = line.split_once("listening on") else {
                         continue;
                     };
-                    let port = place
-                        .split(|c: char| !c.is_ascii_digit())
-                        .rfind(|n| !n.is_empty());
+                    let port = place.split(|c: char| !c.is_ascii_digit()).rfind(|n| !n.is_empty());
                     return port
                         .and_then(|n| n.parse().ok())
                         .ok_or_else(|| format!("no port in: {line}"));
@@ -108,25 +99,15 @@ impl Process {
 
     /// The last line of standard error so far, for a complaint.
     pub fn last_words(&self) -> String {
-        let line = self
-            .stderr
-            .try_iter()
-            .filter(|line| !line.is_empty())
-            .last();
+        let line = self.stderr.try_iter().filter(|line| !line.is_empty()).last();
         line.map(|line| format!(" ({line})")).unwrap_or_default()
     }
 
     /// True if it has ended within `limit`.
     pub fn ends_within(&self, limit: Duration) -> bool {
-        let limit = Timespec {
-            tv_sec: limit.as_secs() as i64,
-            tv_nsec: limit.subsec_nanos().into(),
-        };
-        poll(
-            &mut [PollFd::new(&*self.handle, PollFlags::IN)],
-            Some(&limit),
-        )
-        .is_ok_and(|n| n == 1)
+        let limit =
+            Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+        poll(&mut [PollFd::new(&*self.handle, PollFlags::IN)], Some(&limit)).is_ok_and(|n| n == 1)
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -164,15 +145,8 @@ fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     // utime, stime, cutime, cstime: fields 14 to 17 of proc_pid_stat(5).
-    let ticks: u64 = fields
-        .get(11..15)?
-        .iter()
-        .filter_map(|n| n.parse::<u64>().ok())
-        .sum();
-    Some(Stat {
-        parent: fields.get(1)?.parse().ok()?,
-        cpu: ticks as f64 / TICKS,
-    })
+    let ticks: u64 = fields.get(11..15)?.iter().filter_map(|n| n.parse::<u64>().ok()).sum();
+    Some(Stat { parent: fields.get(1)?.parse().ok()?, cpu: ticks as f64 / TICKS })
 }
 
 /// A process and its living descendants.
@@ -187,12 +161,7 @@ pub fn tree(root: u32) -> Vec<u32> {
     let mut next = 0;
     while next < found.len() {
         let parent = found[next];
-        found.extend(
-            parents
-                .iter()
-                .filter(|pair| pair.1 == parent)
-                .map(|pair| pair.0),
-        );
+        found.extend(parents.iter().filter(|pair| pair.1 == parent).map(|pair| pair.0));
         next += 1;
     }
     found
@@ -202,21 +171,16 @@ pub fn tree(root: u32) -> Vec<u32> {
 pub fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().split(' ').next()?.parse().ok())
-        .unwrap_or(0)
+    line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
 /// True if some socket is in state LISTEN (0A) on this TCP port.
 pub fn listens(port: u16) -> bool {
     let port = format!(":{port:04X}");
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
-        fs::read_to_string(table)
-            .unwrap_or_default()
-            .lines()
-            .any(|line| {
-                let mut fields = line.split_ascii_whitespace().skip(1);
-                fields.next().is_some_and(|local| local.ends_with(&port))
-                    && fields.nth(1) == Some("0A")
-            })
+        fs::read_to_string(table).unwrap_or_default().lines().any(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            fields.next().is_some_and(|local| local.ends_with(&port)) && fields.nth(1) == Some("0A")
+        })
     })
 }

@@ -13,10 +13,7 @@ pub struct Spread {
 impl Spread {
     /// None when no round gave a value.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
-        let mut values: Vec<f64> = values
-            .into_iter()
-            .filter(|value| value.is_finite())
-            .collect();
+        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         values.sort_by(f64::total_cmp);
         let (low, high) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
@@ -55,9 +52,7 @@ pub struct Table {
 
 impl Table {
     pub fn new(head: &[&str]) -> Table {
-        Table {
-            rows: vec![head.iter().map(ToString::to_string).collect()],
-        }
+        Table { rows: vec![head.iter().map(ToString::to_string).collect()] }
     }
 
     pub fn row(&mut self, cells: Vec<String>) {
@@ -66,12 +61,7 @@ impl Table {
 
     pub fn print(&self) {
         let width = |column: usize| {
-            self.rows
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-                .max(2)
+            self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(2)
         };
         for (i, row) in self.rows.iter().enumerate() {
             let mut line = String::from("|");
@@ -111,11 +101,7 @@ pub fn plot(title: &str, caption: &str, bars: &[(String, Spread)]) -> String {
     );
     for (i, (name, bar)) in bars.iter().enumerate() {
         let y = 40.0 + STEP * i as f64;
-        let colour = if name.starts_with("scat") {
-            "#2a6f4e"
-        } else {
-            "#9aa5ab"
-        };
+        let colour = if name.starts_with("scat") { "#2a6f4e" } else { "#9aa5ab" };
         let middle = y + 10.0;
         let _ = write!(
             svg,

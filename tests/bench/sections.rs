@@ -87,26 +87,15 @@ impl Bench {
 
 /// Bytes a second in MB (10^6 bytes), from the seconds of each round.
 fn megabytes(size: u64, outcomes: &[Option<Outcome>]) -> Vec<Option<f64>> {
-    outcomes
-        .iter()
-        .map(|o| o.as_ref().map(|o| size as f64 / 1e6 / o.last))
-        .collect()
+    outcomes.iter().map(|o| o.as_ref().map(|o| size as f64 / 1e6 / o.last)).collect()
 }
 
 /// Throughput, and what it costs at each end. Returns MB/s for the plot.
 pub fn throughput(bench: &mut Bench) -> Vec<(String, Spread)> {
     let (names, size) = (bench.names(), bench.size);
-    println!(
-        "## Throughput: a random file of {} MiB in, a pipe out\n",
-        size / MIB
-    );
+    println!("## Throughput: a random file of {} MiB in, a pipe out\n", size / MIB);
     let results = bench.interleave("throughput", bench.rounds, &names, |bench, i| {
-        trial::push(
-            bench.tools[i],
-            &bench.site,
-            Source::File(&bench.file, size),
-            None,
-        )
+        trial::push(bench.tools[i], &bench.site, Source::File(&bench.file, size), None)
     });
     rates(bench, size, &results)
 }
@@ -114,10 +103,7 @@ pub fn throughput(bench: &mut Bench) -> Vec<(String, Spread)> {
 /// Both directions at once.
 pub fn duplex(bench: &mut Bench) {
     let (names, size) = (bench.names(), bench.size);
-    println!(
-        "## Both directions at once: {} MiB each way, pipes in, pipes out\n",
-        size / MIB
-    );
+    println!("## Both directions at once: {} MiB each way, pipes in, pipes out\n", size / MIB);
     println!(
         "MB/s is the sum of the two. Both inputs stay open until both outputs have everything, \
          because several tools drop the other direction at the first end of input.\n"
@@ -165,32 +151,17 @@ fn rates(bench: &Bench, size: u64, results: &Rounds<Outcome>) -> Vec<(String, Sp
 /// From the connector's start to the first byte at the sink, and to its end.
 pub fn startup(bench: &mut Bench, line: &File) {
     println!("## Start-up: one line of 64 bytes, from the connector's start\n");
-    let rounds = if bench.smoke {
-        bench.rounds
-    } else {
-        3 * bench.rounds
-    };
+    let rounds = if bench.smoke { bench.rounds } else { 3 * bench.rounds };
     let results = bench.interleave("startup", rounds, &bench.names(), |bench, i| {
         trial::push(bench.tools[i], &bench.site, Source::File(line, 64), None)
     });
     let ratio = bench.ratio_title();
-    let mut table = Table::new(&[
-        "tool",
-        "ms to first byte at the sink",
-        "ms to exit",
-        &ratio,
-        "to exit",
-    ]);
+    let mut table =
+        Table::new(&["tool", "ms to first byte at the sink", "ms to exit", &ratio, "to exit"]);
     let pick = |outcomes: &[Option<Outcome>], pick: fn(&Outcome) -> f64| -> Vec<Option<f64>> {
-        outcomes
-            .iter()
-            .map(|o| o.as_ref().map(|o| 1e3 * pick(o)))
-            .collect()
+        outcomes.iter().map(|o| o.as_ref().map(|o| 1e3 * pick(o))).collect()
     };
-    let (base_first, base_exit) = (
-        pick(&results[0], |o| o.first),
-        pick(&results[0], |o| o.exit),
-    );
+    let (base_first, base_exit) = (pick(&results[0], |o| o.first), pick(&results[0], |o| o.exit));
     for (tool, outcomes) in bench.tools.iter().zip(&results) {
         let (first, exit) = (pick(outcomes, |o| o.first), pick(outcomes, |o| o.exit));
         table.row(vec![
@@ -230,38 +201,21 @@ pub fn growth(bench: &mut Bench) {
         "MB/s from the first byte at the sink to the last, so without start-up; peak is the \
          larger of the two ends.\n"
     );
-    let sizes: &[u64] = if bench.smoke {
-        &[1, 4]
-    } else {
-        &[1, 8, 64, 512, 8192]
-    };
+    let sizes: &[u64] = if bench.smoke { &[1, 4] } else { &[1, 8, 64, 512, 8192] };
     let tools: Vec<&Tool> = bench
         .tools
         .iter()
         .copied()
         .filter(|t| t.name.starts_with("scat") || t.name == "nc")
         .collect();
-    let tools = if tools.is_empty() {
-        bench.tools.clone()
-    } else {
-        tools
-    };
-    let cases: Vec<(&Tool, u64)> = tools
-        .iter()
-        .flat_map(|tool| sizes.iter().map(|size| (*tool, *size)))
-        .collect();
-    let names: Vec<String> = cases
-        .iter()
-        .map(|(tool, size)| format!("{} {size} MiB", tool.name))
-        .collect();
+    let tools = if tools.is_empty() { bench.tools.clone() } else { tools };
+    let cases: Vec<(&Tool, u64)> =
+        tools.iter().flat_map(|tool| sizes.iter().map(|size| (*tool, *size))).collect();
+    let names: Vec<String> =
+        cases.iter().map(|(tool, size)| format!("{} {size} MiB", tool.name)).collect();
     let results = bench.interleave("growth", bench.rounds.min(3), &names, |bench, i| {
         let (tool, size) = cases[i];
-        trial::push(
-            tool,
-            &bench.site,
-            Source::Pipe(&bench.chunk, size * MIB),
-            None,
-        )
+        trial::push(tool, &bench.site, Source::Pipe(&bench.chunk, size * MIB), None)
     });
     let mut table = Table::new(&["tool", "MiB", "MB/s", "peak MiB"]);
     for ((tool, size), outcomes) in cases.iter().zip(&results) {
@@ -288,12 +242,8 @@ pub fn limit(bench: &mut Bench) {
         limit::BLOCK / 1024,
         limit::FRAME
     );
-    let scats: Vec<&Tool> = bench
-        .tools
-        .iter()
-        .copied()
-        .filter(|tool| tool.name.starts_with("scat"))
-        .collect();
+    let scats: Vec<&Tool> =
+        bench.tools.iter().copied().filter(|tool| tool.name.starts_with("scat")).collect();
     let mut names: Vec<String> = vec!["loop without cipher".into(), "cipher without loop".into()];
     names.extend(scats.iter().map(|tool| tool.name.to_string()));
     let size = bench.size;
@@ -303,26 +253,17 @@ pub fn limit(bench: &mut Bench) {
         }
         let tool = if i == 0 { &NULL_PIPE } else { scats[i - 2] };
         let o = trial::push(tool, &bench.site, Source::File(&bench.file, size), None)?;
-        Ok(Cost {
-            rate: size as f64 / o.last,
-            cpu: (o.cpu.0 + o.cpu.1) / size as f64,
-        })
+        Ok(Cost { rate: size as f64 / o.last, cpu: (o.cpu.0 + o.cpu.1) / size as f64 })
     });
     let sum = |(lap, cipher): (&Option<Cost>, &Option<Cost>)| {
         let (lap, cipher) = (lap.as_ref()?, cipher.as_ref()?);
-        Some(Cost {
-            rate: limit::harmonic(lap.rate, cipher.rate),
-            cpu: lap.cpu + cipher.cpu,
-        })
+        Some(Cost { rate: limit::harmonic(lap.rate, cipher.rate), cpu: lap.cpu + cipher.cpu })
     };
     let sums = results[0].iter().zip(&results[1]).map(sum).collect();
     results.insert(2, sums);
     names.insert(2, "limit: both in series".into());
     let pick = |i: usize, pick: fn(&Cost) -> f64| -> Vec<Option<f64>> {
-        results[i]
-            .iter()
-            .map(|cost| cost.as_ref().map(pick))
-            .collect()
+        results[i].iter().map(|cost| cost.as_ref().map(pick)).collect()
     };
     let mut table = Table::new(&["", "MB/s", "÷ limit", "CPU s/GiB, both ends", "limit ÷ it"]);
     for (i, name) in names.iter().enumerate() {
@@ -345,32 +286,18 @@ pub fn size(bench: &Bench) {
     let mut table = Table::new(&["tool", "KiB", "KiB with shared libraries"]);
     for tool in &bench.tools {
         let mut programs: Vec<String> = [tool.connect, tool.listen]
-            .map(|line| {
-                tool.argv(line, Job::Push, &bench.site, 0, "")
-                    .swap_remove(0)
-            })
+            .map(|line| tool.argv(line, Job::Push, &bench.site, 0, "").swap_remove(0))
             .into();
         programs.dedup();
-        let mut all: Vec<String> = programs
-            .iter()
-            .flat_map(|program| libraries(program))
-            .collect();
+        let mut all: Vec<String> = programs.iter().flat_map(|program| libraries(program)).collect();
         all.sort();
         all.dedup();
         let kib = |paths: &[String]| {
-            paths
-                .iter()
-                .filter_map(|path| fs::metadata(path).ok())
-                .map(|m| m.len())
-                .sum::<u64>()
+            paths.iter().filter_map(|path| fs::metadata(path).ok()).map(|m| m.len()).sum::<u64>()
                 / 1024
         };
         let alone = kib(&programs);
-        let with = if all.is_empty() {
-            "–".into()
-        } else {
-            (alone + kib(&all)).to_string()
-        };
+        let with = if all.is_empty() { "–".into() } else { (alone + kib(&all)).to_string() };
         table.row(vec![tool.name.into(), alone.to_string(), with]);
     }
     table.print();
@@ -381,14 +308,7 @@ fn libraries(program: &str) -> Vec<String> {
     let Some(ldd) = find("ldd") else {
         return Vec::new();
     };
-    let out = Command::new(ldd)
-        .arg(program)
-        .output()
-        .map(|out| out.stdout)
-        .unwrap_or_default();
+    let out = Command::new(ldd).arg(program).output().map(|out| out.stdout).unwrap_or_default();
     let text = String::from_utf8_lossy(&out);
-    text.split_ascii_whitespace()
-        .filter(|word| word.starts_with('/'))
-        .map(Into::into)
-        .collect()
+    text.split_ascii_whitespace().filter(|word| word.starts_with('/')).map(Into::into).collect()
 }

@@ -243,11 +243,7 @@ impl Tool {
 
     /// The programs of this tool that are not installed.
     pub fn missing(&self) -> Vec<&'static str> {
-        self.needs
-            .iter()
-            .copied()
-            .filter(|name| find(name).is_none())
-            .collect()
+        self.needs.iter().copied().filter(|name| find(name).is_none()).collect()
     }
 
     /// The version as the tool words it: its first line with a digit.
@@ -256,24 +252,13 @@ impl Tool {
         let Some(program) = words.next().and_then(find) else {
             return String::new();
         };
-        let Ok(out) = Command::new(program)
-            .args(words)
-            .stdin(Stdio::null())
-            .output()
-        else {
+        let Ok(out) = Command::new(program).args(words).stdin(Stdio::null()).output() else {
             return String::new();
         };
         let text = [out.stdout, out.stderr].concat();
         let text = String::from_utf8_lossy(&text);
-        let line = text
-            .lines()
-            .find(|line| line.contains(|c: char| c.is_ascii_digit()));
-        line.unwrap_or("")
-            .split(" is ")
-            .next()
-            .unwrap_or("")
-            .trim()
-            .into()
+        let line = text.lines().find(|line| line.contains(|c: char| c.is_ascii_digit()));
+        line.unwrap_or("").split(" is ").next().unwrap_or("").trim().into()
     }
 }
 
@@ -284,10 +269,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(sbin)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file())
+    std::env::split_paths(&path).chain(sbin).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
 /// The temporary directory with certificates, keys and configurations, and
@@ -303,11 +285,8 @@ pub struct Site {
 impl Site {
     /// Makes the directory and, with the tools that are there, the keys.
     pub fn new(scat: &str, scat_b: Option<&str>) -> Result<Site, String> {
-        let root = if Path::new("/dev/shm").is_dir() {
-            "/dev/shm".into()
-        } else {
-            std::env::temp_dir()
-        };
+        let root =
+            if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
         let dir = root.join(format!("scat-bench-{}", std::process::id()));
         let this = std::env::current_exe().map_err(|e| format!("own path: {e}"))?;
         let site = Site {
@@ -385,8 +364,5 @@ fn run(line: &str) -> Result<(), String> {
     if out.status.success() {
         return Ok(());
     }
-    Err(format!(
-        "{line}: {}",
-        String::from_utf8_lossy(&out.stderr).trim()
-    ))
+    Err(format!("{line}: {}", String::from_utf8_lossy(&out.stderr).trim()))
 }

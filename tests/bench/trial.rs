@@ -81,13 +81,7 @@ pub fn push(
     run.check(size, &sunk)?;
     let cpu = run.end()?;
     let since = |at: Option<Instant>| at.map_or(f64::NAN, |at| run.since(at));
-    Ok(Outcome {
-        first: since(sunk.first),
-        last: since(sunk.last),
-        exit,
-        cpu,
-        peak: sunk.peak,
-    })
+    Ok(Outcome { first: since(sunk.first), last: since(sunk.last), exit, cpu, peak: sunk.peak })
 }
 
 /// Sends `size` bytes each way at once. Both inputs are pipes that stay open
@@ -96,43 +90,23 @@ pub fn push(
 pub fn both(tool: &Tool, site: &Site, chunk: &Arc<Vec<u8>>, size: u64) -> Result<Outcome, String> {
     let (near_in, near_feed) = pipe()?;
     let (near_out, near_end) = pipe()?;
-    let mut run = Run::start(
-        tool,
-        site,
-        Job::Both,
-        near_in.into(),
-        near_end.into(),
-        2 * size,
-    )?;
+    let mut run = Run::start(tool, site, Job::Both, near_in.into(), near_end.into(), 2 * size)?;
     let near_feeder = feed_thread(near_feed, chunk, size);
     let far_feeder = feed_thread(run.input.take().ok_or("no input")?, chunk, size);
     let (output, watch) = (run.output.take().ok_or("no output")?, run.watch());
     let far = thread::spawn(move || sink(output, size, false, None, watch));
-    let watch = Watch {
-        keepers: Keepers::default(),
-        ..run.watch()
-    };
+    let watch = Watch { keepers: Keepers::default(), ..run.watch() };
     let near = sink(near_out, size, false, None, watch);
     let far = far.join().map_err(|_| "the sink panicked")?;
     // Only now may the inputs end.
     drop((near_feeder.join(), far_feeder.join()));
-    let (short, long) = if near.count < far.count {
-        (&near, &far)
-    } else {
-        (&far, &near)
-    };
+    let (short, long) = if near.count < far.count { (&near, &far) } else { (&far, &near) };
     run.check(size, short)?;
     run.check(size, long)?;
     let cpu = run.end()?;
     let last = far.last.max(near.last).map_or(f64::NAN, |at| run.since(at));
     let peak = (far.peak.0.max(near.peak.0), far.peak.1.max(near.peak.1));
-    Ok(Outcome {
-        first: f64::NAN,
-        last,
-        exit: f64::NAN,
-        cpu,
-        peak,
-    })
+    Ok(Outcome { first: f64::NAN, last, exit: f64::NAN, cpu, peak })
 }
 
 /// Sends lines of 64 bytes, each after the echo of the one before, and
@@ -148,11 +122,7 @@ pub fn ping(tool: &Tool, site: &Site, lines: u32) -> Result<f64, String> {
         there.write_all(&line)?;
         let mut echo = [0; 64];
         back.read_exact(&mut echo)?;
-        if echo == line {
-            Ok(())
-        } else {
-            Err(io::Error::other("the echo differs"))
-        }
+        if echo == line { Ok(()) } else { Err(io::Error::other("the echo differs")) }
     };
     let mut trips = || -> io::Result<f64> {
         trip()?;
@@ -326,10 +296,7 @@ impl<'a> Run<'a> {
     /// The last lines of standard error of both ends.
     fn last_words(&self) -> String {
         let ends = [&self.connector, &self.listener];
-        ends.iter()
-            .filter_map(|end| end.as_ref())
-            .map(Process::last_words)
-            .collect()
+        ends.iter().filter_map(|end| end.as_ref()).map(Process::last_words).collect()
     }
 
     /// Waits for both ends, or ends them, and returns their CPU seconds.
@@ -381,10 +348,7 @@ fn start_listener(
 ) -> Result<(Process, u16), String> {
     let start = |port| {
         let stdio = |fd: &Option<OwnedFd>| match fd {
-            Some(fd) => fd
-                .try_clone()
-                .map(Stdio::from)
-                .map_err(|e| format!("pipe: {e}")),
+            Some(fd) => fd.try_clone().map(Stdio::from).map_err(|e| format!("pipe: {e}")),
             None => Ok(Stdio::null()),
         };
         Process::start(
@@ -422,19 +386,10 @@ fn start_listener(
 
 /// Takes spiped's connection, or gives up when it does not come.
 fn accept(socket: &UnixListener, connector: &Process) -> Result<UnixStream, String> {
-    let limit = Timespec {
-        tv_sec: PATIENCE.as_secs() as i64,
-        tv_nsec: 0,
-    };
+    let limit = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
     match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&limit)) {
-        Ok(1) => socket
-            .accept()
-            .map(|pair| pair.0)
-            .map_err(|e| format!("sink: {e}")),
-        _ => Err(format!(
-            "no connection at the far end{}",
-            connector.last_words()
-        )),
+        Ok(1) => socket.accept().map(|pair| pair.0).map_err(|e| format!("sink: {e}")),
+        _ => Err(format!("no connection at the far end{}", connector.last_words())),
     }
 }
 
@@ -488,18 +443,12 @@ impl Guard {
         let thread = thread::spawn(move || {
             let expired = cancelled.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
             if expired {
-                processes
-                    .iter()
-                    .for_each(|process| signal_by(process, Signal::KILL));
+                processes.iter().for_each(|process| signal_by(process, Signal::KILL));
                 keepers.lock().expect("no panic").clear();
             }
             expired
         });
-        Guard {
-            cancel: Some(cancel),
-            thread: Some(thread),
-            expired: None,
-        }
+        Guard { cancel: Some(cancel), thread: Some(thread), expired: None }
     }
 
     /// Calls the guard off; true if it had to act.

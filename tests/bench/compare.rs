@@ -61,15 +61,8 @@ usage: cargo bench --bench compare -- [options]
   --smoke           tiny sizes, two rounds: checks the benchmark itself
 tools:";
 
-const SECTIONS: [&str; 7] = [
-    "throughput",
-    "duplex",
-    "startup",
-    "pingpong",
-    "growth",
-    "limit",
-    "size",
-];
+const SECTIONS: [&str; 7] =
+    ["throughput", "duplex", "startup", "pingpong", "growth", "limit", "size"];
 
 /// The command line, parsed.
 struct Options {
@@ -99,9 +92,7 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(e) => {
             eprintln!("{e}{USAGE}");
-            TOOLS
-                .iter()
-                .for_each(|tool| eprintln!("  {:<16}{}", tool.name, tool.what));
+            TOOLS.iter().for_each(|tool| eprintln!("  {:<16}{}", tool.name, tool.what));
             return ExitCode::from(2);
         }
     };
@@ -180,10 +171,7 @@ fn compare(options: &Options) -> Result<bool, String> {
     heading(options);
     choose(options, &mut bench)?;
     let mut bars = Vec::new();
-    for section in SECTIONS
-        .iter()
-        .filter(|name| options.sections.iter().any(|s| s == *name))
-    {
+    for section in SECTIONS.iter().filter(|name| options.sections.iter().any(|s| s == *name)) {
         match *section {
             "throughput" => bars = sections::throughput(&mut bench),
             "duplex" => sections::duplex(&mut bench),
@@ -251,10 +239,7 @@ fn heading(options: &Options) {
 fn processor() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name"));
-    model
-        .and_then(|line| line.split(": ").nth(1))
-        .unwrap_or("unknown processor")
-        .into()
+    model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown processor").into()
 }
 
 /// Picks the tools that are wanted, installed and able to send a MiB
@@ -263,48 +248,31 @@ fn choose(options: &Options, bench: &mut Bench) -> Result<(), String> {
     let wanted = |tool: &Tool| match tool.name {
         "scat" => true,
         "scat-b" => options.scat_b.is_some(),
-        name => options
-            .only
-            .as_ref()
-            .is_none_or(|only| only.iter().any(|o| o == name)),
+        name => options.only.as_ref().is_none_or(|only| only.iter().any(|o| o == name)),
     };
     let first = random_file(MIB)?;
     for tool in TOOLS.iter().filter(|tool| wanted(tool)) {
         let missing = tool.missing();
         if !missing.is_empty() {
-            println!(
-                "* {}: left out, not installed: {}",
-                tool.name,
-                missing.join(", ")
-            );
+            println!("* {}: left out, not installed: {}", tool.name, missing.join(", "));
             continue;
         }
         let checked = trial::push(tool, &bench.site, Source::File(&first, MIB), Some(&first));
         match checked {
             Ok(_) => {
                 let version = tool.version();
-                let version = if version.is_empty() {
-                    version
-                } else {
-                    format!(" ({version})")
-                };
+                let version = if version.is_empty() { version } else { format!(" ({version})") };
                 println!("* {}: {}{version}", tool.name, tool.what);
                 bench.tools.push(tool);
             }
             Err(e) => {
                 println!("* {}: left out, does not work here: {e}", tool.name);
-                bench
-                    .failures
-                    .push(format!("first try: {}: {e}", tool.name));
+                bench.failures.push(format!("first try: {}: {e}", tool.name));
             }
         }
     }
     println!();
-    if bench.tools.is_empty() {
-        Err("no tool to compare".into())
-    } else {
-        Ok(())
-    }
+    if bench.tools.is_empty() { Err("no tool to compare".into()) } else { Ok(()) }
 }
 
 fn random(size: usize) -> Result<Vec<u8>, String> {
