@@ -228,7 +228,7 @@ fn heading(options: &Options) {
         "{}, {cores} processors, Linux {}. {} interleaved rounds in shuffled order, loopback; values \
          are medians (range), ratios are taken within each round. The sink is a thread of the \
          benchmark that reads a pipe 256 KiB at a time and counts; every byte has to arrive. \
-         Absolute numbers are those of this machine only. CPU and memory of ssh are those of \
+         Absolute numbers are those of this machine only. CPU time is counted in ticks of 10 ms. CPU and memory of ssh are those of \
          all its processes, the `cat` at the far end included.\n",
         processor(),
         kernel.trim(),

@@ -9,7 +9,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -33,7 +33,7 @@ pub struct Process {
 
 /// What a child left behind.
 pub struct Ended {
-    pub success: bool,
+    pub status: ExitStatus,
     /// CPU seconds, user and system, waited-for descendants included.
     pub cpu: f64,
 }
@@ -117,8 +117,8 @@ impl Process {
     /// Reaps a process that has ended, its CPU time first.
     pub fn reap(mut self) -> Ended {
         let cpu = stat(self.id()).map_or(f64::NAN, |stat| stat.cpu);
-        let success = self.child.wait().is_ok_and(|status| status.success());
-        Ended { success, cpu }
+        let status = self.child.wait().unwrap_or_default();
+        Ended { status, cpu }
     }
 }
 
