@@ -25,16 +25,16 @@ use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce, Tag};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
+use scat::frame::{MAX_CONTENT, MAX_RECEIVED};
 
-/// scat's bulk frame: the largest multiple of 256 bytes that fits with its
-/// tag into the 65,535 bytes of a frame.
-pub const FRAME: usize = 65_280;
+/// The plaintext of scat's bulk frame: its content and three bytes of header.
+pub const FRAME: usize = MAX_CONTENT + 3;
 
-/// scat reads and writes the socket in blocks of about this many bytes.
-pub const BLOCK: usize = 512 << 10;
+/// Frames that lie side by side in scat's buffers.
+const FRAMES: usize = 8;
 
-/// Frames that lie side by side, as in scat's buffers.
-const FRAMES: usize = BLOCK / FRAME + 1;
+/// scat reads and writes the socket in blocks of at most this many bytes.
+pub const BLOCK: usize = FRAMES * MAX_RECEIVED;
 
 /// What a part of the way costs.
 pub struct Cost {

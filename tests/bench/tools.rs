@@ -216,8 +216,9 @@ pub const TOOLS: &[Tool] = &[
 ];
 
 impl Tool {
-    /// Turns a command line of the table into words. `remote` is ssh's
-    /// command; the last few names are only there for this run's builds.
+    /// Turns a command line of the table into words. `remote` is the command
+    /// that ssh runs at the far end; `{scat}`, `{scat-b}` and `{self}` are the
+    /// paths of the two builds of scat and of this program.
     pub fn argv(&self, line: &str, job: Job, site: &Site, port: u16, remote: &str) -> Vec<String> {
         // socat copies both ways unless told otherwise, and half a second
         // after the first end of input it closes.
@@ -258,7 +259,7 @@ impl Tool {
         let text = [out.stdout, out.stderr].concat();
         let text = String::from_utf8_lossy(&text);
         let line = text.lines().find(|line| line.contains(|c: char| c.is_ascii_digit()));
-        line.unwrap_or("").split(" is ").next().unwrap_or("").trim().into()
+        line.unwrap_or("").split(" (Library").next().unwrap_or("").trim().into()
     }
 }
 
