@@ -332,7 +332,11 @@ impl<'a> Run<'a> {
         // A server that was ended by SIGTERM cannot fail.
         let failed = !ended[0].status.success() || self.tool.ends && !ended[1].status.success();
         if strict && failed {
-            let end = |i: usize| format!("{}{}", ended[i].status, words[i]);
+            let alone = [connector_ended, listener_ended];
+            let end = |i: usize| match alone[i] {
+                true => format!("{}{}", ended[i].status, words[i]),
+                false => format!("still running{}", words[i]),
+            };
             return Err(format!("does not end well: connector {}, listener {}", end(0), end(1)));
         }
         Ok((ended[0].cpu, ended[1].cpu))
