@@ -303,6 +303,9 @@ impl<'a> Run<'a> {
 
     /// Waits for both ends, or ends them, and returns their CPU seconds.
     fn end(&mut self) -> Result<(f64, f64), String> {
+        if self.guard.expired() {
+            return Err("gave up".into());
+        }
         self.input = None;
         let connector = self.connector.take().expect("ends once");
         let listener = self.listener.take().expect("ends once");
