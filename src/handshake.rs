@@ -93,6 +93,8 @@ pub enum Greeting {
     SameRole,
     /// scat, with a pre-shared key where we have none, or the other way round.
     Psk,
+    /// scat, of a kind that does not exist yet.
+    Other,
 }
 
 /// Judges the bytes received so far (any number of them) of a preface that
@@ -116,7 +118,7 @@ pub fn greeting(received: &[u8], peer: Role, psk: bool) -> Greeting {
         [_, _, _, _, version, _, _, _] if version != expected[4] => Greeting::Version(version),
         [_, _, _, _, _, role, _, _] if role == peer.peer().letter() => Greeting::SameRole,
         [_, _, _, _, _, role, 0 | 1, b'\n'] if role == expected[5] => Greeting::Psk,
-        _ => Greeting::Stranger,
+        _ => Greeting::Other,
     }
 }
 

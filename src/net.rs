@@ -287,6 +287,7 @@ fn greet(
             Greeting::Fits | Greeting::Unfinished => {}
             Greeting::Stranger => return Err(Error::NotScat),
             Greeting::Version(version) => return Err(Error::Version(version)),
+            Greeting::Other => return Err(Error::Version(0)),
             Greeting::SameRole if myself => return Err(Error::Myself),
             Greeting::SameRole => return Err(Error::BothConnect),
             Greeting::Psk if local.has_psk() => return Err(Error::PskUnwanted),
@@ -580,7 +581,9 @@ impl<'a> Stranger<'a> {
                             return Ok(Verdict::Stays);
                         }
                         Greeting::Stranger => return Ok(Verdict::Gone(Why::NotScat)),
-                        Greeting::Version(_) => self.turn_away(local, Why::Version),
+                        Greeting::Version(_) | Greeting::Other => {
+                            self.turn_away(local, Why::Version)
+                        }
                         Greeting::SameRole => self.turn_away(local, Why::SameRole),
                         Greeting::Psk => self.turn_away(local, Why::OnePsk),
                     }

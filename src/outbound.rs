@@ -13,10 +13,10 @@ use std::io::{self, IoSliceMut};
 const SLOTS: usize = 8;
 /// Bytes for data.
 const BULK: usize = SLOTS * MAX_FRAME;
-/// Bytes for what may come on top: OPEN, EOF, DONE, ABORT, and one REKEY2 or
-/// REKEY3. (REKEY1 takes the place of data.) No peer can make more of them due
-/// before it has read these.
-const RESERVE: usize = 4 * frame_len(32) + frame_len(REKEY2_LEN);
+/// Bytes for what may come on top: EOF, DONE, ABORT, and one REKEY2 or REKEY3.
+/// (OPEN comes before any data, and REKEY1 takes the place of data.) No peer can
+/// make more of them due before it has read these.
+const RESERVE: usize = 3 * frame_len(1) + frame_len(REKEY2_LEN);
 
 /// Sealed bytes on their way to the socket, and the key that seals.
 pub struct Outbound {

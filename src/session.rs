@@ -155,6 +155,8 @@ pub struct Session {
     received: Ends,
     /// ABORT is sealed: nothing may follow.
     aborted: bool,
+    /// ABORT or a frame out of order was received: nothing may follow.
+    over: bool,
     counters: Counters,
     /// Counters at the last exchange.
     exchanged: Counters,
@@ -184,6 +186,7 @@ impl Session {
             sent: Ends::default(),
             received: Ends::default(),
             aborted: false,
+            over: false,
             counters: Counters::default(),
             exchanged: Counters::default(),
         }
@@ -213,6 +216,7 @@ impl Session {
             sent: Ends::default(),
             received: Ends::default(),
             aborted: false,
+            over: false,
             counters: Counters::default(),
             exchanged: Counters::default(),
         };
@@ -251,10 +255,15 @@ impl Session {
     ///
     /// # Errors
     /// Those of `read`.
+    ///
+    /// # Panics
+    /// Unless [`Session::wants_input`].
     pub fn fill(
         &mut self,
         read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        // The one rule that must not be broken is not left to the caller.
+        assert!(self.may_stream() && !self.sent.eof, "input taken before it may move");
         let filled = self.outbound.fill(read)?;
         self.counters.sent += filled as u64;
         Ok(filled)
@@ -277,12 +286,13 @@ impl Session {
         self.sent.eof
     }
 
-    /// Ends the session early, behind what is sealed already.
+    /// Ends the session early, behind what is sealed already. One that is
+    /// finished has nothing more to say.
     ///
     /// # Errors
     /// None that a peer can cause.
     pub fn abort(&mut self, reason: Reason) -> Result<(), Error> {
-        if !self.aborted {
+        if !self.aborted && !self.is_finished() {
             self.outbound.control(Kind::Abort, &[reason as u8])?;
             self.aborted = true;
         }
@@ -315,7 +325,19 @@ impl Session {
     ///
     /// # Errors
     /// [`Error`]: the session is over, and [`Reason::Protocol`] is to be told.
+    /// After it, and after the peer's ABORT, nothing more is opened.
     pub fn open(&mut self) -> Result<Option<Event>, Error> {
+        if self.over {
+            return Ok(None);
+        }
+        // Only a frame that is in order leaves the way open for the next one.
+        self.over = true;
+        let event = self.open_next()?;
+        self.over = matches!(event, Some(Event::Abort(_)));
+        Ok(event)
+    }
+
+    fn open_next(&mut self) -> Result<Option<Event>, Error> {
         let Some((kind, content)) = self.inbound.open()? else {
             return Ok(None);
         };

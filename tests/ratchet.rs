@@ -311,7 +311,13 @@ fn abort_or_a_cut_may_fall_anywhere_into_an_exchange() {
         let mut aborted = None;
         while aborted.is_none() {
             let mut acts = world.enabled();
-            acts.extend([Act::Abort(Role::Connector), Act::Abort(Role::Listener)]);
+            // A side that is finished sends nothing more, not even this.
+            let ends = [(Role::Connector, &world.c), (Role::Listener, &world.l)];
+            let unfinished = ends.into_iter().filter(|(_, end)| !end.session.is_finished());
+            acts.extend(unfinished.map(|(role, _)| Act::Abort(role)));
+            if acts.is_empty() {
+                break;
+            }
             let act = choices.pick(&acts);
             if let Act::Abort(role) = act {
                 // Had the connection been cut here, a side that is not finished
@@ -321,18 +327,19 @@ fn abort_or_a_cut_may_fall_anywhere_into_an_exchange() {
             world.act(act);
         }
         // The other side receives what is sealed already, then the reason.
-        let other = aborted.unwrap().peer();
-        while !world.end(other).1.is_empty() {
-            world.act(Act::Deliver(other));
+        if let Some(other) = aborted.map(Role::peer) {
+            while !world.end(other).1.is_empty() {
+                world.act(Act::Deliver(other));
+            }
+            assert_eq!(world.aborts, [other]);
+            told += 1;
         }
-        assert_eq!(world.aborts, [other]);
-        told += 1;
         runs += 1;
         if !choices.advance() {
             break;
         }
     }
-    assert!(runs > 1000 && told == runs, "{runs}");
+    assert!(runs > 1000 && told > runs / 2, "{told} of {runs}");
 }
 
 #[test]
@@ -628,20 +635,25 @@ fn before_an_exchange_a_copy_reads_and_writes() {
 fn after_an_exchange_a_copy_of_the_connector_is_shut_out() {
     // It may just listen, or have started an exchange of its own.
     for starts in [false, true] {
-        let Stolen { mut c, mut l, mut copy_of_c, .. } = stolen();
-        let [_, rekey2, _] = exchange(&mut c, &mut l);
-        if starts {
-            assert!(copy_of_c.start_exchange().unwrap());
-            pass(&mut copy_of_c, &mut []);
-        }
         let expected = if starts {
             Error::Exchange(noise::Error::Forged)
         } else {
             Error::Rule("REKEY2 unasked")
         };
+        let after = || {
+            let Stolen { mut c, mut l, mut copy_of_c, .. } = stolen();
+            let [_, rekey2, _] = exchange(&mut c, &mut l);
+            if starts {
+                assert!(copy_of_c.start_exchange().unwrap());
+                pass(&mut copy_of_c, &mut []);
+            }
+            (l, copy_of_c, rekey2)
+        };
+        let (mut l, mut copy_of_c, rekey2) = after();
         assert_eq!(reads(&mut copy_of_c, &rekey2), Err(expected));
-        assert_eq!(reads(&mut copy_of_c, &next_data(&mut l)), Err(FORGED));
         assert_eq!(reads(&mut l, &next_data(&mut copy_of_c)), Err(FORGED));
+        let (mut l, mut copy_of_c, _) = after();
+        assert_eq!(reads(&mut copy_of_c, &next_data(&mut l)), Err(FORGED));
     }
 }
 
