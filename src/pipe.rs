@@ -345,12 +345,13 @@ impl<'a> Pipe<'a> {
         let mut waste = [0; 16384];
         let mut shut = false;
         loop {
+            let in_time = Instant::now() < deadline;
             self.drain_outbound();
             if !shut && self.session.sealed().is_empty() {
                 let _ = self.link.stream.shutdown(Shutdown::Write);
                 shut = true;
             }
-            if self.link.readable && self.link.ended.is_none() {
+            if in_time && self.link.readable && self.link.ended.is_none() {
                 match self.link.stream.read(&mut waste) {
                     Ok(0) => self.link.ended = Some(None),
                     Ok(_) => continue,
@@ -369,12 +370,11 @@ impl<'a> Pipe<'a> {
                     continue;
                 }
             }
-            let now = Instant::now();
-            let closed = (shut || self.link.broken) && self.link.ended.is_some();
-            if !delivering && (closed || now >= deadline) {
+            let is_closed = !in_time || shut && self.link.ended.is_some();
+            if !delivering && is_closed {
                 return Ok(());
             }
-            let until = (!delivering || now < deadline && !closed).then_some(deadline);
+            let until = (!is_closed).then_some(deadline);
             let asked = self.wait.until(until)?;
             self.note_events(asked);
         }
