@@ -124,15 +124,20 @@ impl<'a> Pipe<'a> {
         if let Err(late) = self.close(deliver) {
             result = result.and(Err(late));
         }
+        if result.is_ok() && !self.session.sealed().is_empty() {
+            // The peer could not be told that all is well here.
+            result = Err(Error::Cut(self.ended(), None));
+        }
         self.summary(&result);
         result
     }
 
-    /// Moves bytes until the session is finished and drained, or cannot go on.
+    /// Moves bytes until the session is finished or cannot go on. Once it is
+    /// finished the peer's FIN is no cut, so what is sealed is left to `close`.
     fn shuttle(&mut self) -> Result<(), Error> {
         let mut round = 0;
         loop {
-            if self.session.is_finished() && self.session.sealed().is_empty() {
+            if self.session.is_finished() {
                 return Ok(());
             }
             if !self.can_do_something() {
