@@ -390,9 +390,10 @@ impl Session {
         Ok(Some(event))
     }
 
-    /// Whether bytes wait for the output and may be written.
+    /// Whether bytes wait for the output and may be written. What was authentic
+    /// stays so after our own ABORT.
     pub fn wants_output(&self) -> bool {
-        self.may_stream() && self.inbound.plain_len() > 0
+        !self.held && self.unopened.is_none() && self.inbound.plain_len() > 0
     }
 
     /// The next pieces for the output, in order; unused places are empty.
