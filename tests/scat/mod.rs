@@ -117,6 +117,12 @@ impl Scat {
         if let Some(line) = self.seen.iter().find(|line| line.contains(part)) {
             return line.clone();
         }
+        self.next_line(part)
+    }
+
+    /// Waits for a line of standard error with `part` in it that nobody asked
+    /// for yet.
+    pub fn next_line(&mut self, part: &str) -> String {
         let deadline = Instant::now() + LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
