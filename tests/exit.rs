@@ -723,6 +723,19 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_signal_ends_what_only_waits_for_its_output() {
+    // The peer is gone, and nobody takes what it had sent.
+    let (mut scat, mut peer) = session(Role::Listener);
+    peer.send_data(&noise(17, 300_000)).unwrap();
+    peer.send(ABORT, &[5]).unwrap();
+    assert!(peer.recv_end().unwrap());
+    drop(peer);
+    scat.signal(Signal::TERM);
+    let ended = scat.end_unread();
+    assert_eq!(ended.signal, Some(15), "{}", ended.stderr);
+}
+
+#[test]
 fn a_signal_that_was_ignored_stays_ignored() {
     // As nohup does.
     let mut command = std::process::Command::new("sh");
@@ -766,12 +779,16 @@ fn a_peer_that_floods_cannot_keep_a_close_from_ending() {
         let (scat, mut peer) = session(role);
         let forged = [&[1, 0][..], &[7; 256]].concat();
         peer.write(&forged).unwrap();
-        let mut stream = peer.stream.try_clone().unwrap();
-        let flood = start(move || while stream.write_all(&[7; 65536]).is_ok() {});
+        let floods: Vec<_> = (0..4)
+            .map(|_| {
+                let mut stream = peer.stream.try_clone().unwrap();
+                start(move || while stream.write_all(&[7; 1 << 22]).is_ok() {})
+            })
+            .collect();
         let before = std::time::Instant::now();
         scat.end_by_itself().expect(5, "forged");
         assert!(before.elapsed() < Duration::from_secs(6), "{:?}", before.elapsed());
-        flood.join();
+        floods.into_iter().for_each(|flood| flood.join());
     }
 }
 

@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -190,14 +191,18 @@ impl Scat {
     /// Takes its output and waits for its end, its input left as it is.
     pub fn end_by_itself(mut self) -> Ended {
         let stdout = self.stdout.take().map(|mut stdout| {
-            let (sender, receiver) = mpsc::channel();
-            thread::spawn(move || {
+            start(move || {
                 let mut bytes = Vec::new();
                 let _ = stdout.read_to_end(&mut bytes);
-                let _ = sender.send(bytes);
-            });
-            receiver
+                bytes
+            })
         });
+        let ended = self.end_unread();
+        Ended { stdout: stdout.map_or(Vec::new(), Started::join), ..ended }
+    }
+
+    /// Waits for its end, its output not taken.
+    pub fn end_unread(&mut self) -> Ended {
         let deadline = Instant::now() + LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -212,7 +217,7 @@ impl Scat {
         Ended {
             code: status.code(),
             signal: status.signal(),
-            stdout: stdout.map_or(Vec::new(), |bytes| bytes.recv_timeout(LIMIT).unwrap()),
+            stdout: Vec::new(),
             stderr: self.seen.join("\n"),
         }
     }
@@ -294,9 +299,16 @@ pub fn dial(port: u16) -> TcpStream {
     dial_from(1, port)
 }
 
+/// A path that no other call gets, in this run of the suite.
+pub fn path(name: &str) -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("{}-{}-{name}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
 /// A file of this test's own, with this content.
 pub fn file(name: &str, content: &[u8]) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let path = path(name);
     File::create(&path).unwrap().write_all(content).unwrap();
     path
 }
