@@ -121,8 +121,14 @@ impl<'a> Pipe<'a> {
             result,
             Err(Error::Signal(_) | Error::Output(_) | Error::OutputClosed | Error::Input(_))
         );
-        if let Err(late) = self.close(deliver) {
-            result = result.and(Err(late));
+        match (self.close(deliver), &result) {
+            (Err(late @ Error::Signal(_)), Err(first)) => {
+                // Whoever sends a signal is to see that it worked.
+                self.status.say(first);
+                result = Err(late);
+            }
+            (Err(late), Ok(())) => result = Err(late),
+            _ => {}
         }
         if result.is_ok() && !self.session.sealed().is_empty() {
             // The peer could not be told that all is well here.

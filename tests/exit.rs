@@ -24,8 +24,7 @@ fn door() -> (TcpListener, u16) {
 
 /// A port that nobody listens on: it stays taken, and refuses.
 fn closed_port() -> (socket2::Socket, u16) {
-    let socket =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let port = socket.local_addr().unwrap().as_socket_ipv4().unwrap().port();
     (socket, port)
@@ -48,8 +47,7 @@ fn session(scat_role: Role) -> (Scat, Peer) {
 fn session_between(role: Role, stdin: Stdio, stdout: Stdio) -> (Scat, Peer) {
     match role {
         Role::Listener => {
-            let (scat, port) =
-                Scat::between(&["-l", "127.0.0.1", "0"], stdin, stdout).with_port();
+            let (scat, port) = Scat::between(&["-l", "127.0.0.1", "0"], stdin, stdout).with_port();
             (scat, Peer::connect(dial(port), Options::default()).unwrap())
         }
         Role::Connector => {
@@ -106,7 +104,8 @@ fn a_full_disk_is_1_here_and_7_there() {
         scat.end_by_itself().expect(1, "write standard output: no space left on device");
     }
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let (listener, port) = Scat::between(&["-l", "127.0.0.1", "0"], Stdio::piped(), full).with_port();
+    let (listener, port) =
+        Scat::between(&["-l", "127.0.0.1", "0"], Stdio::piped(), full).with_port();
     let mut connector = Scat::connect(port);
     connector.write(b"x");
     connector.end_by_itself().expect(7, "the other side could not write its output");
@@ -733,6 +732,7 @@ fn a_signal_ends_what_only_waits_for_its_output() {
     scat.signal(Signal::TERM);
     let ended = scat.end_unread();
     assert_eq!(ended.signal, Some(15), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the other side was interrupted"), "{}", ended.stderr);
 }
 
 #[test]

@@ -160,8 +160,7 @@ fn inherited_descriptors_stay_blocking() {
     let ((in_reader, mut in_writer), (mut out_reader, out_writer)) =
         (std::io::pipe().unwrap(), std::io::pipe().unwrap());
     let kept = (in_reader.try_clone().unwrap(), out_writer.try_clone().unwrap());
-    let (l, port) =
-        Scat::between(&["-l", "127.0.0.1", "0"], in_reader, out_writer).with_port();
+    let (l, port) = Scat::between(&["-l", "127.0.0.1", "0"], in_reader, out_writer).with_port();
     let mut c = Scat::connect(port);
     c.write(b"there");
     in_writer.write_all(b"back").unwrap();
@@ -185,8 +184,7 @@ fn a_descriptor_that_somebody_made_nonblocking_works_too() {
     for fd in [in_reader.as_fd(), out_writer.as_fd()] {
         rustix::io::ioctl_fionbio(fd, true).unwrap();
     }
-    let (l, port) =
-        Scat::between(&["-l", "127.0.0.1", "0"], in_reader, out_writer).with_port();
+    let (l, port) = Scat::between(&["-l", "127.0.0.1", "0"], in_reader, out_writer).with_port();
     let mut c = Scat::connect(port);
     let sent = data.clone();
     let writing = start(move || in_writer.write_all(&sent).unwrap());

@@ -282,8 +282,7 @@ impl<T> Started<T> {
 
 /// Connects to a port of 127.0.0.1, from 127.0.0.`host`.
 pub fn dial_from(host: u8, port: u16) -> TcpStream {
-    let socket =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let at = |host, port| SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), port));
     socket.bind(&at(host, 0).into()).unwrap();
     socket.connect_timeout(&at(1, port).into(), LIMIT).unwrap();
