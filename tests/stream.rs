@@ -124,6 +124,42 @@ fn named_fifos_work_both_ways() {
 }
 
 #[test]
+fn an_input_that_cannot_be_opened_again_does_not_hold_up_the_output() {
+    // A FIFO is opened again for a description of scat's own. That fails where
+    // its permissions are another user's, or as here when descriptors run out
+    // just then: at one of these limits, it is the only call that fails.
+    let mut sessions = 0;
+    for limit in 4..40 {
+        let path = fifo("limit.fifo");
+        let writer = File::options().read(true).write(true).open(&path).unwrap();
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = door.local_addr().unwrap().port();
+        let peer = start(move || Peer::accept(door.accept().unwrap().0, Options::default()));
+        let mut command = std::process::Command::new("sh");
+        let script = format!("ulimit -n {limit}; exec \"$0\" 127.0.0.1 {port}");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_scat")]);
+        command.stdin(File::open(&path).unwrap()).stdout(Stdio::piped());
+        let mut scat = Scat::spawn(command);
+        if !scat.gets_a_session() {
+            let _ = std::net::TcpStream::connect(("127.0.0.1", port));
+            assert_ne!(scat.end_by_itself().code, Some(0));
+            drop(peer.join());
+            continue;
+        }
+        sessions += 1;
+        let mut peer = peer.join().unwrap();
+        peer.send(DATA, b"x").unwrap();
+        assert_eq!(scat.read(1), b"x", "{limit} descriptors");
+        (&writer).write_all(b"y").unwrap();
+        assert_eq!(peer.recv().unwrap(), (DATA, b"y".to_vec()));
+        drop(writer);
+        peer.finish().unwrap();
+        scat.end_by_itself().expect(0, "");
+    }
+    assert!(sessions > 1, "no limit was high enough");
+}
+
+#[test]
 fn a_socket_pair_works_as_input_and_output() {
     let data = noise(8, 700_000);
     let (ours, its) = UnixStream::pair().unwrap();

@@ -137,6 +137,22 @@ impl Scat {
         }
     }
 
+    /// Waits for the words, or for the end without them.
+    pub fn gets_a_session(&mut self) -> bool {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(why) => panic!("{why}: {:#?}", self.seen),
+            }
+            if self.seen.last().is_some_and(|line| line.contains("they say  ")) {
+                return true;
+            }
+        }
+    }
+
     /// Waits for the words.
     pub fn words(&mut self) -> Words {
         let (you, they) = (self.line("you say  "), self.line("they say  "));
