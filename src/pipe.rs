@@ -147,7 +147,8 @@ impl<'a> Pipe<'a> {
                 return Ok(());
             }
             if !self.can_do_something() {
-                let asked = self.wait.until(self.next_deadline())?;
+                let deadline = self.next_deadline();
+                let asked = self.wait.until(deadline)?;
                 self.note_events(asked);
                 round = 0;
             } else if round == ROUNDS {
@@ -176,7 +177,7 @@ impl<'a> Pipe<'a> {
             || self.stdout.is_ready() && self.session.wants_output()
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&mut self) -> Option<Instant> {
         let exchange =
             self.session.exchange_due(self.exchanged_at.elapsed()).map(|due| Instant::now() + due);
         match (self.open_by, exchange) {

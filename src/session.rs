@@ -440,14 +440,15 @@ impl Session {
 
     /// How long from now until an exchange of fresh keys is due, `since` being
     /// the time since the last one (or since OPEN); `None` where this side
-    /// starts none now.
-    pub fn exchange_due(&self, since: Duration) -> Option<Duration> {
+    /// starts none now, or has no room for one before the outbound drains.
+    pub fn exchange_due(&mut self, since: Duration) -> Option<Duration> {
         let may_start = self.role == Role::Connector
             && self.unopened.is_none()
             && !self.ratchet.is_started()
             && !self.sent.both()
             && !self.received.both()
-            && !self.aborted;
+            && !self.aborted
+            && self.outbound.has_room();
         if !may_start {
             return None;
         }

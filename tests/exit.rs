@@ -324,6 +324,37 @@ fn w_passes_at_a_connector_before_a_silent_listener_with_3() {
     scat.end().expect(3, "no session within 0.3 s");
 }
 
+/// A listener whose queue is full: who connects there waits.
+fn full_door() -> (Vec<socket2::Socket>, u16) {
+    let (socket, port) = closed_port();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut sockets = vec![socket];
+    for _ in 0..4 {
+        let guest =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        guest.set_nonblocking(true).unwrap();
+        let _ = guest.connect(&address);
+        sockets.push(guest);
+    }
+    (sockets, port)
+}
+
+#[test]
+fn w_passes_while_connecting_with_3() {
+    let (_full, port) = full_door();
+    run(&["-w0.3", "127.0.0.1", &port.to_string()]).expect(3, "no session within 0.3 s");
+}
+
+#[test]
+fn a_signal_ends_one_who_is_still_connecting() {
+    let (_full, port) = full_door();
+    let mut scat = Scat::new(&["-v", "127.0.0.1", &port.to_string()]);
+    scat.line("connecting to 127.0.0.1");
+    scat.signal(Signal::INT);
+    assert_eq!(scat.end_by_itself().signal, Some(2));
+}
+
 #[test]
 fn w_never_ends_a_running_session() {
     let (mut listener, port) = Scat::new(&["-w1", "-l", "127.0.0.1", "0"]).with_port();

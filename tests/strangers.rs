@@ -108,6 +108,20 @@ fn strangers_of_every_kind_do_not_cost_the_seat() {
 }
 
 #[test]
+fn a_stranger_has_10_s_from_its_arrival_to_flight_3() {
+    let (scat, port) = Scat::listen();
+    let before = Instant::now();
+    let mut silent = dial(port);
+    let (mut replied, _) = replied(port);
+    for stream in [&mut silent, &mut replied] {
+        assert!(rest(stream).is_empty());
+        let passed = before.elapsed();
+        assert!((9..15).contains(&passed.as_secs()), "{passed:?}");
+    }
+    good_peer_gets_through(scat, port, 1);
+}
+
+#[test]
 fn one_who_sends_a_byte_at_a_time_does_not_hold_up_others() {
     let (scat, port) = Scat::listen();
     let is_over = Arc::new(AtomicBool::new(false));

@@ -374,6 +374,25 @@ fn a_slow_reader_slows_the_writer_and_memory_stays() {
 }
 
 #[test]
+fn two_who_both_read_nothing_come_through_once_they_read() {
+    // Far more than all pipes and buffers hold: each side sends while its own
+    // output is blocked.
+    let (mut l, mut c) = Scat::pair();
+    let (at_l, at_c) = (noise(18, 24 * MIB), noise(19, 24 * MIB));
+    let (mut l_in, mut c_in) = (l.stdin.take().unwrap(), c.stdin.take().unwrap());
+    let (from_l, from_c) = (at_c.clone(), at_l.clone());
+    let writing = [
+        start(move || l_in.write_all(&from_l).unwrap()),
+        start(move || c_in.write_all(&from_c).unwrap()),
+    ];
+    assert!(l.read(24 * MIB) == at_l);
+    assert!(c.read(24 * MIB) == at_c);
+    writing.map(|job| job.join());
+    c.end_by_itself().expect(0, "");
+    l.end_by_itself().expect(0, "");
+}
+
+#[test]
 fn a_truncated_stream_is_delivered_as_far_as_it_is_authentic() {
     let data = noise(14, 2_000_000);
     let path = file("truncated", &data);
