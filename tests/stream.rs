@@ -387,7 +387,7 @@ fn two_who_both_read_nothing_come_through_once_they_read() {
     ];
     assert!(l.read(24 * MIB) == at_l);
     assert!(c.read(24 * MIB) == at_c);
-    writing.map(|job| job.join());
+    writing.into_iter().for_each(|job| job.join());
     c.end_by_itself().expect(0, "");
     l.end_by_itself().expect(0, "");
 }
