@@ -137,6 +137,18 @@ impl Scat {
         }
     }
 
+    /// Whether it has ended before `time` has passed. For what must not end.
+    pub fn ends_within(&mut self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.seen.push(line),
+                Err(why) => return why == RecvTimeoutError::Disconnected,
+            }
+        }
+    }
+
     /// Waits for the words, or for the end without them.
     pub fn gets_a_session(&mut self) -> bool {
         let deadline = Instant::now() + LIMIT;
@@ -294,6 +306,16 @@ impl<T> Started<T> {
     pub fn join(self) -> T {
         self.0.recv_timeout(LIMIT).expect("the job ends in time, and well")
     }
+}
+
+/// Whether this process was started to ignore `signal`, and so starts its
+/// children: a shell does that with SIGINT for jobs in the background, nohup
+/// with SIGHUP.
+pub fn is_ignored(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+    mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
 /// Connects to a port of 127.0.0.1, from 127.0.0.`host`.
