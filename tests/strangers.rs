@@ -134,8 +134,8 @@ fn one_who_sends_a_byte_at_a_time_does_not_hold_up_others() {
     let (scat, port) = Scat::listen();
     let is_over = Arc::new(AtomicBool::new(false));
     let over = is_over.clone();
+    let mut stream = dial(port);
     let slow = start(move || {
-        let mut stream = dial(port);
         let mut flight1 = connector().flight1().unwrap();
         flight1.pop();
         for byte in flight1 {

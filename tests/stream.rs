@@ -8,13 +8,12 @@ mod scat;
 use peer::{DATA, EOF, Options, Peer};
 use relay::{Deed, relay};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use scat::{Ended, Scat, dial, file, noise, readable, start};
+use scat::{Ended, Place, Scat, dial, file, noise, readable, start};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{Ipv6Addr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -36,13 +35,13 @@ fn pipe() -> (Stdio, Stdio) {
     (Stdio::piped(), Stdio::piped())
 }
 
-fn reading(path: &PathBuf) -> Stdio {
+fn reading(path: &Place) -> Stdio {
     File::open(path).unwrap().into()
 }
 
-fn fifo(name: &str) -> PathBuf {
-    let path = scat::path(name);
-    rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+fn fifo(name: &str) -> Place {
+    let path = Place::new(name);
+    rustix::fs::mknodat(CWD, path.as_ref(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     path
 }
 
@@ -91,7 +90,7 @@ fn named_fifos_work_both_ways() {
     let data = noise(7, 500_000);
     let (inward, outward) = (fifo("in.fifo"), fifo("out.fifo"));
     // Both ends at once, so that no open waits for the other.
-    let both = |path| File::options().read(true).write(true).open(path).unwrap();
+    let both = |path: &Place| File::options().read(true).write(true).open(path).unwrap();
     let (hold_in, hold_out) = (both(&inward), both(&outward));
     let scat_in = File::open(&inward).unwrap();
     let scat_out = File::options().write(true).open(&outward).unwrap();

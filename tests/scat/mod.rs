@@ -6,12 +6,11 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -336,18 +335,36 @@ pub fn dial(port: u16) -> TcpStream {
     dial_from(1, port)
 }
 
-/// A path that no other call gets, in this run of the suite.
-pub fn path(name: &str) -> PathBuf {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("{}-{}-{name}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+/// A path that no other call gets; what is there is removed with it.
+pub struct Place(PathBuf);
+
+impl Place {
+    /// With `name` in it.
+    pub fn new(name: &str) -> Place {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}-{name}", std::process::id());
+        Place(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
+    }
+}
+
+impl AsRef<Path> for Place {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// A file of this test's own, with this content.
-pub fn file(name: &str, content: &[u8]) -> PathBuf {
-    let path = path(name);
-    File::create(&path).unwrap().write_all(content).unwrap();
-    path
+pub fn file(name: &str, content: &[u8]) -> Place {
+    let place = Place::new(name);
+    std::fs::write(&place, content).unwrap();
+    place
 }
 
 /// Bytes that are the same for the same seed and look like nothing else.
