@@ -217,7 +217,7 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
             (Some(_), Some(_)) => return Err(usage("two addresses to listen on")),
             (host, source) => host.or(source),
         };
-        Ok(Command::Listen(Listen { host, service, common }))
+        Ok(Command::Listen(Listen { host, service: port(service)?, common }))
     } else {
         if common.peers.len() > 1 {
             return Err(usage("--peer can be repeated with -l only"));
@@ -234,9 +234,9 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
         };
         Ok(Command::Connect(Connect {
             host,
-            service,
+            service: port(service)?,
             source: args.source,
-            source_port: args.port,
+            source_port: args.port.map(port).transpose()?,
             common,
         }))
     }
@@ -303,6 +303,16 @@ fn split(place: &str) -> Option<(String, String)> {
         None => host,
     };
     (!host.is_empty() && !service.is_empty()).then(|| (host.to_owned(), service.to_owned()))
+}
+
+/// A service that the resolver may see: it takes no name at all for port 0 and
+/// only the lower 16 bits of a number.
+fn port(service: String) -> Result<String, Error> {
+    let is_number = service.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && service.parse::<u16>().is_err() {
+        return Err(usage(&format!("port {service}: not a number up to 65535")));
+    }
+    Ok(service)
 }
 
 fn seconds(given: &str) -> Result<Duration, Error> {

@@ -72,20 +72,28 @@ impl Inbound {
         self.tail += n;
     }
 
-    /// Opens the next frame, if all of it is here, and returns its kind and content.
+    /// Opens the next frame, if all of it is here, and returns its kind and
+    /// content. It counts once it is accepted, before the next one is opened.
     ///
     /// # Errors
     /// [`frame::Error`]: the session is over.
     pub fn open(&mut self) -> Result<Option<(Kind, &[u8])>, frame::Error> {
         let frame = &mut self.buffer[self.opened..self.tail];
-        let Some(Opened { kind, content, len }) = self.opener.open(frame)? else {
+        let Some(Opened { kind, content, .. }) = self.opener.open(frame)? else {
             return Ok(None);
+        };
+        Ok(Some((kind, &frame[content])))
+    }
+
+    /// The frame just opened is in order: if it is data, the output gets it.
+    pub fn accept(&mut self) {
+        let Ok(Opened { kind, content, len }) = frame::reread(&self.buffer[self.opened..]) else {
+            return;
         };
         self.opened += len;
         if kind == Kind::Data {
             self.plain += content.len();
         }
-        Ok(Some((kind, &frame[content])))
     }
 
     /// How many bytes wait for the output.

@@ -14,13 +14,13 @@ use crate::status::{Address, RateLimit, Status};
 use crate::wait::Wait;
 use dns_lookup::{AddrFamily, AddrInfoHints, SockType, getaddrinfo};
 use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Token, Waker};
+use mio::{Interest, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Time for each address while others remain, and for each step of the handshake.
@@ -35,9 +35,8 @@ const STRANGERS: usize = 64;
 const BACKLOG: i32 = 128;
 
 const SOCKET: Token = Token(0);
-const RESOLVED: Token = Token(1);
 /// Strangers' tokens count up from here.
-const FIRST_STRANGER: usize = 2;
+const FIRST_STRANGER: usize = 1;
 
 /// Which kinds of addresses may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +81,7 @@ pub fn resolve(
         socktype: SockType::Stream.into(),
         ..AddrInfoHints::default()
     };
-    let waker = Waker::new(wait.registry(), RESOLVED).map_err(|why| Error::System("poll", why))?;
-    // Kept here too: a waker that is dropped takes its event with it.
-    let waker = Arc::new(waker);
-    let its_waker = Arc::clone(&waker);
+    let waker = wait.waker();
     let (sender, receiver) = mpsc::channel();
     let (host, service) = (host.map(str::to_owned), service.to_owned());
     std::thread::spawn(move || {
@@ -93,7 +89,7 @@ pub fn resolve(
             .map_err(io::Error::from)
             .and_then(|all| all.map(|one| Ok(one?.sockaddr)).collect::<io::Result<Vec<_>>>());
         let _ = sender.send(found);
-        let _ = its_waker.wake();
+        let _ = waker.wake();
     });
     loop {
         wait.until(limit.deadline)?;

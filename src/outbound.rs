@@ -42,13 +42,10 @@ impl Outbound {
         self.sealer = Sealer::new(k);
     }
 
-    /// Whether at least one more frame of data fits.
-    pub fn has_room(&mut self) -> bool {
-        // Moving the rest down costs less than it frees, or is not done.
-        if self.slots() == 0 && self.head >= BULK / 2 {
-            self.compact();
-        }
-        self.slots() > 0
+    /// Whether at least one more frame of data fits, if what waits is moved down.
+    pub fn has_room(&self) -> bool {
+        // Moving costs less than it frees, or is not done.
+        self.slots() > 0 || self.head >= BULK / 2
     }
 
     /// Lets `read` put bytes into the places of several frames' contents at once
@@ -63,6 +60,9 @@ impl Outbound {
     ) -> io::Result<usize> {
         if !self.has_room() {
             return Ok(0);
+        }
+        if self.slots() == 0 {
+            self.compact();
         }
         let end = self.tail + self.slots() * MAX_FRAME;
         let mut frames = self.buffer[self.tail..end].chunks_exact_mut(MAX_FRAME);

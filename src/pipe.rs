@@ -141,19 +141,31 @@ impl<'a> Pipe<'a> {
             result,
             Err(Error::Signal(_) | Error::Output(_) | Error::OutputClosed | Error::Input(_))
         );
-        if let Err(late) = self.close(deliver) {
-            result = result.and(Err(late));
+        match (self.close(deliver), &result) {
+            (Err(late @ Error::Signal(_)), Err(first)) => {
+                // Whoever sends a signal is to see that it worked.
+                self.status.say(first);
+                result = Err(late);
+            }
+            (Err(late), Ok(())) => result = Err(late),
+            _ => {}
+        }
+        if result.is_ok() && !self.session.sealed().is_empty() {
+            // The peer could not be told that all is well here.
+            result = Err(Error::Cut(self.ended(), None));
         }
         self.summary(&result);
         result
     }
 
-    /// Moves bytes until the session is finished and drained, or cannot go on.
+    /// Moves bytes until the session is finished or cannot go on. Once it is
+    /// finished the peer's FIN is no cut, so what is sealed is left to `close`.
     fn shuttle(&mut self) -> Result<(), Error> {
         let mut round = 0;
         loop {
             if !self.can_do_something() {
-                let asked = self.wait.until(self.next_deadline())?;
+                let deadline = self.next_deadline();
+                let asked = self.wait.until(deadline)?;
                 self.note_events(asked);
                 round = 0;
             } else if round == ROUNDS {

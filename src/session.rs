@@ -247,7 +247,7 @@ impl Session {
     // The way out.
 
     /// Whether more of the input may be taken now.
-    pub fn wants_input(&mut self) -> bool {
+    pub fn wants_input(&self) -> bool {
         self.may_stream() && !self.sent.eof && self.outbound.has_room()
     }
 
@@ -423,12 +423,14 @@ impl Session {
                 Event::Rekey
             }
         };
+        self.inbound.accept();
         Ok(Some(event))
     }
 
-    /// Whether bytes wait for the output and may be written.
+    /// Whether bytes wait for the output and may be written. What was authentic
+    /// stays so after our own ABORT.
     pub fn wants_output(&self) -> bool {
-        !self.held && self.inbound.plain_len() > 0
+        !self.held && self.unopened.is_none() && self.inbound.plain_len() > 0
     }
 
     /// The next pieces for the output, in order; unused places are empty.
@@ -475,14 +477,15 @@ impl Session {
 
     /// How long from now until an exchange of fresh keys is due, `since` being
     /// the time since the last one (or since OPEN); `None` where this side
-    /// starts none now.
+    /// starts none now, or has no room for one before the outbound drains.
     pub fn exchange_due(&self, since: Duration) -> Option<Duration> {
         let may_start = self.role == Role::Connector
             && self.unopened.is_none()
             && !self.ratchet.is_started()
             && !self.sent.both()
             && !self.received.both()
-            && !self.aborted;
+            && !self.aborted
+            && self.outbound.has_room();
         if !may_start {
             return None;
         }

@@ -189,6 +189,9 @@ impl Stdio {
                 Err(Errno::OPNOTSUPP) if matches!(self.way, Way::NoWait) => {
                     let _ = self.registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
                     self.reopen().map_err(|why| Errno::from_io_error(&why).unwrap_or(Errno::IO))?;
+                    if !self.ready {
+                        return Err(Errno::AGAIN);
+                    }
                 }
                 Err(Errno::AGAIN) => {
                     self.ready = false;

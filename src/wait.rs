@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 use std::io;
@@ -12,6 +12,8 @@ use std::time::Instant;
 
 /// Where the signals arrive; every other token belongs to the caller.
 const SIGNALS: Token = Token(usize::MAX);
+/// Where other threads knock.
+const WAKER: Token = Token(usize::MAX - 1);
 /// Events taken from the system at once.
 const EVENTS: usize = 128;
 
@@ -29,6 +31,7 @@ pub struct Wait {
     poll: Poll,
     events: Events,
     signals: Signals,
+    waker: Arc<Waker>,
 }
 
 impl Wait {
@@ -59,12 +62,19 @@ impl Wait {
         }
         let mut signals = Signals::new(watched)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        Ok(Wait { poll, events: Events::with_capacity(EVENTS), signals })
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        Ok(Wait { poll, events: Events::with_capacity(EVENTS), signals, waker })
     }
 
     /// Where sources are registered.
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
+    }
+
+    /// Makes [`Wait::until`] return from another thread. There is one for all:
+    /// mio allows a poll no second.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
     }
 
     /// Waits for events until `deadline` (for ever without one; not at all with
@@ -93,7 +103,7 @@ impl Wait {
 
     /// What the last [`Wait::until`] brought.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
-        self.events.iter().filter(|event| event.token() != SIGNALS)
+        self.events.iter().filter(|event| ![SIGNALS, WAKER].contains(&event.token()))
     }
 }
 

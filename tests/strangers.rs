@@ -1,0 +1,448 @@
+//! A listener among strangers, and the rule that a side reveals its part of
+//! the words at most once.
+
+mod peer;
+mod scat;
+
+use peer::{DATA, FLIGHT2, Handshake, OPEN, Options, Peer, Role};
+use scat::{Scat, dial, dial_from, start};
+use socket2::SockRef;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Long enough for a handshake on a busy machine, shorter than any stranger's
+/// own 10 s, so that nobody gets through by waiting for those.
+const GOOD_TIME: Duration = Duration::from_secs(7);
+
+/// A good peer connects from 127.0.0.`host`, exchanges a word, and both end well.
+fn good_peer_gets_through(mut scat: Scat, port: u16, host: u8) {
+    let before = Instant::now();
+    let mut peer = Peer::connect(dial_from(host, port), Options::default()).unwrap();
+    peer.send(DATA, b"good").unwrap();
+    assert_eq!(scat.read(4), b"good");
+    assert!(before.elapsed() < GOOD_TIME, "{:?}", before.elapsed());
+    scat.end_input();
+    assert!(peer.finish().unwrap().is_empty());
+    drop(peer);
+    scat.end().expect(0, "connected to 127.0.0.");
+}
+
+fn connector() -> Handshake {
+    Handshake::new(Role::Connector, Options::default()).unwrap()
+}
+
+/// A stranger up to the end of flight 2.
+fn replied(port: u16) -> (TcpStream, Handshake) {
+    let (mut stream, mut handshake) = (dial(port), connector());
+    stream.write_all(&handshake.flight1().unwrap()).unwrap();
+    handshake.read_flight2(&peer::read_flight(&mut stream, FLIGHT2).unwrap()).unwrap();
+    (stream, handshake)
+}
+
+/// What the other side sends before it closes or resets.
+fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    bytes
+}
+
+/// What the other side sends before it closes. It has to close, not to reset:
+/// a reset can destroy what was sent before it.
+fn told(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Waits until scat has counted this many failed handshakes.
+fn wait_for_failed(scat: &mut Scat, failed: usize) {
+    let before = Instant::now();
+    loop {
+        scat.signal(rustix::process::Signal::USR1);
+        let line = scat.next_line("handshakes under way");
+        let count = line.rsplit_once("way, ").unwrap().1.strip_suffix(" failed").unwrap();
+        if count.parse::<usize>().unwrap() >= failed {
+            return;
+        }
+        assert!(before.elapsed() < scat::LIMIT, "{line}");
+    }
+}
+
+#[test]
+fn strangers_of_every_kind_do_not_cost_the_seat() {
+    let (scat, port) = Scat::listen();
+    let mut stay = Vec::new();
+    let flight1 = connector().flight1().unwrap();
+    for _ in 0..6 {
+        // Scanners: connect and close, connect and reset.
+        drop(dial(port));
+        SockRef::from(&dial(port)).set_linger(Some(Duration::ZERO)).unwrap();
+        // Silent.
+        stay.push(dial(port));
+        // Garbage, short and long.
+        for garbage in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 5000]] {
+            let mut stream = dial(port);
+            stream.write_all(garbage).unwrap();
+            assert!(rest(&mut stream).is_empty());
+            stay.push(stream);
+        }
+        // Half a flight 1, one with the end of sending behind it.
+        for half_closed in [false, true] {
+            let mut stream = dial(port);
+            stream.write_all(&flight1[..600]).unwrap();
+            if half_closed {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            stay.push(stream);
+        }
+        // A valid flight 1 and a hang-up after flight 2, or none.
+        drop(replied(port));
+        stay.push(replied(port).0);
+        // A forged flight 3.
+        let (mut stream, _) = replied(port);
+        stream.write_all(&[7; peer::FLIGHT3]).unwrap();
+        assert!(rest(&mut stream).is_empty());
+        stay.push(stream);
+        // A forged flight 1: its key fails the modulus check.
+        let mut stream = dial(port);
+        stream.write_all(&[&b"SCAT1C\0\n"[..], &[0xff; 1216]].concat()).unwrap();
+        assert!(rest(&mut stream).is_empty());
+        stay.push(stream);
+    }
+    good_peer_gets_through(scat, port, 1);
+}
+
+#[test]
+fn a_stranger_has_10_s_from_its_arrival_to_flight_3() {
+    let (scat, port) = Scat::listen();
+    let before = Instant::now();
+    let mut silent = dial(port);
+    let (mut replied, _) = replied(port);
+    for stream in [&mut silent, &mut replied] {
+        assert!(rest(stream).is_empty());
+        let passed = before.elapsed();
+        assert!((9..15).contains(&passed.as_secs()), "{passed:?}");
+    }
+    good_peer_gets_through(scat, port, 1);
+}
+
+#[test]
+fn one_who_sends_a_byte_at_a_time_does_not_hold_up_others() {
+    let (scat, port) = Scat::listen();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = is_over.clone();
+    let mut stream = dial(port);
+    let slow = start(move || {
+        let mut flight1 = connector().flight1().unwrap();
+        flight1.pop();
+        for byte in flight1 {
+            if over.load(Ordering::SeqCst) || stream.write_all(&[byte]).is_err() {
+                break;
+            }
+        }
+        stream
+    });
+    good_peer_gets_through(scat, port, 1);
+    is_over.store(true, Ordering::SeqCst);
+    slow.join();
+}
+
+#[test]
+fn a_flight_1_byte_by_byte_is_answered() {
+    let (mut scat, port) = Scat::listen();
+    let (mut stream, mut handshake) = (dial(port), connector());
+    for byte in handshake.flight1().unwrap() {
+        stream.write_all(&[byte]).unwrap();
+    }
+    handshake.read_flight2(&peer::read_flight(&mut stream, FLIGHT2).unwrap()).unwrap();
+    for byte in handshake.flight3().unwrap() {
+        stream.write_all(&[byte]).unwrap();
+    }
+    let mut peer = handshake.into_peer(stream).unwrap();
+    peer.receive_open().unwrap();
+    scat.end_input();
+    peer.finish().unwrap();
+    scat.end().expect(0, "");
+}
+
+#[test]
+fn those_who_speak_scat_otherwise_are_told_by_a_preface() {
+    let (scat, port) = Scat::listen();
+    let own = peer::preface(Role::Listener, false);
+    for other in [
+        b"SCAT2C\0\n",
+        b"SCAT\0C\0\n",
+        b"SCAT1L\0\n",
+        b"SCAT1C\x01\n",
+        b"SCAT1C\x02\n",
+        b"SCAT1X\0\n",
+    ] {
+        let mut stream = dial(port);
+        stream.write_all(other).unwrap();
+        assert_eq!(told(&mut stream), own, "{other:?}");
+        // A whole flight 1, half of it unread when the answer is made.
+        let mut stream = dial(port);
+        stream.write_all(&[&other[..], &[7; 4000]].concat()).unwrap();
+        assert_eq!(told(&mut stream), own, "{other:?}");
+    }
+    for stranger in [&b"SCAX"[..], b"X", b"SCAT1C\0\r"] {
+        let mut stream = dial(port);
+        stream.write_all(stranger).unwrap();
+        assert!(rest(&mut stream).is_empty(), "{stranger:?}");
+    }
+    good_peer_gets_through(scat, port, 1);
+}
+
+#[test]
+fn one_who_is_turned_away_and_floods_does_not_hold_the_listener() {
+    let (scat, port) = Scat::listen();
+    let floods: Vec<_> = (0..2)
+        .map(|_| {
+            let mut stream = dial(port);
+            stream.write_all(b"SCAT2C\0\n").unwrap();
+            peer::read_flight(&mut stream, 8).unwrap();
+            start(move || while stream.write_all(&[7; 1 << 20]).is_ok() {})
+        })
+        .collect();
+    good_peer_gets_through(scat, port, 1);
+    floods.into_iter().for_each(|flood| flood.join());
+}
+
+#[test]
+fn half_open_connections_from_one_address_do_not_push_out_another() {
+    let (scat, port) = Scat::listen();
+    let (mut stream, mut handshake) = (dial_from(2, port), connector());
+    // Half of flight 1: of all, this one would go first.
+    let flight1 = handshake.flight1().unwrap();
+    stream.write_all(&flight1[..600]).unwrap();
+    let flood: Vec<TcpStream> = (0..150).map(|_| dial(port)).collect();
+    // The last ones stayed, the first ones went: scat has seen them all.
+    assert!(rest(&mut flood[0].try_clone().unwrap()).is_empty());
+    stream.write_all(&flight1[600..]).unwrap();
+    handshake.read_flight2(&peer::read_flight(&mut stream, FLIGHT2).unwrap()).unwrap();
+    let more: Vec<TcpStream> = (0..150).map(|_| dial(port)).collect();
+    assert!(rest(&mut more[0].try_clone().unwrap()).is_empty());
+    stream.write_all(&handshake.flight3().unwrap()).unwrap();
+    let mut peer = handshake.into_peer(stream).unwrap();
+    peer.receive_open().unwrap();
+    drop(peer);
+    scat.end().expect(6, "connected to 127.0.0.2 port");
+}
+
+#[test]
+fn a_peer_gets_through_between_half_open_connections_from_another_address() {
+    let (scat, port) = Scat::listen();
+    let flood: Vec<TcpStream> = (0..100).map(|_| dial(port)).collect();
+    good_peer_gets_through(scat, port, 2);
+    drop(flood);
+}
+
+#[test]
+fn a_storm_of_connections_from_one_address_does_not_keep_out_another() {
+    let (scat, port) = Scat::listen();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let storms: Vec<_> = (0..2)
+        .map(|_| {
+            let over = is_over.clone();
+            let flight1 = connector().flight1().unwrap();
+            start(move || {
+                while !over.load(Ordering::SeqCst) {
+                    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { break };
+                    let _ = stream.write_all(&flight1);
+                    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                }
+            })
+        })
+        .collect();
+    good_peer_gets_through(scat, port, 2);
+    is_over.store(true, Ordering::SeqCst);
+    storms.into_iter().for_each(|storm| storm.join());
+}
+
+#[test]
+fn of_one_address_those_without_a_flight_1_go_first() {
+    let (scat, port) = Scat::listen();
+    let (mut stream, mut handshake) = replied(port);
+    let flood: Vec<TcpStream> = (0..100).map(|_| dial(port)).collect();
+    assert!(rest(&mut flood[0].try_clone().unwrap()).is_empty());
+    stream.write_all(&handshake.flight3().unwrap()).unwrap();
+    let mut peer = handshake.into_peer(stream).unwrap();
+    peer.receive_open().unwrap();
+    drop(peer);
+    scat.end().expect(6, "cut off");
+}
+
+#[test]
+fn once_a_session_is_under_way_nobody_else_gets_anything() {
+    let (mut scat, port) = Scat::listen();
+    let mut silent = dial(port);
+    let mut half = dial(port);
+    half.write_all(&connector().flight1().unwrap()[..700]).unwrap();
+    let (mut waiting, mut handshake) = replied(port);
+    let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
+    // OPEN is here, so all of this has happened.
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the port is open");
+    let _ = waiting.write_all(&handshake.flight3().unwrap());
+    for stream in [&mut silent, &mut half, &mut waiting] {
+        assert!(rest(stream).is_empty());
+    }
+    scat.end_input();
+    peer.finish().unwrap();
+    scat.end().expect(0, "");
+}
+
+#[test]
+fn strangers_are_closed_before_the_opening_is_sent() {
+    let (mut scat, port) = Scat::listen();
+    let mut others: Vec<TcpStream> = (0..20).map(|_| dial(port)).collect();
+    let (mut stream, mut handshake) = replied(port);
+    // A stopped peer cannot be asked, so the order shows in what is there when
+    // OPEN comes: every other connection has ended by then, without a wait.
+    stream.write_all(&handshake.flight3().unwrap()).unwrap();
+    let mut peer = handshake.into_peer(stream).unwrap();
+    peer.receive_open().unwrap();
+    for other in &mut others {
+        other.set_nonblocking(true).unwrap();
+        match other.read(&mut [0]) {
+            Ok(n) => assert_eq!(n, 0),
+            Err(why) => assert_ne!(why.kind(), std::io::ErrorKind::WouldBlock, "{why}"),
+        }
+    }
+    scat.end_input();
+    peer.finish().unwrap();
+    scat.end().expect(0, "");
+}
+
+#[test]
+fn hang_ups_before_flight_3_reveal_nothing_and_cost_nothing() {
+    let (mut scat, port) = Scat::listen();
+    for _ in 0..25 {
+        let (mut stream, _) = replied(port);
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert!(rest(&mut stream).is_empty(), "a byte behind flight 2");
+    }
+    wait_for_failed(&mut scat, 25);
+    good_peer_gets_through(scat, port, 1);
+}
+
+#[test]
+fn one_hang_up_after_the_opening_ends_the_listener_with_6() {
+    let (scat, port) = Scat::listen();
+    let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
+    peer.stream.shutdown(Shutdown::Both).unwrap();
+    assert!(peer.recv().is_err());
+    drop(peer);
+    scat.end_by_itself().expect(6, "cut off: the connection ended too early");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it listens again");
+}
+
+#[test]
+fn a_hang_up_right_behind_flight_3_ends_the_listener_with_6() {
+    let (scat, port) = Scat::listen();
+    let (mut stream, mut handshake) = replied(port);
+    stream.write_all(&handshake.flight3().unwrap()).unwrap();
+    drop(stream);
+    let ended = scat.end_by_itself().expect(6, "cut off");
+    // The words were shown: every try at them is seen.
+    assert!(ended.stderr.contains("you say"), "{}", ended.stderr);
+}
+
+#[test]
+fn forged_flights_3_leave_the_listener_listening() {
+    let (mut scat, port) = Scat::listen();
+    for at in [0, 31, 32, 47, 48, 80, 96] {
+        let (mut stream, mut handshake) = replied(port);
+        let mut flight3 = handshake.flight3().unwrap();
+        flight3[at] ^= 1;
+        stream.write_all(&flight3).unwrap();
+        assert!(rest(&mut stream).is_empty(), "byte {at}");
+    }
+    // A valid tag over an id that does not exist.
+    let (mut stream, mut handshake) = replied(port);
+    stream.write_all(&handshake.flight3_with(&[2; 33]).unwrap()).unwrap();
+    assert!(rest(&mut stream).is_empty());
+    wait_for_failed(&mut scat, 8);
+    good_peer_gets_through(scat, port, 1);
+}
+
+#[test]
+fn every_handshake_has_a_fresh_commitment_and_fresh_keys() {
+    let (scat, port) = Scat::listen();
+    let mut seen = std::collections::HashSet::new();
+    let mut keys = std::collections::HashSet::new();
+    for _ in 0..10 {
+        let (_, handshake) = replied(port);
+        assert!(seen.insert(handshake.commit));
+        keys.insert(handshake.peer_key().unwrap());
+    }
+    // One static key for a run, as the protocol has it.
+    assert_eq!(keys.len(), 1);
+    drop(scat);
+}
+
+#[test]
+fn points_of_low_order_leave_the_listener_listening() {
+    let (scat, port) = Scat::listen();
+    let ephemerals = peer::Ephemerals { e: [0; 32], ..Default::default() };
+    let options = Options { ephemerals, ..Options::default() };
+    let mut handshake = Handshake::new(Role::Connector, options).unwrap();
+    let mut stream = dial(port);
+    stream.write_all(&handshake.flight1().unwrap()).unwrap();
+    assert!(rest(&mut stream).is_empty());
+    good_peer_gets_through(scat, port, 1);
+}
+
+#[test]
+fn the_connector_reveals_nothing_before_flight_2_fits() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    for at in [8, 40, 1144, 1192, FLIGHT2 - 1] {
+        let scat = Scat::connect(listener.local_addr().unwrap().port());
+        let mut stream = listener.accept().unwrap().0;
+        let mut handshake = Handshake::new(Role::Listener, Options::default()).unwrap();
+        handshake.read_flight1(&peer::read_flight(&mut stream, peer::FLIGHT1).unwrap()).unwrap();
+        let mut flight2 = handshake.flight2().unwrap();
+        flight2[at] ^= 1;
+        stream.write_all(&flight2).unwrap();
+        assert!(rest(&mut stream).is_empty(), "byte {at}");
+        scat.end().expect(3, "altered");
+    }
+}
+
+#[test]
+fn the_connector_makes_one_connection_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let scat = Scat::connect(listener.local_addr().unwrap().port());
+    let stream = listener.accept().unwrap().0;
+    let mut peer = Peer::accept_without_open(stream, Options::default()).unwrap();
+    peer.send(OPEN, &[0; 32]).unwrap();
+    assert_eq!(peer.recv_raw().unwrap().0, peer::ABORT);
+    drop(peer);
+    scat.end_by_itself().expect(5, "commitment");
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "it came again");
+}
+
+#[test]
+fn v_tells_why_strangers_went_and_not_too_often() {
+    let (mut scat, port) = Scat::new(&["-lv", "127.0.0.1", "0"]).with_port();
+    let mut stream = dial(port);
+    stream.write_all(b"SSH-2.0-x\r\n").unwrap();
+    assert!(rest(&mut stream).is_empty());
+    let line = scat.line("does not speak scat");
+    assert!(line.starts_with("scat: 127.0.0.1 port "), "{line}");
+    assert!(!line.contains("SSH"), "{line}");
+    let before = Instant::now();
+    for _ in 0..200 {
+        drop(dial(port));
+    }
+    wait_for_failed(&mut scat, 201);
+    let seconds = before.elapsed().as_secs() as usize + 2;
+    let peer = Peer::connect(dial(port), Options::default()).unwrap();
+    drop(peer);
+    let said = scat.end().expect(6, "").stderr;
+    let lines = said.lines().filter(|line| line.contains("closed before the handshake")).count();
+    assert!(lines <= 5 * seconds, "{lines} lines in {seconds} s");
+}
