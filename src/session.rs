@@ -5,7 +5,7 @@
 //! Nothing else is an end.
 
 use crate::frame::{self, Kind};
-use crate::handshake::{Accepted, Connected, Peer, Role};
+use crate::handshake::{Accepted, Connected, Keys, Peer, Role};
 use crate::inbound::{Inbound, PIECES};
 use crate::noise::{self, Ephemerals, Key};
 use crate::outbound::Outbound;
@@ -173,23 +173,8 @@ impl Session {
     /// With `held`, nothing of the stream moves before [`Session::release`].
     pub fn connector(connected: Connected, schedule: Schedule, held: bool) -> Self {
         let Connected { keys, peer, h1, commit } = connected;
-        Session {
-            role: Role::Connector,
-            peer,
-            outbound: Outbound::new(&keys.c2l),
-            inbound: Inbound::new(&keys.l2c),
-            ratchet: Ratchet::new(keys.rk, keys.h3),
-            schedule,
-            unopened: Some(Unopened { h1, h3: keys.h3, commit }),
-            due: None,
-            held,
-            sent: Ends::default(),
-            received: Ends::default(),
-            aborted: false,
-            over: false,
-            counters: Counters::default(),
-            exchanged: Counters::default(),
-        }
+        let unopened = Unopened { h1, h3: keys.h3, commit };
+        Session::new(Role::Connector, peer, keys, Some(unopened), schedule, held)
     }
 
     /// The listener's side, OPEN its first frame. By taking [`Accepted`] it makes
@@ -203,14 +188,32 @@ impl Session {
         held: bool,
     ) -> Result<(Self, Sas), Error> {
         let Accepted { keys, peer, n_l } = accepted;
-        let mut session = Session {
-            role: Role::Listener,
+        let sas = Sas::new(&keys.h3, &n_l);
+        let mut session = Session::new(Role::Listener, peer, keys, None, schedule, held);
+        session.outbound.control(Kind::Open, &*n_l)?;
+        Ok((session, sas))
+    }
+
+    fn new(
+        role: Role,
+        peer: Peer,
+        keys: Keys,
+        unopened: Option<Unopened>,
+        schedule: Schedule,
+        held: bool,
+    ) -> Self {
+        let (to_peer, from_peer) = match role {
+            Role::Connector => (keys.c2l, keys.l2c),
+            Role::Listener => (keys.l2c, keys.c2l),
+        };
+        Session {
+            role,
             peer,
-            outbound: Outbound::new(&keys.l2c),
-            inbound: Inbound::new(&keys.c2l),
+            outbound: Outbound::new(&to_peer),
+            inbound: Inbound::new(&from_peer),
             ratchet: Ratchet::new(keys.rk, keys.h3),
             schedule,
-            unopened: None,
+            unopened,
             due: None,
             held,
             sent: Ends::default(),
@@ -219,9 +222,7 @@ impl Session {
             over: false,
             counters: Counters::default(),
             exchanged: Counters::default(),
-        };
-        session.outbound.control(Kind::Open, &*n_l)?;
-        Ok((session, Sas::new(&keys.h3, &n_l)))
+        }
     }
 
     /// Which end this is.
