@@ -11,7 +11,9 @@
 //! on Debian, netcat-openbsd, ncat, socat, openssl, openssh-client,
 //! openssh-server and spiped. Everything runs on loopback with keys of its own
 //! in a temporary directory (in /dev/shm, removed at the end); no user's
-//! configuration of ssh is read, but the login shell may read its own.
+//! configuration of ssh is read, but the login shell may read its own. Only
+//! the slow link of the section `link` is made of two network namespaces,
+//! removed at the end as well; it needs root, ip and tc (iproute2).
 //!
 //! The tables go to standard output as Markdown, progress to standard error.
 //! Only the ratios mean something elsewhere: the absolute numbers belong to
@@ -22,10 +24,13 @@
 //!
 //! `tools.rs` is the table of tools, `trial.rs` one run of one of them,
 //! `process.rs` its processes, `sections.rs` the measurements, `limit.rs` the
-//! limit, `report.rs` the tables and the plot.
+//! limit, `link.rs` the ways between the ends, `relay.rs` the long one,
+//! `report.rs` the tables and the plot.
 
 mod limit;
+mod link;
 mod process;
+mod relay;
 mod report;
 mod sections;
 mod tools;
@@ -55,14 +60,14 @@ usage: cargo bench --bench compare -- [options]
   --rounds N        interleaved rounds (7)
   --size MIB        of a throughput round (512)
   --only NAME,..    these tools beside scat; `none` for scat alone
-  --section NAME,.. throughput duplex startup pingpong growth limit size
+  --section NAME,.. throughput duplex startup pingpong growth link limit size
   --scat PATH       another build of scat, as scat-b
   --plot FILE       throughput as an SVG
   --smoke           tiny sizes, two rounds: checks the benchmark itself
 tools:";
 
-const SECTIONS: [&str; 7] =
-    ["throughput", "duplex", "startup", "pingpong", "growth", "limit", "size"];
+const SECTIONS: [&str; 8] =
+    ["throughput", "duplex", "startup", "pingpong", "growth", "link", "limit", "size"];
 
 /// The command line, parsed.
 struct Options {
@@ -178,6 +183,7 @@ fn compare(options: &Options) -> Result<bool, String> {
             "startup" => sections::startup(&mut bench, &random_file(64)?),
             "pingpong" => sections::pingpong(&mut bench),
             "growth" => sections::growth(&mut bench),
+            "link" => sections::link(&mut bench, &random_file(64)?),
             "limit" => sections::limit(&mut bench),
             _ => sections::size(&bench),
         }
@@ -199,7 +205,7 @@ fn compare(options: &Options) -> Result<bool, String> {
     Ok(!bench.failures.iter().any(|line| line.contains(": scat")))
 }
 
-/// After SIGINT or SIGTERM no process and no key stays behind.
+/// After SIGINT or SIGTERM no process, no key and no namespace stays behind.
 fn clean_up_when_interrupted(dir: PathBuf) -> std::io::Result<()> {
     let (mut told, tell) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM] {
@@ -213,6 +219,7 @@ fn clean_up_when_interrupted(dir: PathBuf) -> std::io::Result<()> {
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
+        link::remove();
         let _ = fs::remove_dir_all(dir);
         std::process::exit(1);
     });

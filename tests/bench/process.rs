@@ -174,13 +174,17 @@ pub fn peak(pid: u32) -> u64 {
     line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
-/// True if some socket is in state LISTEN (0A) on this TCP port.
-pub fn listens(port: u16) -> bool {
+/// True if some socket is in state LISTEN (0A) on this TCP port, in the
+/// network namespace of process `pid`.
+pub fn listens(pid: u32, port: u16) -> bool {
     let port = format!(":{port:04X}");
-    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
-        fs::read_to_string(table).unwrap_or_default().lines().any(|line| {
-            let mut fields = line.split_ascii_whitespace().skip(1);
-            fields.next().is_some_and(|local| local.ends_with(&port)) && fields.nth(1) == Some("0A")
-        })
+    ["tcp", "tcp6"].iter().any(|table| {
+        fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default().lines().any(
+            |line| {
+                let mut fields = line.split_ascii_whitespace().skip(1);
+                fields.next().is_some_and(|local| local.ends_with(&port))
+                    && fields.nth(1) == Some("0A")
+            },
+        )
     })
 }

@@ -10,6 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use crate::limit::{self, Cost};
+use crate::link::{Namespaces, Way};
+use crate::relay::DELAY;
 use crate::report::{Spread, Table, middle, show};
 use crate::tools::{Job, NULL_PIPE, Site, Tool, find};
 use crate::trial::{self, Outcome, Source};
@@ -78,6 +80,12 @@ impl Bench {
 
     fn names(&self) -> Vec<String> {
         self.tools.iter().map(|tool| tool.name.into()).collect()
+    }
+
+    /// Every build of scat, and plain nc if it is there.
+    fn scat_and_nc(&self) -> Vec<&'static Tool> {
+        let wanted = |tool: &&Tool| tool.name.starts_with("scat") || tool.name == "nc";
+        self.tools.iter().copied().filter(wanted).collect()
     }
 
     fn ratio_title(&self) -> String {
@@ -155,6 +163,11 @@ pub fn startup(bench: &mut Bench, line: &File) {
     let results = bench.interleave("startup", rounds, &bench.names(), |bench, i| {
         trial::push(bench.tools[i], &bench.site, Source::File(line, 64), None)
     });
+    starts(bench, &bench.tools, &results);
+}
+
+/// The table of start-up times.
+fn starts(bench: &Bench, tools: &[&Tool], results: &Rounds<Outcome>) {
     let ratio = bench.ratio_title();
     let mut table =
         Table::new(&["tool", "ms to first byte at the sink", "ms to exit", &ratio, "to exit"]);
@@ -162,7 +175,7 @@ pub fn startup(bench: &mut Bench, line: &File) {
         outcomes.iter().map(|o| o.as_ref().map(|o| 1e3 * pick(o))).collect()
     };
     let (base_first, base_exit) = (pick(&results[0], |o| o.first), pick(&results[0], |o| o.exit));
-    for (tool, outcomes) in bench.tools.iter().zip(&results) {
+    for (tool, outcomes) in tools.iter().zip(results) {
         let (first, exit) = (pick(outcomes, |o| o.first), pick(outcomes, |o| o.exit));
         table.row(vec![
             tool.name.into(),
@@ -202,12 +215,7 @@ pub fn growth(bench: &mut Bench) {
          larger of the two ends.\n"
     );
     let sizes: &[u64] = if bench.smoke { &[1, 4] } else { &[1, 8, 64, 512, 8192] };
-    let tools: Vec<&Tool> = bench
-        .tools
-        .iter()
-        .copied()
-        .filter(|t| t.name.starts_with("scat") || t.name == "nc")
-        .collect();
+    let tools = bench.scat_and_nc();
     let tools = if tools.is_empty() { bench.tools.clone() } else { tools };
     let cases: Vec<(&Tool, u64)> =
         tools.iter().flat_map(|tool| sizes.iter().map(|size| (*tool, *size))).collect();
@@ -229,6 +237,88 @@ pub fn growth(bench: &mut Bench) {
         ]);
     }
     table.print();
+}
+
+/// A link slower than the ends, and a path longer than loopback: scat beside
+/// plain nc.
+pub fn link(bench: &mut Bench, line: &File) {
+    let tools = bench.scat_and_nc();
+    let names: Vec<String> = tools.iter().map(|tool| tool.name.into()).collect();
+    let size = if bench.smoke { MIB } else { 64 * MIB };
+    let bulk = |bench: &Bench, i: usize| {
+        trial::push(tools[i], &bench.site, Source::Pipe(&bench.chunk, size), None)
+    };
+    println!("## A slow link: {} MiB from namespace to namespace\n", size / MIB);
+    if !names.iter().any(|name| name == "nc") {
+        println!("* nc: not among the tools, so there is nothing to compare with\n");
+    }
+    match Namespaces::new() {
+        Ok(slow) => {
+            println!("Each direction is shaped by {}; {}.\n", slow.shape, tcp_settings());
+            bench.site.way = Way::Slow(slow);
+            let results = bench.interleave("slow link", bench.rounds, &names, bulk);
+            bench.site.way = Way::Loopback;
+            pace(bench, &tools, size, &results);
+        }
+        Err(e) => println!("* left out: {e}\n"),
+    }
+    let trip = 2 * DELAY.as_millis();
+    println!(
+        "## A long path: {} MiB and a line of 64 bytes, a round trip of {trip} ms\n",
+        size / MIB
+    );
+    println!(
+        "A relay on loopback hands every byte on {} ms after it came in, at any rate, and holds a \
+         new connection for the round trip of TCP's handshake. It ends TCP on both sides, so this \
+         shows the round trips that a tool makes and not the windows of TCP.\n",
+        DELAY.as_millis()
+    );
+    println!(
+        "The connector's first byte is at the far end after 1.5 round trips with nc (TCP's \
+         handshake, its own way) and after 3.5 with scat, two more: flights 1 and 2, then flight 3 \
+         and the listener's opening. The listener's first byte takes 2 with nc and 3 with scat, \
+         one more, for it follows flight 3 at once. No later byte waits for an answer.\n"
+    );
+    bench.site.way = Way::Long;
+    let results = bench.interleave("long path", bench.rounds, &names, bulk);
+    pace(bench, &tools, size, &results);
+    let results = bench.interleave("long path, a line", bench.rounds, &names, |bench, i| {
+        trial::push(tools[i], &bench.site, Source::File(line, 64), None)
+    });
+    bench.site.way = Way::Loopback;
+    starts(bench, &tools, &results);
+}
+
+/// Throughput in all, and without start-up.
+fn pace(bench: &Bench, tools: &[&Tool], size: u64, results: &Rounds<Outcome>) {
+    let ratio = bench.ratio_title();
+    let mut table = Table::new(&["tool", "MB/s", &ratio, "MB/s from the first byte", &ratio]);
+    let all = |outcomes| megabytes(size, outcomes);
+    let bulk = |outcomes: &[Option<Outcome>]| -> Vec<Option<f64>> {
+        let rate = |o: &Outcome| size as f64 / 1e6 / (o.last - o.first);
+        outcomes.iter().map(|o| o.as_ref().map(rate)).collect()
+    };
+    let base = (all(&results[0]), bulk(&results[0]));
+    for (tool, outcomes) in tools.iter().zip(results) {
+        let (all, bulk) = (all(outcomes), bulk(outcomes));
+        table.row(vec![
+            tool.name.into(),
+            show(Spread::of(all.iter().flatten().copied()), 1),
+            show(Spread::of_ratios(&base.0, &all), 3),
+            show(Spread::of(bulk.iter().flatten().copied()), 1),
+            show(Spread::of_ratios(&base.1, &bulk), 3),
+        ]);
+    }
+    table.print();
+}
+
+/// What the system lets one connection have.
+fn tcp_settings() -> String {
+    let of = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
+        format!("{name} {}", text.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    ["tcp_congestion_control", "tcp_rmem", "tcp_wmem"].map(of).join(", ")
 }
 
 /// The parts of the limit, and how much of it is reached.

@@ -6,12 +6,15 @@
 //! code for all, scat included.
 //!
 //! In a command line, words are split at spaces first and then filled in:
-//! `{port}`, `{dir}` (certificates and keys), `{oneway}` and `{remote}` (see
-//! [`Tool::argv`]).
+//! `{port}`, `{host}` (the listener's address, where a tool is used on other
+//! ways than loopback), `{dir}` (certificates and keys), `{oneway}` and
+//! `{remote}` (see [`Tool::argv`]).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use crate::link::Way;
 
 /// The work of one run of a tool.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,7 @@ pub enum Job {
 pub enum Ready {
     /// It says "listening on" and its port, so port 0 is asked for.
     Announces,
-    /// Its port, picked by the harness, stands as LISTEN in `/proc/net/tcp`.
+    /// Its port, picked by the harness, stands as LISTEN in `/proc/PID/net/tcp`.
     Listens,
 }
 
@@ -98,7 +101,7 @@ const SCAT: Tool = Tool {
     name: "scat",
     what: "this build; ChaCha20-Poly1305",
     listen: "{scat} -l 0",
-    connect: "{scat} 127.0.0.1 {port}",
+    connect: "{scat} {host} {port}",
     ready: Ready::Announces,
     ..PLAIN
 };
@@ -108,7 +111,7 @@ const SCAT_B: Tool = Tool {
     name: "scat-b",
     what: "the build given by --scat",
     listen: "{scat-b} -l 0",
-    connect: "{scat-b} 127.0.0.1 {port}",
+    connect: "{scat-b} {host} {port}",
     ..SCAT
 };
 
@@ -153,8 +156,8 @@ pub const TOOLS: &[Tool] = &[
         what: "OpenBSD netcat, plain text",
         needs: &["nc.openbsd"],
         version: "nc.openbsd -h",
-        listen: "nc.openbsd -N -l 127.0.0.1 {port}",
-        connect: "nc.openbsd -N 127.0.0.1 {port}",
+        listen: "nc.openbsd -N -l {host} {port}",
+        connect: "nc.openbsd -N {host} {port}",
         ..PLAIN
     },
     Tool {
@@ -227,6 +230,7 @@ impl Tool {
             .split(' ')
             .map(|word| {
                 word.replace("{port}", &port.to_string())
+                    .replace("{host}", site.way.host())
                     .replace("{dir}", &site.dir.to_string_lossy())
                     .replace("{oneway}", oneway)
                     .replace("{remote}", remote)
@@ -278,6 +282,8 @@ pub fn find(name: &str) -> Option<PathBuf> {
 pub struct Site {
     /// Mode 0700.
     pub dir: PathBuf,
+    /// Between connector and listener.
+    pub way: Way,
     scat: String,
     scat_b: String,
     this: String,
@@ -292,6 +298,7 @@ impl Site {
         let this = std::env::current_exe().map_err(|e| format!("own path: {e}"))?;
         let site = Site {
             dir,
+            way: Way::Loopback,
             scat: scat.into(),
             scat_b: scat_b.unwrap_or_default().into(),
             this: this.to_string_lossy().into_owned(),
@@ -352,7 +359,7 @@ impl Drop for Site {
 
 /// Runs a preparation; a program that is not there is no error, for then the
 /// tools that need it are left out by name.
-fn run(line: &str) -> Result<(), String> {
+pub fn run(line: &str) -> Result<(), String> {
     let mut words = line.split(' ');
     let Some(program) = words.next().and_then(find) else {
         return Ok(());

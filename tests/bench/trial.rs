@@ -225,7 +225,8 @@ impl<'a> Run<'a> {
         };
         let keepers: Keepers = Arc::new(Mutex::new(keepers));
         let (listener, port) = start_listener(tool, site, job, listener_in, listener_out)?;
-        let argv = tool.argv(tool.connect, job, site, port, &remote);
+        let port = site.way.port(port)?;
+        let argv = site.way.near(tool.argv(tool.connect, job, site, port, &remote));
         let started = Instant::now();
         let connector = Process::start(&argv, stdin, stdout)?;
         if let Some(socket) = socket {
@@ -361,7 +362,7 @@ fn start_listener(
             None => Ok(Stdio::null()),
         };
         Process::start(
-            &tool.argv(tool.listen, job, site, port, ""),
+            &site.way.far(tool.argv(tool.listen, job, site, port, "")),
             stdio(&stdin)?,
             stdio(&stdout)?,
         )
@@ -381,7 +382,7 @@ fn start_listener(
         let listener = start(port)?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if listens(port) {
+            if listens(listener.id(), port) {
                 return Ok((listener, port));
             }
             if listener.ends_within(Duration::from_millis(1)) {
