@@ -248,7 +248,7 @@ pub fn link(bench: &mut Bench, line: &File) {
     let bulk = |bench: &Bench, i: usize| {
         trial::push(tools[i], &bench.site, Source::Pipe(&bench.chunk, size), None)
     };
-    println!("## A slow link: {} MiB from namespace to namespace\n", size / MIB);
+    println!("## A slow link: {} MiB from a pipe, from namespace to namespace\n", size / MIB);
     if !names.iter().any(|name| name == "nc") {
         println!("* nc: not among the tools, so there is nothing to compare with\n");
     }
@@ -264,7 +264,7 @@ pub fn link(bench: &mut Bench, line: &File) {
     }
     let trip = 2 * DELAY.as_millis();
     println!(
-        "## A long path: {} MiB and a line of 64 bytes, a round trip of {trip} ms\n",
+        "## A long path: {} MiB from a pipe and a line of 64 bytes, a round trip of {trip} ms\n",
         size / MIB
     );
     println!(
