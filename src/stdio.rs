@@ -35,6 +35,8 @@ pub struct Stdio {
     is_terminal: bool,
     is_closed: bool,
     ready: bool,
+    /// What a read came upon behind bytes that had to be handed over first.
+    late: Option<Errno>,
 }
 
 impl Stdio {
@@ -70,6 +72,7 @@ impl Stdio {
             is_terminal,
             is_closed: false,
             ready: true,
+            late: None,
         };
         match FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) {
             FileType::Fifo | FileType::Socket if cfg!(target_os = "linux") => {
@@ -108,17 +111,42 @@ impl Stdio {
             self.ready = false;
             return Err(Errno::AGAIN.into());
         }
-        let result = self.call(|fd, flags| match flags {
-            Some(flags) => nowait_read(fd, pieces, flags),
-            None => rustix::io::readv(fd, pieces),
-        });
-        match result {
+        match self.read_full(pieces) {
             // Opened for writing only (nohup does that), or a terminal that has
             // gone: there is nothing to be read, so it has ended.
             Err(Errno::BADF) => Ok(0),
             Err(Errno::IO) if self.is_terminal => Ok(0),
             result => Ok(result?),
         }
+    }
+
+    /// A pipe hands over 64 KiB at a time, a little more than a frame takes. Full
+    /// frames are cheaper, so it is asked again until it is empty.
+    fn read_full(&mut self, mut pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        let mut len = 0;
+        loop {
+            match self.late.take().map_or_else(|| self.read_once(pieces), Err) {
+                Ok(n) if n > 0 && matches!(self.way, Way::NoWait) => {
+                    IoSliceMut::advance_slices(&mut pieces, n);
+                    len += n;
+                }
+                // The end is there again next time.
+                Ok(n) => return Ok(len + n),
+                Err(why) if len == 0 => return Err(why),
+                Err(why) => {
+                    // An error may be told only once.
+                    self.late = (why != Errno::AGAIN).then_some(why);
+                    return Ok(len);
+                }
+            }
+        }
+    }
+
+    fn read_once(&mut self, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        self.call(|fd, flags| match flags {
+            Some(flags) => nowait_read(fd, pieces, flags),
+            None => rustix::io::readv(fd, pieces),
+        })
     }
 
     /// Writes from `pieces`.
