@@ -536,7 +536,7 @@ while read -r name tools; do
         continue
     fi
     mkdir "$top/$name" && cd "$top/$name" || exit 1
-    if timeout 60 sh "$tests/recipes.sh" --run "$name" </dev/null; then
+    if timeout 30 sh "$tests/recipes.sh" --run "$name" </dev/null; then
         echo "ok:   $name"
         passed=$((passed + 1))
     else
