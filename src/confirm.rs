@@ -154,8 +154,11 @@ impl Terminal {
     }
 
     /// Whether scat may use it now. In the background, reading would stop the process.
-    pub fn is_ours(&self) -> bool {
-        rustix::termios::tcgetpgrp(&self.tty).is_ok_and(|group| group == rustix::process::getpgrp())
+    ///
+    /// # Errors
+    /// The system's: it has hung up, and will not come back.
+    pub fn is_ours(&self) -> io::Result<bool> {
+        Ok(rustix::termios::tcgetpgrp(&self.tty)? == rustix::process::getpgrp())
     }
 
     /// Begins to watch it.
@@ -186,7 +189,7 @@ impl Terminal {
     /// Throws away what was typed and not read.
     pub fn flush(&mut self) {
         self.line.clear();
-        if self.is_ours() {
+        if self.is_ours().unwrap_or(false) {
             let _ = rustix::termios::tcflush(&self.tty, QueueSelector::IFlush);
         }
     }
@@ -199,7 +202,10 @@ impl Terminal {
         loop {
             let mut bytes = [0; LINE];
             let n = match rustix::io::read(&self.tty, &mut bytes) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                // A terminal that has hung up reads like Ctrl-D, and is no refusal.
+                Ok(0) => {
+                    return Err(self.is_ours().err().unwrap_or(io::ErrorKind::UnexpectedEof.into()));
+                }
                 Ok(n) => n,
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return Ok(None),
