@@ -237,6 +237,10 @@ impl<'a> Pipe<'a> {
         }
         if asked.resumed {
             self.stdin.set_ready();
+            // The shell has written over the question.
+            if let Some(ceremony) = &mut self.ceremony {
+                ceremony.is_on_screen = false;
+            }
         }
         if asked.report {
             self.report();
