@@ -516,9 +516,8 @@ fn in_the_background_it_says_so_and_asks_in_the_foreground() {
 #[test]
 fn after_a_ceremony_the_key_to_pin_is_shown() {
     at_terminals!();
-    let key = scat::file("ceremony-identity", b"");
-    std::fs::remove_file(&key).unwrap();
-    let key = key.to_str().unwrap();
+    let key = concat!(env!("CARGO_TARGET_TMPDIR"), "/ceremony-identity");
+    let _ = std::fs::remove_file(key);
     let public = Scat::new(&["--genkey", key]).end().expect(0, "").stdout;
     let public = String::from_utf8(public).unwrap();
     let mut pair = asking_with(&["-i", key], &[]);

@@ -7,7 +7,7 @@ mod scat;
 
 use peer::{Handshake, Options, Peer, preface, read_flight};
 use pty::Terminal;
-use scat::{Ended, Scat, dial, file};
+use scat::{Ended, Scat, dial};
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -29,9 +29,10 @@ impl Identity {
 
 /// The path of a file that is not there.
 fn absent(name: &str) -> String {
-    let path = file(name, b"");
-    std::fs::remove_file(&path).unwrap();
-    path.into_os_string().into_string().unwrap()
+    let path = format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
+    // One of an earlier run, which may be a FIFO that nobody reads.
+    let _ = std::fs::remove_file(&path);
+    path
 }
 
 fn psk(name: &str) -> String {
@@ -366,7 +367,9 @@ fn key_files_are_read_from_fifos_and_refused_when_others_can_read_them() {
     let fifo = absent("policy-fifo");
     assert!(Command::new("mkfifo").args(["-m", "644", &fifo]).status().unwrap().success());
     let reader = Scat::new(&["--pubkey", &fifo]);
-    std::fs::write(&fifo, &text).unwrap();
+    let (to, content) = (fifo.clone(), text.clone());
+    let written = scat::start(move || std::fs::write(to, content).unwrap());
+    written.join();
     assert_eq!(reader.end().expect(0, "").stdout, shown);
     std::fs::remove_file(&fifo).unwrap();
 
