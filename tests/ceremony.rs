@@ -516,8 +516,10 @@ fn in_the_background_it_says_so_and_asks_in_the_foreground() {
 #[test]
 fn after_a_ceremony_the_key_to_pin_is_shown() {
     at_terminals!();
-    let key = concat!(env!("CARGO_TARGET_TMPDIR"), "/ceremony-identity");
-    let _ = std::fs::remove_file(key);
+    let name = format!("ceremony-identity-{}", std::process::id());
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_file(&path);
+    let key = path.to_str().unwrap();
     let public = Scat::new(&["--genkey", key]).end().expect(0, "").stdout;
     let public = String::from_utf8(public).unwrap();
     let mut pair = asking_with(&["-i", key], &[]);
@@ -531,4 +533,5 @@ fn after_a_ceremony_the_key_to_pin_is_shown() {
     let l = pair.l.end().expect(0, "");
     // A key for one run is not worth pinning.
     assert!(!l.stderr.contains("--peer"), "{}", l.stderr);
+    std::fs::remove_file(&path).unwrap();
 }

@@ -27,10 +27,10 @@ impl Identity {
     }
 }
 
-/// The path of a file that is not there.
+/// The path of a file that is not there, this process's own.
 fn absent(name: &str) -> String {
-    let path = format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
-    // One of an earlier run, which may be a FIFO that nobody reads.
+    let path = format!("{}/{name}-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    // One of an earlier process, which may be a FIFO that nobody reads.
     let _ = std::fs::remove_file(&path);
     path
 }
