@@ -154,8 +154,11 @@ impl Terminal {
     }
 
     /// Whether scat may use it now. In the background, reading would stop the process.
-    pub fn is_ours(&self) -> bool {
-        rustix::termios::tcgetpgrp(&self.tty).is_ok_and(|group| group == rustix::process::getpgrp())
+    ///
+    /// # Errors
+    /// The system's: it has hung up, and will not come back.
+    pub fn is_ours(&self) -> io::Result<bool> {
+        Ok(rustix::termios::tcgetpgrp(&self.tty)? == rustix::process::getpgrp())
     }
 
     /// Begins to watch it.
@@ -186,7 +189,7 @@ impl Terminal {
     /// Throws away what was typed and not read.
     pub fn flush(&mut self) {
         self.line.clear();
-        if self.is_ours() {
+        if self.is_ours().unwrap_or(false) {
             let _ = rustix::termios::tcflush(&self.tty, QueueSelector::IFlush);
         }
     }
@@ -199,7 +202,11 @@ impl Terminal {
         loop {
             let mut bytes = [0; LINE];
             let n = match rustix::io::read(&self.tty, &mut bytes) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => {
+                    // A terminal that has hung up reads like Ctrl-D, and is no refusal.
+                    self.is_ours()?;
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 Ok(n) => n,
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return Ok(None),
@@ -212,6 +219,146 @@ impl Terminal {
                 self.line.clear();
                 return Ok(Some(line));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sas(seed: u8) -> Sas {
+        Sas::new(&[seed; 32], &[seed.wrapping_mul(7); 32])
+    }
+
+    fn questions(role: Role, seed: u8) -> Questions {
+        Questions::new(role, &sas(seed))
+    }
+
+    /// What the person at `role` has to type.
+    fn right(role: Role, seed: u8) -> Half {
+        sas(seed).half(role.peer())
+    }
+
+    const ROLES: [Role; 2] = [Role::Listener, Role::Connector];
+
+    #[test]
+    fn words_and_digits_are_taken_in_many_shapes() {
+        for role in ROLES {
+            let half = right(role, 1);
+            let words = half.words().join(" ");
+            let digits = format!("{:08}", half.number());
+            let (left, behind) = digits.split_at(4);
+            for line in [
+                words.clone(),
+                words.to_uppercase(),
+                words.replace(' ', "-"),
+                words.replace(' ', ", "),
+                format!("\t{}\r\n", words.replace(' ', "   ")),
+                digits.clone(),
+                format!("{left} {behind}"),
+                format!("({left}-{behind})"),
+                digits.chars().map(|digit| format!("{digit} ")).collect(),
+            ] {
+                assert_eq!(questions(role, 1).answer(&line), Answer::Right, "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_one_wrong_part_is_a_wrong_answer() {
+        for role in ROLES {
+            let half = right(role, 1);
+            let [a, b, c] = half.words();
+            let first = half.first_position();
+            let other = |i: usize| words::word(first + i, half.bytes()[i].wrapping_add(1));
+            let off_by_one = format!("{:08}", half.number() ^ 1);
+            for line in [
+                format!("{} {b} {c}", other(0)),
+                format!("{a} {} {c}", other(1)),
+                format!("{a} {b} {}", other(2)),
+                off_by_one,
+                // The same 24 bits, and more above them.
+                format!("{:08}", half.number() + (1 << 24)),
+            ] {
+                let mut questions = questions(role, 1);
+                let answer = questions.answer(&line);
+                assert!(matches!(answer, Answer::Again(_)), "{line:?}: {answer:?}");
+                assert_eq!(questions.wrong, 1, "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ones_own_half_is_not_the_answer() {
+        for role in ROLES {
+            let own = sas(1).half(role);
+            let mut questions = questions(role, 1);
+            assert_ne!(questions.answer(&own.words().join(" ")), Answer::Right);
+            assert_ne!(questions.answer(&format!("{:08}", own.number())), Answer::Right);
+        }
+    }
+
+    #[test]
+    fn the_third_wrong_answer_ends_it() {
+        let mut questions = questions(Role::Connector, 1);
+        let wrong = "00000000";
+        assert!(matches!(questions.answer(wrong), Answer::Again(_)));
+        // What is no complete answer is not counted.
+        for unfinished in ["", "tro", "kiwi", "1234", "trouble suspicious", "yes", "no no"] {
+            assert!(matches!(questions.answer(unfinished), Answer::Again(_)), "{unfinished:?}");
+        }
+        assert!(matches!(questions.answer(wrong), Answer::Again(_)));
+        assert_eq!(questions.answer(wrong), Answer::Refused);
+    }
+
+    #[test]
+    fn no_in_any_case_refuses() {
+        for no in ["no", "No.", " NO \n", "-no-"] {
+            assert_eq!(questions(Role::Listener, 1).answer(no), Answer::Refused, "{no:?}");
+        }
+    }
+
+    /// Whatever is typed that is not the answer itself, the reply is the same for every answer.
+    #[test]
+    fn replies_give_nothing_of_the_answer_away() {
+        for role in ROLES {
+            let answers: Vec<String> =
+                (0..=255).map(|seed| right(role, seed).words().join(" ")).collect();
+            for typed in [
+                "trubble suspicous kiwwi",
+                "insincer solo impetuss",
+                "kiwi",
+                "zul imp kiw",
+                "imp zul yuc",
+                "aaa bbb ccc",
+                "st pr re",
+                "st pr re st",
+                "1234 567",
+                "123456789",
+                "é ü ñ",
+                "yes",
+            ] {
+                let replies = (0..=255).zip(&answers).filter(|(_, answer)| *answer != typed);
+                let mut replies = replies.map(|(seed, _)| questions(role, seed).answer(typed));
+                let first = replies.next().unwrap();
+                assert!(replies.all(|reply| reply == first), "{typed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_screen_shows_ones_own_half_only() {
+        for role in ROLES {
+            let asked = questions(role, 1);
+            let all = [&asked.opening("192.0.2.1"), asked.prompt(), &asked.closing()].concat();
+            let theirs = right(role, 1);
+            assert!(!all.contains(&theirs.words().join(" ")));
+            assert!(!all.contains(&theirs.to_string()));
+            let own = sas(1).half(role).to_string();
+            // The connector's person speaks second.
+            assert_eq!(asked.opening("").contains(&own), role == Role::Listener);
+            assert_eq!(asked.closing().contains(&own), role == Role::Connector);
         }
     }
 }

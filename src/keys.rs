@@ -125,3 +125,124 @@ pub enum Why {
 fn failed(path: &Path, why: Why) -> Error {
     Error::Key { path: path.display().to_string(), why }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    const TEXT: &[u8] = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn counting() -> [u8; 32] {
+        std::array::from_fn(|i| i as u8)
+    }
+
+    /// A directory of this test's own, gone with it.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Place {
+            let own = format!("scat-keys-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(own);
+            std::fs::create_dir(&path).unwrap();
+            Place(path)
+        }
+
+        fn file(&self, content: &[u8], mode: u32) -> PathBuf {
+            let path = self.0.join("key");
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn why(result: Result<Key, Error>) -> Option<Why> {
+        match result {
+            Ok(_) => None,
+            Err(Error::Key { why, .. }) => Some(why),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_one_line_of_base64() {
+        let place = Place::new("line");
+        for end in [&b""[..], b"\n"] {
+            let path = place.file(&[TEXT, end].concat(), 0o600);
+            assert_eq!(*read(&path).unwrap(), counting());
+        }
+        let url = String::from_utf8(TEXT.to_vec()).unwrap().replace('A', "_");
+        for wrong in [
+            &b""[..],
+            b"\n",
+            &TEXT[..43],
+            &TEXT[..42],
+            &[TEXT, b"\n\n"].concat(),
+            &[TEXT, b"\r\n"].concat(),
+            &[TEXT, b"\n", TEXT, b"\n"].concat(),
+            &[b" ", TEXT].concat(),
+            url.as_bytes(),
+            // 33 bytes, 31 bytes, and 32 with bits that no encoder leaves.
+            b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
+            b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==",
+            b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9=",
+            &counting(),
+        ] {
+            let path = place.file(wrong, 0o600);
+            assert!(matches!(why(read(&path)), Some(Why::Malformed)), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_or_write_is_refused() {
+        let place = Place::new("mode");
+        for bit in [0o40, 0o20, 0o10, 0o4, 0o2, 0o1] {
+            let path = place.file(TEXT, 0o600 | bit);
+            assert!(matches!(why(read(&path)), Some(Why::Readable)), "{bit:o}");
+        }
+        for mode in [0o600, 0o400, 0o700] {
+            assert!(read(&place.file(TEXT, mode)).is_ok(), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_new_key_is_its_owners_alone_and_never_overwrites() {
+        let place = Place::new("new");
+        let path = place.0.join("identity");
+        let public = generate_identity(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(super::public(&read(&path).unwrap()), public);
+        assert!(parse_public(&public).is_some());
+        let before = std::fs::read(&path).unwrap();
+        assert_eq!(before.len(), ENCODED + 1);
+        let link = place.0.join("link");
+        std::os::unix::fs::symlink(place.0.join("nothing yet"), &link).unwrap();
+        for taken in [&path, &link] {
+            let again = [generate_identity(taken).map(|_| ()), generate_psk(taken)];
+            for result in again {
+                assert!(matches!(result, Err(Error::Key { why: Why::Exists, .. })));
+            }
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert!(!place.0.join("nothing yet").exists());
+    }
+
+    #[test]
+    fn a_public_key_is_the_x25519_one() {
+        // RFC 7748 section 6.1, Alice.
+        let secret = Zeroizing::new([
+            0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d, 0x3c, 0x16, 0xc1, 0x72, 0x51, 0xb2,
+            0x66, 0x45, 0xdf, 0x4c, 0x2f, 0x87, 0xeb, 0xc0, 0x99, 0x2a, 0xb1, 0x77, 0xfb, 0xa5,
+            0x1d, 0xb9, 0x2c, 0x2a,
+        ]);
+        assert_eq!(public(&secret), "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=");
+    }
+}

@@ -598,11 +598,16 @@ impl<'a> Stranger<'a> {
                     }
                 }
                 Stage::Leaving(unsent, why) => {
-                    flush(&mut self.stream, unsent)?;
-                    self.stream.shutdown(Shutdown::Write)?;
-                    let mut waste = [0; 2048];
-                    if self.stream.read(&mut waste)? == 0 {
-                        return Ok(Verdict::Gone(*why));
+                    let waste = flush(&mut self.stream, unsent).and_then(|()| {
+                        self.stream.shutdown(Shutdown::Write)?;
+                        self.stream.read(&mut [0; 2048])
+                    });
+                    match waste {
+                        Err(error) if is_transient(&error) => return Err(error),
+                        // How it went is no reason; a socket that both have closed
+                        // refuses the shutdown.
+                        Ok(0) | Err(_) => return Ok(Verdict::Gone(*why)),
+                        Ok(_) => {}
                     }
                 }
             }

@@ -237,6 +237,10 @@ impl<'a> Pipe<'a> {
         }
         if asked.resumed {
             self.stdin.set_ready();
+            // The shell has written over the question.
+            if let Some(ceremony) = &mut self.ceremony {
+                ceremony.is_on_screen = false;
+            }
         }
         if asked.report {
             self.report();
@@ -398,7 +402,7 @@ impl<'a> Pipe<'a> {
         if let Some(terminal) = self.policy.confirm.take() {
             let failed = |why| Error::System("terminal", why);
             terminal.register(self.wait.registry(), TERMINAL).map_err(failed)?;
-            if !terminal.is_ours() {
+            if !terminal.is_ours().map_err(failed)? {
                 self.status.say(format_args!(
                     "connected to {}; bring scat to the foreground to compare the words",
                     Address(self.peer)
@@ -425,7 +429,7 @@ impl<'a> Pipe<'a> {
         else {
             return Ok(());
         };
-        if !terminal.is_ours() {
+        if !terminal.is_ours().map_err(|why| Error::System("terminal", why))? {
             // Reading would stop the process; when it is back, the screen is new.
             *is_on_screen = false;
             return Ok(());
@@ -473,7 +477,7 @@ impl<'a> Pipe<'a> {
         let Some(Ceremony { mut terminal, is_on_screen, .. }) = self.ceremony.take() else {
             return;
         };
-        if is_early && is_on_screen && terminal.is_ours() {
+        if is_early && is_on_screen && terminal.is_ours().unwrap_or(false) {
             terminal.flush();
             terminal.show("\n");
         }

@@ -1,0 +1,126 @@
+//! A pseudo-terminal with a person before it, who reads the screen and types.
+//!
+//! scat gets it as its controlling terminal; its standard input, output and
+//! error stay pipes, unless a test says otherwise.
+
+// Each test crate that includes this module uses its own part of it.
+#![allow(dead_code)]
+
+use crate::scat::{LIMIT, Scat};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Both ends of a pseudo-terminal, and what its screen has shown.
+pub struct Terminal {
+    master: File,
+    slave: OwnedFd,
+    path: String,
+    screen: String,
+    /// Up to here [`Terminal::wait_for`] has read.
+    read: usize,
+}
+
+/// Whether terminals can be given to a child here; says so if not.
+pub fn is_available() -> bool {
+    let found = Command::new("setsid").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !found {
+        eprintln!("SKIPPED: no setsid(1), so nothing was tested at a terminal");
+    }
+    found
+}
+
+impl Terminal {
+    /// A new one, with nobody's session on it.
+    pub fn new() -> Terminal {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = rustix::pty::openpt(flags).unwrap();
+        rustix::pty::grantpt(&master).unwrap();
+        rustix::pty::unlockpt(&master).unwrap();
+        let path = rustix::pty::ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        // Held open, so that the screen outlives the programs on it.
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
+        Terminal { master: master.into(), slave, path, screen: String::new(), read: 0 }
+    }
+
+    /// A command that a shell with this as its controlling terminal becomes:
+    /// `script` has the scat program as `$1` and `args` after it, this
+    /// terminal's path as `$0`.
+    ///
+    /// The first terminal that a session's leader opens becomes its own.
+    pub fn shell(&self, script: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", &format!(": <\"$0\" && {script}"), &self.path]);
+        command.arg(env!("CARGO_BIN_EXE_scat")).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+    }
+
+    /// Starts `scat args...` here, between three pipes.
+    pub fn start(&self, args: &[&str]) -> Scat {
+        Scat::spawn(self.shell("exec \"$@\"", args))
+    }
+
+    /// Types this.
+    pub fn keys(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Types this and Enter.
+    pub fn enter(&mut self, line: &str) {
+        self.keys(&format!("{line}\n"));
+    }
+
+    /// Waits until the screen shows `text` behind what was waited for before;
+    /// returns what stands between the two.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            if let Some(at) = self.screen[self.read..].find(text) {
+                let before = self.screen[self.read..self.read + at].to_owned();
+                self.read += at + text.len();
+                return before;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let came = self.look(left.try_into().unwrap());
+            assert!(came, "no {text:?} on the screen: {:?}", self.screen);
+        }
+    }
+
+    /// Everything that the screen has shown so far.
+    pub fn screen(&mut self) -> &str {
+        while self.look(Timespec::default()) {}
+        &self.screen
+    }
+
+    fn look(&mut self, within: Timespec) -> bool {
+        let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
+        if rustix::event::poll(&mut fds, Some(&within)).unwrap() == 0 {
+            return false;
+        }
+        let mut bytes = [0; 4096];
+        let n = self.master.read(&mut bytes).unwrap();
+        self.screen.push_str(&String::from_utf8_lossy(&bytes[..n]));
+        true
+    }
+
+    /// How it is set: modes, special characters, speeds.
+    pub fn settings(&self) -> String {
+        format!("{:?}", rustix::termios::tcgetattr(&self.slave).unwrap())
+    }
+
+    /// What was typed and nobody has read, in whole lines.
+    pub fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.slave).unwrap()
+    }
+
+    /// Closes the window that it is.
+    pub fn hang_up(self) {}
+}
