@@ -71,7 +71,11 @@ pub struct Common {
 /// Encrypted netcat: standard input and output to one peer and back. Read the
 /// words aloud to know that nobody sits in between.
 #[derive(FromArgs)]
-#[argh(help_triggers("-h", "--help"))]
+#[argh(
+    help_triggers("-h", "--help"),
+    example = "scat -l 9000 > copy            at one end, and\nscat their.host 9000 < file    at the other",
+    note = "Exit status 0 means that everything arrived, at both ends. The manual,\nscat(1), has the others, and says how to verify who is there."
+)]
 struct Args {
     /// listen for one peer instead of connecting
     #[argh(switch, short = 'l')]
@@ -147,7 +151,7 @@ const VALUED: [(&str, Option<char>); 9] = [
 
 /// netcat's options that scat has none of, and what to do instead.
 const ELSEWHERE: [(char, &str); 4] = [
-    ('k', "-k: one run serves one peer; repeat it in a loop: while scat -l 9000; do :; done"),
+    ('k', "-k: one run serves one peer; for more, a loop: while :; do scat -l 9000; done"),
     ('e', "-e: scat starts no programs; use a pipeline, or socat EXEC:command SYSTEM:'scat ...'"),
     ('u', "-u: scat speaks TCP only"),
     ('z', "-z: scat does not scan; use nc -z"),
@@ -276,7 +280,7 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
         let mut letters = letters.chars();
         while let Some(letter) = letters.next() {
             if let Some((_, instead)) = ELSEWHERE.iter().find(|(own, _)| *own == letter) {
-                return Err(usage(instead));
+                return Err(Error::Elsewhere(instead));
             }
             out.push(format!("-{letter}"));
             if VALUED.iter().any(|(_, own)| *own == Some(letter)) {
@@ -336,6 +340,7 @@ fn usage(what: &str) -> Error {
 /// argh's words in our form: `unrecognized argument: -x`.
 fn one_line(words: &str) -> String {
     let mut line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.truncate(line.trim_end_matches('.').len());
     if let Some(first) = line.get_mut(..1) {
         first.make_ascii_lowercase();
     }

@@ -15,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::QueueSelector;
 use std::io;
+use std::net::IpAddr;
 
 /// Complete answers that may be wrong before the third ends it.
 const TRIES: u8 = 3;
@@ -28,8 +29,10 @@ pub enum Answer {
     Right,
     /// Not an answer yet, or a wrong one with tries left: what to tell.
     Again(String),
-    /// Refused, by the person or by the third wrong answer.
-    Refused,
+    /// Wrong for the third time.
+    Wrong,
+    /// The person says no.
+    No,
 }
 
 /// The comparison by itself: no terminal, only lines.
@@ -52,14 +55,16 @@ impl Questions {
     pub fn opening(&self, peer: impl std::fmt::Display) -> String {
         match self.role {
             Role::Listener => format!(
-                "scat: {peer} has connected. Talk to the person you expect, by voice.\n\
-                 scat: you say       {}\n",
+                "scat: somebody has connected from {peer}. Call the person you expect, and read \
+                 aloud:\n\
+                 scat: you say       {}\n\
+                 scat: type the three words (or the eight digits) that they answer, or \"no\".\n",
                 self.own
             ),
-            Role::Connector => "scat: connected. Talk to the person you expect, by voice; \
-                 they speak first.\n\
-                 scat: type the three words (or the eight digits) that they say.\n"
-                .to_owned(),
+            Role::Connector => format!(
+                "scat: connected to {peer}. Call the person you expect; they speak first.\n\
+                 scat: type the three words (or the eight digits) that they say, or \"no\".\n"
+            ),
         }
     }
 
@@ -76,7 +81,12 @@ impl Questions {
         match self.role {
             Role::Listener => "scat: verified.\n".to_owned(),
             Role::Connector => {
-                format!("scat: you answer    {}\nscat: verified.\n", self.own)
+                format!(
+                    "scat: right. Now read aloud:\n\
+                     scat: you answer    {}\n\
+                     scat: verified; they still have to type what you say.\n",
+                    self.own
+                )
             }
         }
     }
@@ -91,7 +101,7 @@ impl Questions {
             return Answer::Again(HELP.to_owned());
         }
         if matches!(parts.as_slice(), [word] if word.eq_ignore_ascii_case("no")) {
-            return Answer::Refused;
+            return Answer::No;
         }
         let bytes = if parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
             let digits = parts.concat();
@@ -111,7 +121,7 @@ impl Questions {
         }
         self.wrong += 1;
         match TRIES - self.wrong {
-            0 => Answer::Refused,
+            0 => Answer::Wrong,
             1 => Answer::Again("those are not the words; one try left".to_owned()),
             left => Answer::Again(format!("those are not the words; {left} tries left")),
         }
@@ -124,22 +134,159 @@ impl Questions {
         let first = self.wanted.first_position();
         let word = |i: usize, typed: &str| match words::find(first + i, typed) {
             Found::Word(byte) => Ok(byte),
-            Found::Ambiguous => Err(format!("more of \"{typed}\", please: several words fit")),
+            Found::Ambiguous => Err(format!("\"{typed}\" is too short: type more of that word")),
             Found::Unknown(Some(meant)) => {
-                Err(format!("\"{typed}\" cannot be word {}: did you mean \"{meant}\"?", i + 1))
+                Err(format!("\"{typed}\" is no {} word: did you mean \"{meant}\"?", NTH[i]))
             }
-            Found::Unknown(None) => Err(format!("\"{typed}\" cannot be word {}", i + 1)),
+            Found::Unknown(None) => {
+                Err(format!("\"{typed}\" is no {} word: is the order right?", NTH[i]))
+            }
         };
         Ok([word(0, a)?, word(1, b)?, word(2, c)?])
     }
 }
 
+const NTH: [&str; 3] = ["first", "second", "third"];
 const HELP: &str = "type what they say, or \"no\" if you do not know that voice";
+
+/// How far a ceremony has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on.
+    Waiting,
+    /// The person has accepted.
+    Accepted,
+    /// Three wrong answers.
+    Wrong,
+    /// The person has said no.
+    No,
+}
+
+/// A person at the terminal, comparing the words.
+pub struct Ceremony {
+    terminal: Terminal,
+    questions: Questions,
+    peer: IpAddr,
+    /// Whether the screen shows the question.
+    is_asked: bool,
+    is_accepted: bool,
+    is_readable: bool,
+}
+
+impl Ceremony {
+    /// Begins to watch `terminal`; the question comes with [`Ceremony::go_on`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(
+        terminal: Terminal,
+        questions: Questions,
+        peer: IpAddr,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        let fd = terminal.tty.as_raw_fd();
+        registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        Ok(Ceremony {
+            terminal,
+            questions,
+            peer: peer.to_canonical(),
+            is_asked: false,
+            is_accepted: false,
+            is_readable: true,
+        })
+    }
+
+    /// The loop saw an event for the terminal.
+    pub fn set_readable(&mut self) {
+        self.is_readable = true;
+    }
+
+    /// The process was stopped and goes on: the screen shows something else.
+    pub fn ask_again(&mut self) {
+        self.is_asked = false;
+    }
+
+    /// Whether something may have been typed.
+    pub fn can_go_on(&self) -> bool {
+        self.is_asked && self.is_readable
+    }
+
+    /// Whether it waits for the terminal to be ours, or to take what is to be
+    /// shown. No event tells of that: it has to be looked at now and then.
+    pub fn is_kept_waiting(&self) -> bool {
+        !self.is_asked || !self.terminal.unsaid.is_empty()
+    }
+
+    /// Whether scat is in the terminal's foreground.
+    ///
+    /// # Errors
+    /// The system's: the terminal has hung up.
+    pub fn is_in_foreground(&self) -> io::Result<bool> {
+        self.terminal.is_ours()
+    }
+
+    /// Asks, and judges what was typed.
+    ///
+    /// # Errors
+    /// The system's: the terminal has hung up.
+    pub fn go_on(&mut self) -> io::Result<Progress> {
+        if !self.terminal.is_ours()? {
+            // Reading would stop the process; when it is back, the screen is new.
+            self.is_asked = false;
+            return Ok(Progress::Waiting);
+        }
+        self.terminal.show("");
+        if !self.is_asked && !self.is_accepted {
+            // What was typed before the question is no answer to it.
+            self.terminal.flush();
+            self.terminal.show(&self.questions.opening(self.peer));
+            self.terminal.show(self.questions.prompt());
+        }
+        self.is_asked = true;
+        while self.is_readable && !self.is_accepted {
+            let line = match self.terminal.read_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => {
+                    self.is_readable = false;
+                    break;
+                }
+                Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => return Ok(Progress::No),
+                Err(why) => return Err(why),
+            };
+            match self.questions.answer(&line) {
+                Answer::Again(why) => {
+                    self.terminal.show(&format!("scat: {why}\n{}", self.questions.prompt()));
+                }
+                Answer::Wrong => return Ok(Progress::Wrong),
+                Answer::No => return Ok(Progress::No),
+                Answer::Right => {
+                    self.terminal.show(&self.questions.closing());
+                    self.is_accepted = true;
+                }
+            }
+        }
+        // The connector's person has to see what to answer.
+        let is_over = self.is_accepted && self.terminal.unsaid.is_empty();
+        Ok(if is_over { Progress::Accepted } else { Progress::Waiting })
+    }
+
+    /// Leaves an open question behind as a person would: on a new line, and
+    /// nothing half typed for the shell.
+    pub fn leave(mut self) {
+        if self.is_asked && self.is_in_foreground().unwrap_or(false) {
+            self.terminal.flush();
+            self.terminal.show("\n");
+        }
+    }
+}
 
 /// The controlling terminal, whatever standard input is.
 pub struct Terminal {
     tty: OwnedFd,
     line: Vec<u8>,
+    /// What the terminal has not taken yet: a person can stop it with Ctrl-S.
+    unsaid: Vec<u8>,
 }
 
 impl Terminal {
@@ -150,36 +297,23 @@ impl Terminal {
     pub fn open() -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let tty = rustix::fs::open("/dev/tty", flags, Mode::empty())?;
-        Ok(Terminal { tty, line: Vec::new() })
+        Ok(Terminal { tty, line: Vec::new(), unsaid: Vec::new() })
     }
 
     /// Whether scat may use it now. In the background, reading would stop the process.
     ///
     /// # Errors
     /// The system's: it has hung up, and will not come back.
-    pub fn is_ours(&self) -> io::Result<bool> {
+    fn is_ours(&self) -> io::Result<bool> {
         Ok(rustix::termios::tcgetpgrp(&self.tty)? == rustix::process::getpgrp())
     }
 
-    /// Begins to watch it.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(&mut SourceFd(&self.tty.as_raw_fd()), token, Interest::READABLE)
-    }
-
-    /// Ends that.
-    pub fn deregister(&self, registry: &Registry) {
-        let _ = registry.deregister(&mut SourceFd(&self.tty.as_raw_fd()));
-    }
-
-    /// Shows `text`. A terminal that takes nothing has nobody before it.
-    pub fn show(&self, text: &str) {
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() {
-            match rustix::io::write(&self.tty, rest) {
-                Ok(n) => rest = &rest[n..],
+    /// Shows `text`, or as much as the terminal takes, behind what it still owes.
+    fn show(&mut self, text: &str) {
+        self.unsaid.extend_from_slice(text.as_bytes());
+        while !self.unsaid.is_empty() {
+            match rustix::io::write(&self.tty, &self.unsaid) {
+                Ok(n) => drop(self.unsaid.drain(..n)),
                 Err(Errno::INTR) => {}
                 Err(_) => return,
             }
@@ -187,7 +321,7 @@ impl Terminal {
     }
 
     /// Throws away what was typed and not read.
-    pub fn flush(&mut self) {
+    fn flush(&mut self) {
         self.line.clear();
         if self.is_ours().unwrap_or(false) {
             let _ = rustix::termios::tcflush(&self.tty, QueueSelector::IFlush);
@@ -198,7 +332,7 @@ impl Terminal {
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] for Ctrl-D; else the system's.
-    pub fn read_line(&mut self) -> io::Result<Option<String>> {
+    fn read_line(&mut self) -> io::Result<Option<String>> {
         loop {
             let mut bytes = [0; LINE];
             let n = match rustix::io::read(&self.tty, &mut bytes) {
@@ -309,13 +443,13 @@ mod tests {
             assert!(matches!(questions.answer(unfinished), Answer::Again(_)), "{unfinished:?}");
         }
         assert!(matches!(questions.answer(wrong), Answer::Again(_)));
-        assert_eq!(questions.answer(wrong), Answer::Refused);
+        assert_eq!(questions.answer(wrong), Answer::Wrong);
     }
 
     #[test]
     fn no_in_any_case_refuses() {
         for no in ["no", "No.", " NO \n", "-no-"] {
-            assert_eq!(questions(Role::Listener, 1).answer(no), Answer::Refused, "{no:?}");
+            assert_eq!(questions(Role::Listener, 1).answer(no), Answer::No, "{no:?}");
         }
     }
 

@@ -30,6 +30,8 @@ pub enum Error {
     // 2: usage
     /// A command line that makes no sense.
     Usage(String),
+    /// An option of netcat's that scat has not; what to do instead.
+    Elsewhere(&'static str),
     /// `-c` without a terminal.
     NoTerminal(io::Error),
 
@@ -83,8 +85,10 @@ pub enum Error {
     Myself,
     /// The listener's key is not one of `--peer`.
     OtherKey,
-    /// The person here refused the words.
-    WordsRefused,
+    /// What was typed here are not the other side's words.
+    WordsDiffer,
+    /// The person here refused.
+    NotAccepted,
     /// The other side refused the words or the key.
     Refused(Ended),
 
@@ -130,6 +134,9 @@ pub struct Ended {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counters { sent, received, .. } = self.counters;
+        if (sent, received) == (0, 0) {
+            return write!(f, "nothing was sent or received");
+        }
         let confirmed = if self.confirmed { "confirmed" } else { "not confirmed" };
         write!(f, "sent {sent} bytes, {confirmed}; received {received} bytes")
     }
@@ -158,7 +165,7 @@ impl Error {
             Error::OutputClosed => Reason::OutputClosed,
             Error::Session(_) => Reason::Protocol,
             Error::OpenTimeout => Reason::Timeout,
-            Error::WordsRefused => Reason::Refused,
+            Error::WordsDiffer | Error::NotAccepted => Reason::Refused,
             _ => return None,
         })
     }
@@ -168,7 +175,7 @@ impl Error {
         match self {
             Error::System(..) | Error::Input(_) | Error::Output(_) | Error::Random => 1,
             Error::Key { .. } => 1,
-            Error::Usage(_) | Error::NoTerminal(_) => 2,
+            Error::Usage(_) | Error::Elsewhere(_) | Error::NoTerminal(_) => 2,
             Error::Resolve { .. }
             | Error::Connect { .. }
             | Error::Bind { .. }
@@ -185,7 +192,8 @@ impl Error {
             | Error::BothConnect
             | Error::Myself
             | Error::OtherKey
-            | Error::WordsRefused
+            | Error::WordsDiffer
+            | Error::NotAccepted
             | Error::Refused(_) => 4,
             Error::Session(_) | Error::PeerProtocol => 5,
             Error::Cut(..)
@@ -205,7 +213,9 @@ impl Error {
         Some(match self {
             Error::Usage(_) => "see scat --help",
             Error::NoTerminal(_) => "start it in a terminal, or verify with --peer or --psk",
-            Error::Key { why: keys::Why::Readable, .. } => "chmod 600, and think of a new key",
+            Error::Key { why: keys::Why::Readable, .. } => {
+                "chmod 600, and make a new one if others may have read it"
+            }
             Error::Key { why: keys::Why::Exists, .. } => {
                 "keys are never overwritten: name another file"
             }
@@ -213,6 +223,7 @@ impl Error {
             Error::PskWanted => "ask for the key file and give it with --psk",
             Error::PskUnwanted => "start the listener with --psk too, or leave it out here",
             Error::BothConnect => "one of the two sides has to listen: scat -l PORT",
+            Error::Refused(_) => "if they pin your key: is it what scat --pubkey prints here?",
             Error::Version(_) => "use the same version of scat at both ends",
             _ => return None,
         })
@@ -227,10 +238,11 @@ impl fmt::Display for Error {
             Error::Output(why) => write!(f, "write standard output: {}", plain(why)),
             Error::Random => write!(f, "the system gives no random numbers"),
             Error::Usage(what) => write!(f, "{what}"),
+            Error::Elsewhere(instead) => write!(f, "{instead}"),
             Error::NoTerminal(why) => write!(f, "-c needs a terminal: {}", plain(why)),
             Error::Key { path, why: keys::Why::System(why) } => write!(f, "{path}: {}", plain(why)),
             Error::Key { path, why: keys::Why::Readable } => {
-                write!(f, "{path}: others may read or write this key")
+                write!(f, "{path}: others may read or write this file")
             }
             Error::Key { path, why: keys::Why::Malformed } => {
                 write!(f, "{path}: not a key: one line of base64, 32 bytes")
@@ -262,16 +274,17 @@ impl fmt::Display for Error {
             }
             Error::Version(_) => write!(f, "the other side speaks an unknown version"),
             Error::BothConnect => write!(f, "both sides are connecting"),
-            Error::Myself => write!(f, "connected to myself"),
+            Error::Myself => write!(f, "connected to myself: both ends have the same key"),
             Error::OtherKey => {
                 write!(
                     f,
                     "the listener's key is not the one expected: someone may be in the middle"
                 )
             }
-            Error::WordsRefused => {
+            Error::WordsDiffer => {
                 write!(f, "those are not the words: someone may be in the middle; nothing was sent")
             }
+            Error::NotAccepted => write!(f, "you refused; nothing was sent"),
             Error::Refused(ended) => write!(
                 f,
                 "the other side refused our words or key: someone may be in the middle; {ended}"

@@ -28,6 +28,9 @@ pub fn read(path: &Path) -> Result<Key, Error> {
     let failed = |why| failed(path, why);
     let mut file = File::open(path).map_err(|why| failed(Why::System(why)))?;
     let metadata = file.metadata().map_err(|why| failed(Why::System(why)))?;
+    if metadata.is_dir() {
+        return Err(failed(Why::System(io::ErrorKind::IsADirectory.into())));
+    }
     // Only a file on a disk has readers to come; a pipe has this one.
     let is_stream = metadata.file_type().is_fifo() || metadata.file_type().is_socket();
     if !is_stream && metadata.mode() & NOT_OWNER != 0 {

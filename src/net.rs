@@ -69,6 +69,7 @@ pub fn resolve(
         Some(host) => format!("{host} port {service}"),
         None => format!("port {service}"),
     };
+    let is_name = host.is_some_and(|host| host.parse::<IpAddr>().is_err());
     let failed = |why: String| Error::Resolve { name: name.clone(), why };
     let passive = if host.is_none() { libc::AI_PASSIVE } else { 0 };
     let hints = AddrInfoHints {
@@ -96,6 +97,9 @@ pub fn resolve(
         match receiver.try_recv() {
             Ok(Ok(found)) if found.is_empty() => return Err(failed("no address".into())),
             Ok(Ok(found)) => return Ok(found),
+            Ok(Err(_)) if is_name && numeric => {
+                return Err(failed("not an address, and -n says not to ask for one".into()));
+            }
             Ok(Err(why)) => return Err(failed(resolver_words(&why))),
             Err(mpsc::TryRecvError::Empty) => limit.check()?,
             Err(mpsc::TryRecvError::Disconnected) => return Err(failed("failed".into())),
@@ -417,7 +421,18 @@ pub fn listen(
     status: Status,
 ) -> Result<Met<Accepted>, Error> {
     let system = |why| Error::System("listen", why);
-    status.say(format_args!("listening on {}", Address(listener.local_addr().map_err(system)?)));
+    let at = listener.local_addr().map_err(system)?;
+    let only_v6 = at.is_ipv6() && SockRef::from(&listener).only_v6().map_err(system)?;
+    status.say(format_args!(
+        "listening on {} port {}",
+        match (at.ip(), only_v6) {
+            (ip, _) if !ip.is_unspecified() => ip.to_canonical().to_string(),
+            (IpAddr::V4(_), _) => "every IPv4 address,".to_owned(),
+            (IpAddr::V6(_), true) => "every IPv6 address,".to_owned(),
+            (IpAddr::V6(_), false) => "every address,".to_owned(),
+        },
+        at.port()
+    ));
     let mut listener = TcpListener::from_std(listener);
     wait.registry().register(&mut listener, SOCKET, Interest::READABLE).map_err(system)?;
     let mut door = Door {

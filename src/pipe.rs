@@ -11,7 +11,7 @@
 //! well, for 2 s at most. A close with unread data would send a reset, which
 //! can destroy the last frames on their way.
 
-use crate::confirm::{Answer, Questions, Terminal};
+use crate::confirm::{Ceremony, Progress, Questions};
 use crate::error::{Ended, Error};
 use crate::handshake::Role;
 use crate::keys;
@@ -37,7 +37,7 @@ const TERMINAL: Token = Token(3);
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a close may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
-/// How often a ceremony in the background looks whether it is in the foreground.
+/// How often a ceremony looks whether it has the terminal.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// Rounds without a look at the poll, while there is always something to do.
 const ROUNDS: u32 = 16;
@@ -51,15 +51,6 @@ struct Link {
     ended: Option<Option<io::Error>>,
     /// What broke the sending half. Receiving goes on: the reason may still come.
     broken: bool,
-}
-
-/// The person at this end is comparing the words.
-struct Ceremony {
-    terminal: Terminal,
-    questions: Questions,
-    /// Whether the screen shows it already.
-    is_on_screen: bool,
-    readable: bool,
 }
 
 /// A session with the descriptors that it runs between.
@@ -133,7 +124,9 @@ impl<'a> Pipe<'a> {
     pub fn run(mut self, sas: Option<Sas>) -> Result<(), Error> {
         let introduced = sas.map_or(Ok(()), |sas| self.introduce(&sas));
         let mut result = introduced.and_then(|()| self.shuttle());
-        self.leave_terminal(result.is_err());
+        if let Some(ceremony) = self.ceremony.take() {
+            ceremony.leave();
+        }
         if let Some(reason) = result.as_ref().err().and_then(Error::reason) {
             let _ = self.session.abort(reason);
         }
@@ -202,14 +195,14 @@ impl<'a> Pipe<'a> {
             || self.link.writable && !self.session.sealed().is_empty()
             || self.link.readable && !self.session.space().is_empty()
             || self.stdout.is_ready() && self.session.wants_output()
-            || self.ceremony.as_ref().is_some_and(|it| it.readable && it.is_on_screen)
+            || self.ceremony.as_ref().is_some_and(Ceremony::can_go_on)
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         let exchange =
             self.session.exchange_due(self.exchanged_at.elapsed()).map(|due| Instant::now() + due);
-        let is_hidden = self.ceremony.as_ref().is_some_and(|it| !it.is_on_screen);
-        let look = is_hidden.then(|| Instant::now() + LOOK_AGAIN);
+        let is_kept_waiting = self.ceremony.as_ref().is_some_and(Ceremony::is_kept_waiting);
+        let look = is_kept_waiting.then(|| Instant::now() + LOOK_AGAIN);
         [self.open_by, exchange, look].into_iter().flatten().min()
     }
 
@@ -229,7 +222,7 @@ impl<'a> Pipe<'a> {
                 STDOUT if writable => self.stdout.set_ready(),
                 TERMINAL => {
                     if let Some(ceremony) = &mut self.ceremony {
-                        ceremony.readable = true;
+                        ceremony.set_readable();
                     }
                 }
                 _ => {}
@@ -239,11 +232,14 @@ impl<'a> Pipe<'a> {
             self.stdin.set_ready();
             // The shell has written over the question.
             if let Some(ceremony) = &mut self.ceremony {
-                ceremony.is_on_screen = false;
+                ceremony.ask_again();
             }
         }
         if asked.report {
             self.report();
+            if let Some(ceremony) = &mut self.ceremony {
+                ceremony.ask_again();
+            }
         }
     }
 
@@ -334,7 +330,7 @@ impl<'a> Pipe<'a> {
         match self.stdout.write(&self.session.plain()) {
             Ok(n) => Ok(self.session.written(n)?),
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Err(Error::OutputClosed),
+            Err(why) if is_gone(&why) => Err(Error::OutputClosed),
             Err(why) => Err(Error::Output(why)),
         }
     }
@@ -400,17 +396,17 @@ impl<'a> Pipe<'a> {
     fn introduce(&mut self, sas: &Sas) -> Result<(), Error> {
         let role = self.session.role();
         if let Some(terminal) = self.policy.confirm.take() {
-            let failed = |why| Error::System("terminal", why);
-            terminal.register(self.wait.registry(), TERMINAL).map_err(failed)?;
-            if !terminal.is_ours().map_err(failed)? {
+            let questions = Questions::new(role, sas);
+            let registry = self.wait.registry();
+            let ceremony = Ceremony::new(terminal, questions, self.peer.ip(), registry, TERMINAL)
+                .map_err(terminal_failed)?;
+            if !ceremony.is_in_foreground().map_err(terminal_failed)? {
                 self.status.say(format_args!(
-                    "connected to {}; bring scat to the foreground to compare the words",
+                    "connected to {}; bring scat to the foreground (fg) to compare the words",
                     Address(self.peer)
                 ));
             }
-            let questions = Questions::new(role, sas);
-            self.ceremony =
-                Some(Ceremony { terminal, questions, is_on_screen: false, readable: true });
+            self.ceremony = Some(ceremony);
             return Ok(());
         }
         match self.policy.verified_by() {
@@ -425,61 +421,19 @@ impl<'a> Pipe<'a> {
 
     /// Asks, reads what was typed, and lets the stream move once it is right.
     fn go_on_with_ceremony(&mut self) -> Result<(), Error> {
-        let Some(Ceremony { terminal, questions, is_on_screen, readable }) = &mut self.ceremony
-        else {
+        let Some(ceremony) = &mut self.ceremony else {
             return Ok(());
         };
-        if !terminal.is_ours().map_err(|why| Error::System("terminal", why))? {
-            // Reading would stop the process; when it is back, the screen is new.
-            *is_on_screen = false;
-            return Ok(());
-        }
-        if !*is_on_screen {
-            // What was typed before the question is no answer to it.
-            terminal.flush();
-            terminal.show(&questions.opening(self.peer.ip().to_canonical()));
-            terminal.show(questions.prompt());
-            *is_on_screen = true;
-        }
-        while *readable {
-            let line = match terminal.read_line() {
-                Ok(Some(line)) => line,
-                Ok(None) => {
-                    *readable = false;
-                    break;
-                }
-                Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Err(Error::WordsRefused);
-                }
-                Err(why) => return Err(Error::System("terminal", why)),
-            };
-            match questions.answer(&line) {
-                Answer::Again(why) => {
-                    terminal.show(&format!("scat: {why}\n{}", questions.prompt()));
-                }
-                Answer::Refused => return Err(Error::WordsRefused),
-                Answer::Right => {
-                    terminal.show(&questions.closing());
-                    terminal.deregister(self.wait.registry());
-                    self.ceremony = None;
-                    self.session.release()?;
-                    self.tell_key();
-                    break;
-                }
+        match ceremony.go_on().map_err(terminal_failed)? {
+            Progress::Waiting => Ok(()),
+            Progress::Wrong => Err(Error::WordsDiffer),
+            Progress::No => Err(Error::NotAccepted),
+            Progress::Accepted => {
+                self.ceremony = None;
+                self.session.release()?;
+                self.tell_key();
+                Ok(())
             }
-        }
-        Ok(())
-    }
-
-    /// Leaves an open question behind as a person would: on a new line, and
-    /// nothing half typed for the shell.
-    fn leave_terminal(&mut self, is_early: bool) {
-        let Some(Ceremony { mut terminal, is_on_screen, .. }) = self.ceremony.take() else {
-            return;
-        };
-        if is_early && is_on_screen && terminal.is_ours().unwrap_or(false) {
-            terminal.flush();
-            terminal.show("\n");
         }
     }
 
@@ -530,4 +484,13 @@ impl<'a> Pipe<'a> {
             self.session.exchanges(),
         ));
     }
+}
+
+fn terminal_failed(why: io::Error) -> Error {
+    Error::System("terminal", why)
+}
+
+/// Nobody reads our output: a pipe says the one, a socket either.
+fn is_gone(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

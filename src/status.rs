@@ -45,7 +45,7 @@ impl Status {
             Role::Connector => ("they say", "you say "),
         };
         self.say(format_args!(
-            "connected to {}; not verified. Compare by voice:\n\
+            "connected to {}; not verified. Compare by voice, and stop if they differ:\n\
              scat:   {first}   {}\nscat:   {second}   {}",
             Address(peer),
             sas.half(Role::Listener),

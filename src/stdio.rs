@@ -176,6 +176,8 @@ impl Stdio {
         };
         let _ = self.registry.deregister(&mut SourceFd(&fd));
         self.way = Way::Ready;
+        // A socket may be standard input as well, and would stay open.
+        let _ = rustix::net::shutdown(self.fd, rustix::net::Shutdown::Write);
         // Descriptor 1 itself stays taken, or the next file opened would get it.
         if let Ok(null) = rustix::fs::open("/dev/null", OFlags::WRONLY, Mode::empty()) {
             let _ = rustix::stdio::dup2_stdout(null);

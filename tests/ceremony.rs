@@ -78,7 +78,7 @@ impl Asking {
         self.at_c.enter(answer);
         self.at_c.wait_for("you answer ");
         let half = Half::new(&self.at_c.wait_for("\r\n"));
-        self.at_c.wait_for("scat: verified.");
+        self.at_c.wait_for("scat: verified;");
         half
     }
 

@@ -93,7 +93,7 @@ impl Way {
             }
             Way { peer: true, .. } => "; verified by key. If they ask, you say: ",
             Way { psk: true, .. } => "; verified by pre-shared key. If they ask, you say: ",
-            _ => "; not verified. Compare by voice:",
+            _ => "; not verified. Compare by voice, and stop if they differ:",
         }
     }
 }
@@ -113,7 +113,7 @@ impl End {
                 self.at.wait_for(first);
                 self.at.wait_for("\r\n")
             }
-            said @ "; not verified. Compare by voice:" => {
+            said @ "; not verified. Compare by voice, and stop if they differ:" => {
                 self.scat.line(said);
                 self.scat.words().you_say
             }
@@ -389,7 +389,7 @@ fn key_files_are_read_from_fifos_and_refused_when_others_can_read_them() {
     for args in
         [&["--pubkey", &open][..], &["-i", &open, "127.0.0.1", "1"], &["--psk", &open, "-l", "0"]]
     {
-        let ended = Scat::new(args).end().expect(1, "others may read or write this key");
+        let ended = Scat::new(args).end().expect(1, "others may read or write this file");
         assert!(ended.stdout.is_empty() && !ended.stderr.contains("listening"));
     }
     for args in [["--pubkey", "/nonexistent"], ["--pubkey", "/dev/null"]] {
