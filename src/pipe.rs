@@ -456,7 +456,7 @@ impl<'a> Pipe<'a> {
     fn report(&self) {
         let counters = self.session.counters();
         self.status.say(format_args!(
-            "sent {} bytes, received {}, written {}; {:.1} s; {} key exchanges, the last {} s ago",
+            "sent {} bytes, received {}, written {}; {:.1} s; {} key exchanges, the keys {} s old",
             counters.sent,
             counters.received,
             counters.written,
@@ -474,7 +474,7 @@ impl<'a> Pipe<'a> {
         let confirmed = if self.session.is_confirmed() { "confirmed" } else { "not confirmed" };
         self.status.detail(format_args!(
             "{}: sent {} bytes ({confirmed}, {:.1} MB/s), wrote {} of {} received ({:.1} MB/s) \
-             in {seconds:.1} s, {} key exchanges",
+             in {seconds:.1} s, {} key exchanges, the keys {} s old",
             if result.is_ok() { "complete" } else { "incomplete" },
             counters.sent,
             rate(counters.sent),
@@ -482,6 +482,7 @@ impl<'a> Pipe<'a> {
             counters.received,
             rate(counters.received),
             self.session.exchanges(),
+            self.exchanged_at.elapsed().as_secs(),
         ));
     }
 }
