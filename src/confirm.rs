@@ -5,7 +5,7 @@
 //! cannot be clicked through. The terminal's settings are not touched, so there
 //! is nothing to put back, however this ends.
 
-use crate::handshake::Role;
+use crate::role::Role;
 use crate::sas::{Half, Sas};
 use crate::words::{self, Found};
 use mio::unix::SourceFd;

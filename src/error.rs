@@ -19,13 +19,8 @@ pub enum Error {
     Output(io::Error),
     /// No randomness.
     Random,
-    /// A key file: which one, and what is wrong with it.
-    Key {
-        /// As the user named it.
-        path: String,
-        /// What is wrong.
-        why: keys::Why,
-    },
+    /// A key file.
+    Key(keys::Error),
 
     // 2: usage
     /// A command line that makes no sense.
@@ -174,7 +169,7 @@ impl Error {
     pub fn status(&self) -> u8 {
         match self {
             Error::System(..) | Error::Input(_) | Error::Output(_) | Error::Random => 1,
-            Error::Key { .. } => 1,
+            Error::Key(_) => 1,
             Error::Usage(_) | Error::Elsewhere(_) | Error::NoTerminal(_) => 2,
             Error::Resolve { .. }
             | Error::Connect { .. }
@@ -213,10 +208,10 @@ impl Error {
         Some(match self {
             Error::Usage(_) => "see scat --help",
             Error::NoTerminal(_) => "start it in a terminal, or verify with --peer or --psk",
-            Error::Key { why: keys::Why::Readable, .. } => {
+            Error::Key(keys::Error { why: keys::Why::Readable, .. }) => {
                 "chmod 600, and make a new one if others may have read it"
             }
-            Error::Key { why: keys::Why::Exists, .. } => {
+            Error::Key(keys::Error { why: keys::Why::Exists, .. }) => {
                 "keys are never overwritten: name another file"
             }
             Error::Silent | Error::NotScat => "is it scat that listens there?",
@@ -240,14 +235,14 @@ impl fmt::Display for Error {
             Error::Usage(what) => write!(f, "{what}"),
             Error::Elsewhere(instead) => write!(f, "{instead}"),
             Error::NoTerminal(why) => write!(f, "-c needs a terminal: {}", plain(why)),
-            Error::Key { path, why: keys::Why::System(why) } => write!(f, "{path}: {}", plain(why)),
-            Error::Key { path, why: keys::Why::Readable } => {
-                write!(f, "{path}: others may read or write this file")
-            }
-            Error::Key { path, why: keys::Why::Malformed } => {
-                write!(f, "{path}: not a key: one line of base64, 32 bytes")
-            }
-            Error::Key { path, why: keys::Why::Exists } => write!(f, "{path}: file exists"),
+            Error::Key(keys::Error { path, why }) => match why {
+                keys::Why::System(why) => write!(f, "{path}: {}", plain(why)),
+                keys::Why::Readable => write!(f, "{path}: others may read or write this file"),
+                keys::Why::Malformed => {
+                    write!(f, "{path}: not a key: one line of base64, 32 bytes")
+                }
+                keys::Why::Exists => write!(f, "{path}: file exists"),
+            },
             Error::Resolve { name, why } => write!(f, "resolve {name}: {why}"),
             Error::Connect { to, why } => write!(f, "connect {to}: {}", plain(why)),
             Error::Bind { at, why } => write!(f, "bind {at}: {}", plain(why)),
@@ -339,6 +334,12 @@ impl From<handshake::Error> for Error {
             handshake::Error::Myself => Error::Myself,
             handshake::Error::Noise(_) | handshake::Error::UnknownId => Error::HandshakeAltered,
         }
+    }
+}
+
+impl From<keys::Error> for Error {
+    fn from(error: keys::Error) -> Self {
+        Error::Key(error)
     }
 }
 

@@ -14,6 +14,7 @@
 //! compile. Sizes and offsets are those of scat-protocol(7).
 
 use crate::noise::{self, Ephemerals, HandshakeState, Key, Pattern, Token};
+use crate::role::Role;
 use crate::sas;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
@@ -47,35 +48,17 @@ const P1: Pattern = Pattern {
     ],
 };
 
-/// Which end of the session this is. The connector is the Noise initiator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Opened the TCP connection.
-    Connector,
-    /// Accepted it.
-    Listener,
-}
-
-impl Role {
-    /// The other one.
-    pub fn peer(self) -> Role {
-        match self {
-            Role::Connector => Role::Listener,
-            Role::Listener => Role::Connector,
-        }
-    }
-
-    fn letter(self) -> u8 {
-        match self {
-            Role::Connector => b'C',
-            Role::Listener => b'L',
-        }
-    }
-}
-
 /// The first 8 bytes that `role` sends: `"SCAT1" || role || flags || "\n"`.
 pub fn preface(role: Role, psk: bool) -> [u8; PREFACE_LEN] {
-    [b'S', b'C', b'A', b'T', b'1', role.letter(), psk as u8, b'\n']
+    [b'S', b'C', b'A', b'T', b'1', letter(role), psk as u8, b'\n']
+}
+
+/// The preface's byte for `role`.
+fn letter(role: Role) -> u8 {
+    match role {
+        Role::Connector => b'C',
+        Role::Listener => b'L',
+    }
 }
 
 /// What the first bytes from the other side say about it.
@@ -116,7 +99,7 @@ pub fn greeting(received: &[u8], peer: Role, psk: bool) -> Greeting {
     };
     match *received {
         [_, _, _, _, version, _, _, _] if version != expected[4] => Greeting::Version(version),
-        [_, _, _, _, _, role, _, _] if role == peer.peer().letter() => Greeting::SameRole,
+        [_, _, _, _, _, role, _, _] if role == letter(peer.peer()) => Greeting::SameRole,
         [_, _, _, _, _, role, 0 | 1, b'\n'] if role == expected[5] => Greeting::Psk,
         _ => Greeting::Other,
     }

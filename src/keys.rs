@@ -4,7 +4,6 @@
 //! at leisure. A key that is kept encrypted comes through a pipe:
 //! `-i <(age -d key.age)`.
 
-use crate::error::Error;
 use crate::noise::Key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +22,7 @@ const NOT_OWNER: u32 = 0o077;
 /// Reads a secret key: an X25519 secret or a pre-shared key.
 ///
 /// # Errors
-/// [`Error::Key`] if it is not there, not ours alone, or not 32 bytes in base64.
+/// [`Error`] if it is not there, not ours alone, or not 32 bytes in base64.
 pub fn read(path: &Path) -> Result<Key, Error> {
     let failed = |why| failed(path, why);
     let mut file = File::open(path).map_err(|why| failed(Why::System(why)))?;
@@ -51,24 +50,6 @@ pub fn read(path: &Path) -> Result<Key, Error> {
     decode(line).ok_or_else(|| failed(Why::Malformed))
 }
 
-/// Makes a new X25519 secret in a new file and returns its public key for `--peer`.
-///
-/// # Errors
-/// [`Error::Key`], above all if there is a file of that name; [`Error::Random`].
-pub fn generate_identity(path: &Path) -> Result<String, Error> {
-    let secret = crate::handshake::random()?;
-    create(path, &secret)?;
-    Ok(public(&secret))
-}
-
-/// Makes a new pre-shared key in a new file.
-///
-/// # Errors
-/// As [`generate_identity`].
-pub fn generate_psk(path: &Path) -> Result<(), Error> {
-    create(path, &*crate::handshake::random()?)
-}
-
 /// The public key of an X25519 secret, in the form that `--peer` takes.
 pub fn public(secret: &Key) -> String {
     encode(PublicKey::from(&StaticSecret::from(**secret)).as_bytes())
@@ -93,7 +74,11 @@ fn decode(text: &[u8]) -> Option<Key> {
     bytes.first_chunk().map(|key| Zeroizing::new(*key))
 }
 
-fn create(path: &Path, key: &[u8; 32]) -> Result<(), Error> {
+/// Writes `key` (32 bytes) to a new file that is its owner's alone.
+///
+/// # Errors
+/// [`Error`], above all if there is a file of that name.
+pub fn create(path: &Path, key: &[u8; 32]) -> Result<(), Error> {
     let failed = |why| failed(path, why);
     let mut text = Zeroizing::new([b'\n'; ENCODED + 1]);
     let encoded = STANDARD.encode_slice(key, &mut text[..ENCODED]);
@@ -112,6 +97,15 @@ fn create(path: &Path, key: &[u8; 32]) -> Result<(), Error> {
     })
 }
 
+/// A key file that is no use: which one, and why.
+#[derive(Debug)]
+pub struct Error {
+    /// As the user named it.
+    pub path: String,
+    /// What is wrong.
+    pub why: Why,
+}
+
 /// What is wrong with a key file.
 #[derive(Debug)]
 pub enum Why {
@@ -126,7 +120,7 @@ pub enum Why {
 }
 
 fn failed(path: &Path, why: Why) -> Error {
-    Error::Key { path: path.display().to_string(), why }
+    Error { path: path.display().to_string(), why }
 }
 
 #[cfg(test)]
@@ -168,11 +162,7 @@ mod tests {
     }
 
     fn why(result: Result<Key, Error>) -> Option<Why> {
-        match result {
-            Ok(_) => None,
-            Err(Error::Key { why, .. }) => Some(why),
-            Err(other) => panic!("{other}"),
-        }
+        result.err().map(|Error { why, .. }| why)
     }
 
     #[test]
@@ -220,19 +210,17 @@ mod tests {
     fn a_new_key_is_its_owners_alone_and_never_overwrites() {
         let place = Place::new("new");
         let path = place.0.join("identity");
-        let public = generate_identity(&path).unwrap();
+        create(&path, &counting()).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        assert_eq!(super::public(&read(&path).unwrap()), public);
-        assert!(parse_public(&public).is_some());
+        assert_eq!(*read(&path).unwrap(), counting());
+        assert!(parse_public(&public(&read(&path).unwrap())).is_some());
         let before = std::fs::read(&path).unwrap();
         assert_eq!(before.len(), ENCODED + 1);
         let link = place.0.join("link");
         std::os::unix::fs::symlink(place.0.join("nothing yet"), &link).unwrap();
         for taken in [&path, &link] {
-            let again = [generate_identity(taken).map(|_| ()), generate_psk(taken)];
-            for result in again {
-                assert!(matches!(result, Err(Error::Key { why: Why::Exists, .. })));
-            }
+            let again = create(taken, &[7; 32]);
+            assert!(matches!(again, Err(Error { why: Why::Exists, .. })));
         }
         assert_eq!(std::fs::read(&path).unwrap(), before);
         assert!(!place.0.join("nothing yet").exists());

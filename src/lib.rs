@@ -38,6 +38,7 @@ pub mod outbound;
 pub mod pipe;
 pub mod policy;
 pub mod ratchet;
+pub mod role;
 pub mod sas;
 pub mod session;
 pub mod status;

@@ -3,7 +3,7 @@
 use scat::cli::{self, Command, Common, Connect, Listen};
 use scat::confirm::Terminal;
 use scat::error::Error;
-use scat::handshake::Local;
+use scat::handshake::{self, Local};
 use scat::keys;
 use scat::net::{self, Limit, Met};
 use scat::pipe::Pipe;
@@ -34,9 +34,13 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Print(text) => print(&text),
-        Command::GenerateKey(path) => print(&format!("{}\n", keys::generate_identity(&path)?)),
+        Command::GenerateKey(path) => {
+            let secret = handshake::random()?;
+            keys::create(&path, &secret)?;
+            print(&format!("{}\n", keys::public(&secret)))
+        }
         Command::PublicKey(path) => print(&format!("{}\n", keys::public(&keys::read(&path)?))),
-        Command::GeneratePsk(path) => keys::generate_psk(&path),
+        Command::GeneratePsk(path) => Ok(keys::create(&path, &*handshake::random()?)?),
         Command::Listen(listen) => run_listener(listen),
         Command::Connect(connect) => run_connector(connect),
     }

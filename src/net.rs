@@ -5,10 +5,11 @@ use crate::error::{Ended, Error, plain};
 use crate::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
 use crate::handshake::{
     Accepted, Connected, FLIGHT2_LEN, FLIGHT3_LEN, Greeting, Initiator, Local, PREFACE_LEN,
-    Responder, ResponderReply, Role, flight1_len, greeting, preface, random,
+    Responder, ResponderReply, flight1_len, greeting, preface, random,
 };
 use crate::noise::Ephemerals;
 use crate::policy::Policy;
+use crate::role::Role;
 use crate::session::{Counters, Reason};
 use crate::status::{Address, RateLimit, Status};
 use crate::wait::Wait;

@@ -13,10 +13,10 @@
 
 use crate::confirm::{Ceremony, Progress, Questions};
 use crate::error::{Ended, Error};
-use crate::handshake::Role;
 use crate::keys;
 use crate::net::Met;
 use crate::policy::Policy;
+use crate::role::Role;
 use crate::sas::Sas;
 use crate::session::{Event, Session};
 use crate::status::{Address, Status};

@@ -4,8 +4,8 @@
 //! neither side, and nobody between them, can search for a string that fits
 //! (the idea of ZRTP, RFC 6189 section 4.4.1.1; here the listener commits).
 
-use crate::handshake::Role;
 use crate::noise::hash;
+use crate::role::Role;
 use crate::words;
 use std::fmt;
 

@@ -5,11 +5,12 @@
 //! Nothing else is an end.
 
 use crate::frame::{self, Kind};
-use crate::handshake::{Accepted, Connected, Keys, Peer, Role};
+use crate::handshake::{Accepted, Connected, Keys, Peer};
 use crate::inbound::{Inbound, PIECES};
 use crate::noise::{self, Ephemerals, Key};
 use crate::outbound::Outbound;
 use crate::ratchet::Ratchet;
+use crate::role::Role;
 use crate::sas::{self, Sas};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What people are told, on standard error. Nothing that came from the network
 //! is among it but addresses and numbers.
 
-use crate::handshake::Role;
+use crate::role::Role;
 use crate::sas::Sas;
 use std::fmt;
 use std::io::{self, Write};

@@ -6,9 +6,10 @@ mod peer;
 use peer::{Handshake, Options};
 use scat::handshake::{
     Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Greeting, Initiator, Local, PREFACE_LEN,
-    Responder, ResponderReply, Role, flight1_len, greeting, preface,
+    Responder, ResponderReply, flight1_len, greeting, preface,
 };
 use scat::noise::{self, Ephemerals, Key};
+use scat::role::Role;
 use scat::sas;
 use zeroize::Zeroizing;
 

@@ -6,9 +6,9 @@ mod ends;
 use ends::{End, Forger, N_L, NEVER, Pair, connector, feed, fill, listener, open_all, write};
 use proptest::prelude::*;
 use scat::frame::{self, Kind, Opener, Sealer};
-use scat::handshake::Role;
 use scat::noise::{self, Ephemerals};
 use scat::ratchet::{Fresh, REKEY1_LEN, REKEY2_LEN};
+use scat::role::Role;
 use scat::session::{Error, Event, Reason, Schedule, Session};
 use std::time::Duration;
 

@@ -4,9 +4,10 @@
 mod peer;
 mod scat;
 
-use ::scat::handshake::{Accepted, Role};
+use ::scat::handshake::Accepted;
 use ::scat::handshake::{FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Responder, ResponderReply};
 use ::scat::noise::{Ephemerals, Key};
+use ::scat::role::Role;
 use ::scat::sas::Sas;
 use peer::{FLIGHT2, Handshake, Options, Peer, read_flight};
 use scat::{Scat, dial, noise};

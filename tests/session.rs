@@ -8,8 +8,8 @@ use ends::{
 };
 use proptest::prelude::*;
 use scat::frame::{self, Kind, MAX_CONTENT, MAX_FRAME, MAX_RECEIVED};
-use scat::handshake::Role;
 use scat::noise;
+use scat::role::Role;
 use scat::sas::Sas;
 use scat::session::{Error, Event, Reason, Session};
 use std::time::Duration;

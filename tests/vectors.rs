@@ -2,9 +2,10 @@
 //! (`vectors.json`) and Noise's own vectors (`noise-vectors.json`).
 
 use scat::frame::{CONTENT_AT, Kind, MAX_FRAME, Opener, Sealer, frame_len};
-use scat::handshake::{Accepted, Connected, Initiator, Local, Responder, Role};
+use scat::handshake::{Accepted, Connected, Initiator, Local, Responder};
 use scat::noise::{CipherState, Ephemerals, Error, HandshakeState, Key, Pattern, Token, hash};
 use scat::ratchet::{Fresh, Ratchet};
+use scat::role::Role;
 use scat::sas::{self, Sas};
 use serde_json::Value;
 use x25519_dalek::StaticSecret;

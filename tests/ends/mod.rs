@@ -5,9 +5,10 @@
 #![allow(dead_code)]
 
 use scat::frame::{CONTENT_AT, Kind, Opener, Sealer, frame_len};
-use scat::handshake::{Accepted, Connected, Keys, Peer, Role};
+use scat::handshake::{Accepted, Connected, Keys, Peer};
 use scat::noise::{CipherState, Ephemerals, Key};
 use scat::ratchet::{Fresh, Ratchet};
+use scat::role::Role;
 use scat::sas;
 use scat::session::{Error, Event, Schedule, Session};
 use std::collections::VecDeque;
