@@ -192,8 +192,9 @@ impl Stdio {
     }
 
     /// A terminal's background may not read it: SIGTTIN would stop the process.
+    /// One that is not our controlling terminal, or has hung up, has none.
     fn in_foreground(&self) -> bool {
-        rustix::termios::tcgetpgrp(self.fd).is_ok_and(|group| group == rustix::process::getpgrp())
+        rustix::termios::tcgetpgrp(self.fd).map_or(true, |at| at == rustix::process::getpgrp())
     }
 
     /// Makes one call in this descriptor's way and learns from its result.

@@ -67,6 +67,11 @@ impl Terminal {
         Scat::spawn(self.shell("exec \"$@\"", args))
     }
 
+    /// The end that a program has, for one to whom it is not the controlling terminal.
+    pub fn slave(&self) -> Stdio {
+        self.slave.try_clone().unwrap().into()
+    }
+
     /// Types this.
     pub fn keys(&mut self, keys: &str) {
         self.master.write_all(keys.as_bytes()).unwrap();
