@@ -229,7 +229,7 @@ impl<'a> Pipe<'a> {
             }
         }
         if asked.resumed {
-            self.stdin.set_ready();
+            self.stdin.look_again();
             // The shell has written over the question.
             if let Some(ceremony) = &mut self.ceremony {
                 ceremony.ask_again();

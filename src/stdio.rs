@@ -96,9 +96,20 @@ impl Stdio {
         self.ready
     }
 
-    /// The loop saw an event for it, or the process was resumed.
+    /// The loop saw an event for it.
     pub fn set_ready(&mut self) {
         self.ready = true;
+    }
+
+    /// The process was resumed: what the background could not read may be ours now.
+    pub fn look_again(&mut self) {
+        match self.way {
+            // Only poll may say so: the call would block.
+            Way::Polled => {
+                let _ = self.rearm();
+            }
+            _ => self.ready = true,
+        }
     }
 
     /// Reads into `pieces`. Nothing, without an error, is the end.

@@ -8,6 +8,7 @@ mod scat;
 use peer::{DATA, EOF, Options, Peer};
 use relay::{Deed, relay};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::process::Signal;
 use scat::{Ended, Place, Scat, dial, file, noise, readable, start};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -147,6 +148,10 @@ fn an_input_that_cannot_be_opened_again_does_not_hold_up_the_output() {
         }
         sessions += 1;
         let mut peer = peer.join().unwrap();
+        // Nor does being resumed make it read what is not there.
+        scat.signal(Signal::CONT);
+        scat.signal(Signal::USR1);
+        scat.line("received 0");
         peer.send(DATA, b"x").unwrap();
         assert_eq!(scat.read(1), b"x", "{limit} descriptors");
         (&writer).write_all(b"y").unwrap();
