@@ -328,7 +328,9 @@ pub struct HandshakeState {
     rs: Option<PublicKey>,
     re: Option<PublicKey>,
     re1: Option<Box<EncapsulationKey768>>,
-    psks: std::vec::IntoIter<Key>,
+    /// Wiped where they stand: one that was moved out would leave a copy behind.
+    psks: Vec<Key>,
+    psks_used: usize,
 }
 
 impl HandshakeState {
@@ -355,7 +357,8 @@ impl HandshakeState {
             rs: None,
             re: None,
             re1: None,
-            psks: psks.into_iter(),
+            psks,
+            psks_used: 0,
         }
     }
 
@@ -495,8 +498,9 @@ impl HandshakeState {
             (Token::Es, true) | (Token::Se, false) => (Some(&self.e), self.rs),
             (Token::Es, false) | (Token::Se, true) => (s, self.re),
             _ => {
-                let psk = self.psks.next().ok_or(Error::OutOfTurn)?;
-                self.symmetric.mix_key_and_hash(&*psk);
+                let psk = self.psks.get(self.psks_used).ok_or(Error::OutOfTurn)?;
+                self.psks_used += 1;
+                self.symmetric.mix_key_and_hash(&**psk);
                 return Ok(());
             }
         };
