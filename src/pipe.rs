@@ -191,11 +191,17 @@ impl<'a> Pipe<'a> {
     }
 
     fn can_do_something(&mut self) -> bool {
-        self.stdin.is_ready() && self.session.wants_input()
+        self.takes_input()
             || self.link.writable && !self.session.sealed().is_empty()
             || self.link.readable && !self.session.space().is_empty()
             || self.stdout.is_ready() && self.session.wants_output()
             || self.ceremony.as_ref().is_some_and(Ceremony::can_go_on)
+    }
+
+    /// Whether input can be had and sent. What is taken once the peer is gone is
+    /// lost, and would count as sent.
+    fn takes_input(&self) -> bool {
+        !self.link.broken && self.stdin.is_ready() && self.session.wants_input()
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -256,7 +262,7 @@ impl<'a> Pipe<'a> {
     }
 
     fn fill_outbound(&mut self) -> Result<(), Error> {
-        if !self.stdin.is_ready() || !self.session.wants_input() {
+        if !self.takes_input() {
             return Ok(());
         }
         match self.session.fill(|pieces| self.stdin.read(pieces)) {

@@ -396,6 +396,34 @@ fn two_who_both_read_nothing_come_through_once_they_read() {
     l.end_by_itself().expect(0, "");
 }
 
+/// What SIGUSR1 makes it say of the bytes that it has moved.
+fn counters(scat: &mut Scat) -> String {
+    scat.signal(Signal::USR1);
+    scat.next_line("received").split_once(';').unwrap().0.to_owned()
+}
+
+#[test]
+fn once_the_peer_is_gone_no_input_is_taken_however_long_the_output_blocks() {
+    let zero = || File::open("/dev/zero").unwrap();
+    let (mut l, port) =
+        Scat::between(&["-l", "127.0.0.1", "0"], zero(), Stdio::piped()).with_port();
+    let mut c = Scat::between(&["127.0.0.1", &port.to_string()], zero(), Stdio::piped());
+    c.line("they say");
+    // Nobody reads either output: everything fills up and stands still.
+    let (mut before, mut same) = (String::new(), 0);
+    while same < 5 {
+        let now = counters(&mut c) + &counters(&mut l);
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+    }
+    // With bytes unread it goes by a reset, which the listener's full buffer hides.
+    drop(c);
+    counters(&mut l);
+    let after = counters(&mut l);
+    assert_eq!(counters(&mut l), after);
+    l.end_by_itself().expect(6, "cut off");
+}
+
 #[test]
 fn a_truncated_stream_is_delivered_as_far_as_it_is_authentic() {
     let data = noise(14, 2_000_000);
