@@ -143,7 +143,7 @@ impl<'a> Pipe<'a> {
             (Err(late), Ok(())) => result = Err(late),
             _ => {}
         }
-        if result.is_ok() && !self.session.sealed().is_empty() {
+        if result.is_ok() && (self.link.broken || !self.session.sealed().is_empty()) {
             // The peer could not be told that all is well here.
             result = Err(Error::Cut(self.ended(), None));
         }
