@@ -32,6 +32,9 @@ const LEAVE: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(200);
 /// Handshakes at once.
 const STRANGERS: usize = 64;
+/// Most bytes that are thrown away at once for one who is turned away; none of
+/// what scat sends in a handshake comes near.
+const WASTE: usize = 1 << 16;
 /// Connections that the system holds for us meanwhile.
 const BACKLOG: i32 = 128;
 
@@ -578,6 +581,7 @@ enum Verdict {
 impl<'a> Stranger<'a> {
     /// Reads and writes what is possible now.
     fn advance(&mut self, local: &'a Local, policy: &Policy) -> io::Result<Verdict> {
+        let mut wasted = 0;
         loop {
             match &mut self.stage {
                 Stage::Knocking(flight1) => {
@@ -623,7 +627,9 @@ impl<'a> Stranger<'a> {
                         // How it went is no reason; a socket that both have closed
                         // refuses the shutdown.
                         Ok(0) | Err(_) => return Ok(Verdict::Gone(*why)),
-                        Ok(_) => {}
+                        // Who sends as fast as it is thrown away holds up the others.
+                        Ok(n) if wasted + n > WASTE => return Ok(Verdict::Gone(*why)),
+                        Ok(n) => wasted += n,
                     }
                 }
             }
