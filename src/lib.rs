@@ -5,8 +5,9 @@
 //! This library exists so that tests, fuzz targets and benchmarks reach the
 //! modules; the program is `main.rs`. How to walk through it, top to bottom:
 //!
-//! * [`cli`] reads the command line; [`net`] turns names into one peer, a
-//!   listener by way of many strangers, with [`handshake`] on [`noise`].
+//! * [`cli`] reads the command line; [`net`] turns names into addresses, and
+//!   [`connect`] or [`mod@listen`] those into one peer, a listener by way of
+//!   many a `stranger`, with [`handshake`] on [`noise`].
 //! * [`pipe`] runs the session between the descriptors of [`stdio`] and the
 //!   socket; [`session`] is its rules. The data goes
 //!
@@ -27,11 +28,13 @@
 
 pub mod cli;
 pub mod confirm;
+pub mod connect;
 pub mod error;
 pub mod frame;
 pub mod handshake;
 pub mod inbound;
 pub mod keys;
+pub mod listen;
 pub mod net;
 pub mod noise;
 pub mod outbound;
@@ -43,5 +46,6 @@ pub mod sas;
 pub mod session;
 pub mod status;
 pub mod stdio;
+mod stranger;
 pub mod wait;
 pub mod words;

@@ -2,9 +2,11 @@
 
 use scat::cli::{self, Command, Common, Connect, Listen};
 use scat::confirm::Terminal;
+use scat::connect;
 use scat::error::Error;
 use scat::handshake::{self, Local};
 use scat::keys;
+use scat::listen;
 use scat::net::{self, Limit, Met};
 use scat::pipe::Pipe;
 use scat::policy::Policy;
@@ -68,8 +70,8 @@ fn run_listener(options: Listen) -> Result<(), Error> {
 
     let host = host.as_deref();
     let addresses = net::resolve(&mut wait, host, &service, common.family, common.numeric, &limit)?;
-    let listener = net::bind(&addresses, host.is_none(), common.family)?;
-    let met = net::listen(&mut wait, listener, &local, &policy, &limit, status)?;
+    let listener = listen::bind(&addresses, host.is_none(), common.family)?;
+    let met = listen::listen(&mut wait, listener, &local, &policy, &limit, status)?;
     let Met { stream, address, outcome } = met;
 
     let held = policy.confirm.is_some();
@@ -94,8 +96,8 @@ fn run_connector(options: Connect) -> Result<(), Error> {
         (None, None) => Vec::new(),
         (source, port) => resolve(source.as_deref(), port.as_deref().unwrap_or("0"))?,
     };
-    let to = net::Target { name: format!("{host} port {service}"), addresses, sources };
-    let met = net::connect(&mut wait, &to, &local, &policy, &limit, status)?;
+    let to = connect::Target { name: format!("{host} port {service}"), addresses, sources };
+    let met = connect::connect(&mut wait, &to, &local, &policy, &limit, status)?;
     let Met { stream, address, outcome } = met;
 
     let held = policy.confirm.is_some();
