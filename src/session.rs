@@ -388,7 +388,8 @@ impl Session {
                 let &[code] = content else {
                     return Err(Error::Rule("ABORT's length"));
                 };
-                Event::Abort(Reason::new(code).ok_or(Error::Rule("ABORT's code"))?)
+                // A code that does not exist yet is an ABORT all the same.
+                Event::Abort(Reason::new(code).unwrap_or(Reason::Protocol))
             }
             Kind::Rekey1 => {
                 let answer_due = self.role == Role::Listener && self.due.is_none();

@@ -228,7 +228,10 @@ impl Stdio {
             };
             match result {
                 Err(Errno::INTR) => continue,
-                Err(Errno::OPNOTSUPP) if matches!(self.way, Way::NoWait) => {
+                // Not for this descriptor, this kernel or this sandbox.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)
+                    if matches!(self.way, Way::NoWait) =>
+                {
                     let _ = self.registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
                     self.reopen().map_err(|why| Errno::from_io_error(&why).unwrap_or(Errno::IO))?;
                     if !self.ready {
