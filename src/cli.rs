@@ -319,12 +319,17 @@ fn port(service: String) -> Result<String, Error> {
     Ok(service)
 }
 
+/// `5`, `0.5`. (Floating-point numbers would make the program a good deal larger.)
 fn seconds(given: &str) -> Result<Duration, Error> {
-    given
-        .parse()
-        .ok()
-        .filter(|seconds| *seconds > 0.0)
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    let (whole, part) = given.split_once('.').unwrap_or((given, ""));
+    let is_number = (whole.to_owned() + part).bytes().all(|byte| byte.is_ascii_digit());
+    // Whole seconds, and milliseconds if there are any.
+    let milliseconds = format!("{part:0<3.3}").parse().ok().filter(|_| is_number);
+    milliseconds
+        .and_then(|part| {
+            Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_millis(part))
+        })
+        .filter(|time| !time.is_zero())
         .ok_or_else(|| usage(&format!("-w {given}: not a number of seconds")))
 }
 

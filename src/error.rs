@@ -247,7 +247,7 @@ impl fmt::Display for Error {
             Error::Connect { to, why } => write!(f, "connect {to}: {}", plain(why)),
             Error::Bind { at, why } => write!(f, "bind {at}: {}", plain(why)),
             Error::Waited(time) => {
-                write!(f, "no session within {} s", time.as_secs_f64())
+                write!(f, "no session within {time:?}")
             }
             Error::Silent => write!(f, "the other side closed without a word"),
             Error::NotScat => write!(f, "the other side does not speak scat"),

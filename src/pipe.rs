@@ -462,11 +462,11 @@ impl<'a> Pipe<'a> {
     fn report(&self) {
         let counters = self.session.counters();
         self.status.say(format_args!(
-            "sent {} bytes, received {}, written {}; {:.1} s; {} key exchanges, the keys {} s old",
+            "sent {} bytes, received {}, written {}; {:.1?}; {} key exchanges, the keys {} s old",
             counters.sent,
             counters.received,
             counters.written,
-            self.started.elapsed().as_secs_f64(),
+            self.started.elapsed(),
             self.session.exchanges(),
             self.exchanged_at.elapsed().as_secs(),
         ));
@@ -475,12 +475,12 @@ impl<'a> Pipe<'a> {
     /// What `-v` tells at the end.
     fn summary(&self, result: &Result<(), Error>) {
         let counters = self.session.counters();
-        let seconds = self.started.elapsed().as_secs_f64();
-        let rate = |bytes: u64| bytes as f64 / 1e6 / seconds.max(1e-6);
+        let time = self.started.elapsed();
+        let rate = |bytes: u64| u128::from(bytes) / time.as_micros().max(1);
         let confirmed = if self.session.is_confirmed() { "confirmed" } else { "not confirmed" };
         self.status.detail(format_args!(
-            "{}: sent {} bytes ({confirmed}, {:.1} MB/s), wrote {} of {} received ({:.1} MB/s) \
-             in {seconds:.1} s, {} key exchanges, the keys {} s old",
+            "{}: sent {} bytes ({confirmed}, {} MB/s), wrote {} of {} received ({} MB/s) \
+             in {time:.1?}, {} key exchanges, the keys {} s old",
             if result.is_ok() { "complete" } else { "incomplete" },
             counters.sent,
             rate(counters.sent),

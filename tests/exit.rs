@@ -309,7 +309,7 @@ fn names_that_do_not_resolve_are_3() {
 
 #[test]
 fn w_passes_at_a_listener_with_3() {
-    run(&["-w0.2", "-l", "127.0.0.1", "0"]).expect(3, "no session within 0.2 s");
+    run(&["-w0.2", "-l", "127.0.0.1", "0"]).expect(3, "no session within 200ms");
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn w_passes_at_a_listener_in_the_middle_of_a_handshake_with_3() {
     let mut handshake = Handshake::new(Role::Connector, Options::default()).unwrap();
     stream.write_all(&handshake.flight1().unwrap()).unwrap();
     handshake.read_flight2(&peer::read_flight(&mut stream, peer::FLIGHT2).unwrap()).unwrap();
-    scat.end().expect(3, "no session within 1 s");
+    scat.end().expect(3, "no session within 1s");
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn w_passes_at_a_connector_before_a_silent_listener_with_3() {
     let (listener, port) = door();
     let scat = Scat::new(&["-w0.3", "127.0.0.1", &port.to_string()]);
     let _silent = listener.accept().unwrap();
-    scat.end().expect(3, "no session within 0.3 s");
+    scat.end().expect(3, "no session within 300ms");
 }
 
 /// A listener whose queue is full: who connects there waits.
@@ -349,7 +349,7 @@ fn full_door() -> (Vec<socket2::Socket>, u16) {
 #[test]
 fn w_passes_while_connecting_with_3() {
     let (_full, port) = full_door();
-    run(&["-w0.3", "127.0.0.1", &port.to_string()]).expect(3, "no session within 0.3 s");
+    run(&["-w0.3", "127.0.0.1", &port.to_string()]).expect(3, "no session within 300ms");
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn w_never_ends_a_running_session() {
     connector.line("you say");
     listener.line("you say");
     // Twice the time passes: that of a third scat that waits in vain.
-    run(&["-w2", "-l", "127.0.0.1", "0"]).expect(3, "within 2 s");
+    run(&["-w2", "-l", "127.0.0.1", "0"]).expect(3, "within 2s");
     connector.write(b"late");
     assert_eq!(listener.read(4), b"late");
     listener.end_input();

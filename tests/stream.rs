@@ -310,7 +310,7 @@ fn an_answer_long_after_the_end_of_input_arrives() {
     asking.end_input();
     assert_eq!(answering.read(10), b"a question");
     // What passes in between: the whole run of a scat that waits for 1.5 s.
-    Scat::new(&["-w1.5", "-l", "127.0.0.1", "0"]).end().expect(3, "within 1.5 s");
+    Scat::new(&["-w1.5", "-l", "127.0.0.1", "0"]).end().expect(3, "within 1.5s");
     answering.write(b"the answer");
     answering.end_input();
     assert_eq!(asking.read(10), b"the answer");
