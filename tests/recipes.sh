@@ -31,7 +31,7 @@ full_disk_at_the_receiver_fails_the_sender
 head_at_the_receiver_fails_the_sender
 retry_until_up_stops_at_success
 script_answers_line_by_line
-forwarded_port_carries_a_conversation socat
+forwarded_port_carries_a_conversation_and_its_end socat
 ssh_runs_through_a_proxy_command ssh ssh-keygen /usr/sbin/sshd socat
 log_lines_carry_the_time
 escape_sequences_reach_no_terminal
@@ -436,20 +436,24 @@ socat_port() {
     sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' "$1" | head -n 1
 }
 
-forwarded_port_carries_a_conversation() {
-    # The service: says each line again, and ends the conversation itself.
+forwarded_port_carries_a_conversation_and_its_end() {
+    # The service: says each line again, and goodbye when the caller has ended.
     cat >service <<-'END'
-	while read -r line && [ "$line" != quit ]; do echo "again: $line"; done
+	while read -r line; do echo "again: $line"; done
 	echo bye
 	END
-    socat -d -d TCP-LISTEN:0,bind=127.0.0.1 EXEC:'sh service' 2>service.log & runs
+    # After one direction's end socat waits 0.5 s for the other, unless told
+    # otherwise. After both it would end scat by a signal, before the far end
+    # has confirmed: `end-close` leaves scat alone, `shut-down` passes the end on.
+    last=end-close,shut-down
+    socat -t 20 -d -d TCP-LISTEN:0,bind=127.0.0.1 EXEC:'sh service' 2>service.log & runs
     service=$(socat_port service.log)
-    socat EXEC:'scat -l 127.0.0.1 0' TCP:127.0.0.1:"$service" 2>far.err & runs
+    socat -t 20 EXEC:'scat -l 127.0.0.1 0',$last TCP:127.0.0.1:"$service" 2>far.err & runs
     far=$!
-    socat -t 20 -d -d TCP-LISTEN:0,bind=127.0.0.1 EXEC:"scat 127.0.0.1 $(port far.err)" \
+    socat -t 20 -d -d TCP-LISTEN:0,bind=127.0.0.1 EXEC:"scat 127.0.0.1 $(port far.err)",$last \
         2>near.log & runs
     near=$!
-    printf 'one\ntwo\nquit\n' | socat -t 20 - TCP:127.0.0.1:"$(socat_port near.log)" >heard
+    printf 'one\ntwo\n' | socat -t 20 - TCP:127.0.0.1:"$(socat_port near.log)" >heard
     ends $near 0
     ends $far 0
     printf 'again: %s\n' one two >expected
