@@ -152,7 +152,7 @@ const VALUED: [(&str, Option<char>); 9] = [
 /// netcat's options that scat has none of, and what to do instead.
 const ELSEWHERE: [(char, &str); 4] = [
     ('k', "-k: one run serves one peer; for more, a loop: while :; do scat -l 9000; done"),
-    ('e', "-e: scat starts no programs; use a pipeline, or socat EXEC:command SYSTEM:'scat ...'"),
+    ('e', "-e: scat starts no programs; use a pipeline, or socat as in scat(1)"),
     ('u', "-u: scat speaks TCP only"),
     ('z', "-z: scat does not scan; use nc -z"),
 ];
