@@ -10,7 +10,7 @@ use crate::ratchet::REKEY2_LEN;
 use std::io::{self, IoSliceMut};
 
 /// Frames of data that may wait at once.
-const SLOTS: usize = 8;
+const SLOTS: usize = 4;
 /// Bytes for data.
 const BULK: usize = SLOTS * MAX_FRAME;
 /// Bytes for what may come on top: EOF, DONE, ABORT, and one REKEY2 or REKEY3.

@@ -69,8 +69,6 @@ pub struct Pipe<'a> {
     open_by: Option<Instant>,
     /// When the present keys came into use.
     exchanged_at: Instant,
-    /// The peer's ABORT or anything else after which nothing more is received.
-    over: bool,
 }
 
 impl<'a> Pipe<'a> {
@@ -112,7 +110,6 @@ impl<'a> Pipe<'a> {
             started: now,
             open_by,
             exchanged_at: now,
-            over: false,
         })
     }
 
@@ -151,8 +148,7 @@ impl<'a> Pipe<'a> {
         result
     }
 
-    /// Moves bytes until the session is finished or cannot go on. Once it is
-    /// finished the peer's FIN is no cut, so what is sealed is left to `close`.
+    /// Moves bytes until the session is complete or cannot go on.
     fn shuttle(&mut self) -> Result<(), Error> {
         let mut round = 0;
         loop {
@@ -292,7 +288,7 @@ impl<'a> Pipe<'a> {
     }
 
     fn fill_inbound(&mut self) -> Result<(), Error> {
-        if !self.link.readable || self.over {
+        if !self.link.readable {
             return Ok(());
         }
         let space = self.session.space();
@@ -321,10 +317,7 @@ impl<'a> Pipe<'a> {
                 self.introduce(&sas)?;
             }
             Event::Rekey => self.exchanged_at = Instant::now(),
-            Event::Abort(reason) => {
-                self.over = true;
-                return Err(Error::from_abort(reason, self.ended()));
-            }
+            Event::Abort(reason) => return Err(Error::from_abort(reason, self.ended())),
         }
         Ok(())
     }
