@@ -15,7 +15,7 @@ use crate::frame::{self, Kind, MAX_RECEIVED, Opened, Opener};
 use std::io::IoSlice;
 
 /// Bytes of the buffer.
-const CAPACITY: usize = 16 * MAX_RECEIVED;
+pub const CAPACITY: usize = 16 * MAX_RECEIVED;
 /// Pieces that are written at once.
 pub const PIECES: usize = 16;
 

@@ -12,7 +12,7 @@ use std::io::{self, IoSliceMut};
 /// Frames of data that may wait at once.
 const SLOTS: usize = 4;
 /// Bytes for data.
-const BULK: usize = SLOTS * MAX_FRAME;
+pub const BULK: usize = SLOTS * MAX_FRAME;
 /// Bytes for what may come on top: EOF, DONE, ABORT, and one REKEY2 or REKEY3.
 /// (OPEN comes before any data, and REKEY1 takes the place of data.) No peer can
 /// make more of them due before it has read these.
