@@ -84,7 +84,9 @@ pub enum Error {
     WordsDiffer,
     /// The person here refused.
     NotAccepted,
-    /// The other side refused the words or the key.
+    /// Our key is not one of the listener's `--peer`.
+    KeyRefused,
+    /// The other side's person refused the words.
     Refused(Ended),
 
     // 5: corrupted or forged
@@ -189,6 +191,7 @@ impl Error {
             | Error::OtherKey
             | Error::WordsDiffer
             | Error::NotAccepted
+            | Error::KeyRefused
             | Error::Refused(_) => 4,
             Error::Session(_) | Error::PeerProtocol => 5,
             Error::Cut(..)
@@ -218,7 +221,7 @@ impl Error {
             Error::PskWanted => "ask for the key file and give it with --psk",
             Error::PskUnwanted => "start the listener with --psk too, or leave it out here",
             Error::BothConnect => "one of the two sides has to listen: scat -l PORT",
-            Error::Refused(_) => "if they pin your key: is it what scat --pubkey prints here?",
+            Error::KeyRefused => "they need, for --peer, what scat --pubkey prints of your key",
             Error::Version(_) => "use the same version of scat at both ends",
             _ => return None,
         })
@@ -280,10 +283,10 @@ impl fmt::Display for Error {
                 write!(f, "those are not the words: someone may be in the middle; nothing was sent")
             }
             Error::NotAccepted => write!(f, "you refused; nothing was sent"),
-            Error::Refused(ended) => write!(
-                f,
-                "the other side refused our words or key: someone may be in the middle; {ended}"
-            ),
+            Error::KeyRefused => write!(f, "the listener refused our key; nothing was sent"),
+            Error::Refused(ended) => {
+                write!(f, "the other side refused the words: someone may be in the middle; {ended}")
+            }
             Error::Session(why) => write!(f, "{why}"),
             Error::PeerProtocol => {
                 write!(f, "the other side received corrupted or forged data")

@@ -18,7 +18,7 @@ use crate::net::Met;
 use crate::policy::Policy;
 use crate::role::Role;
 use crate::sas::Sas;
-use crate::session::{Event, Session};
+use crate::session::{Event, Reason, Session};
 use crate::status::{Address, Status};
 use crate::stdio::Stdio;
 use crate::wait::{Asked, Wait};
@@ -317,6 +317,10 @@ impl<'a> Pipe<'a> {
                 self.introduce(&sas)?;
             }
             Event::Rekey => self.exchanged_at = Instant::now(),
+            // In the place of OPEN, it is the key that is refused.
+            Event::Abort(Reason::Refused) if self.open_by.is_some() => {
+                return Err(Error::KeyRefused);
+            }
             Event::Abort(reason) => return Err(Error::from_abort(reason, self.ended())),
         }
         Ok(())

@@ -464,7 +464,7 @@ fn refused_by_the_peer_is_4() {
     let mut peer = Peer::accept_without_open(stream, Options::default()).unwrap();
     peer.send(ABORT, &[1]).unwrap();
     drop(peer);
-    scat.end_by_itself().expect(4, "the other side refused");
+    scat.end_by_itself().expect(4, "the listener refused our key");
 }
 
 // 5

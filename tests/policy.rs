@@ -234,7 +234,7 @@ fn turns_away(
 #[test]
 fn a_connector_whose_key_is_not_pinned_is_told_and_exits_4() {
     let Keys { l, c, other, psk, .. } = keys();
-    let said = (4, "the other side refused our words or key");
+    let said = (4, "the listener refused our key");
     let logged = "its key is not one of --peer";
     turns_away(&["--peer", &c.public], &[], said, logged, &["-i", &c.file]);
     turns_away(&["--peer", &c.public], &["-i", &other.file], said, logged, &["-i", &c.file]);
@@ -310,7 +310,7 @@ fn a_wrong_pin_ends_it_before_anybody_is_asked() {
     let port = port.to_string();
     let place = ["-c", "127.0.0.1", &port];
     let c = at_c.start(&[&place, &["-i", other.file.as_str()][..]].concat());
-    c.end().expect(4, "the other side refused");
+    c.end().expect(4, "the listener refused our key");
     listener.line("its key is not one of --peer");
     let c = at_c.start(&[&place, &["--peer", other.public.as_str()][..]].concat());
     c.end().expect(4, "not the one expected");
