@@ -154,7 +154,8 @@ impl Opener {
     /// while not all of it is there.
     ///
     /// # Errors
-    /// [`Error`]: the stream is not what the peer sent; nothing of it may be used.
+    /// [`Error`]: the stream is not what the peer sent. Nothing of it may be used,
+    /// and of a forged frame nothing is left.
     pub fn open(&mut self, buffer: &mut [u8]) -> Result<Option<Opened>, Error> {
         let Some((len, rest)) = buffer.split_first_chunk_mut::<LENLEN>() else {
             return Ok(None);

@@ -7,9 +7,9 @@
 //! randomness.
 
 use blake2::{Blake2s256, Digest};
-use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Tag};
 use ml_kem::kem::KeyExport;
 use ml_kem::{DecapsulationKey768, EncapsulationKey768};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -46,15 +46,18 @@ pub enum Error {
 }
 
 /// A key and its nonce counter (section 5.1).
+///
+/// The key stays here, where it is wiped; [`cipher`] makes the library's form of
+/// it anew for each message, which costs a copy of 32 bytes.
 pub struct CipherState {
-    k: ChaCha20Poly1305,
+    k: Key,
     n: u64,
 }
 
 impl CipherState {
     /// Starts with key `k` (32 bytes) and n = 0.
     pub fn new(k: &[u8; 32]) -> Self {
-        CipherState { k: ChaCha20Poly1305::new(k.into()), n: 0 }
+        CipherState { k: Zeroizing::new(*k), n: 0 }
     }
 
     /// The counter that the next message will use.
@@ -68,15 +71,12 @@ impl CipherState {
     /// [`Error::Exhausted`] when the counter has run out.
     pub fn encrypt(&mut self, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Error> {
         let nonce = self.next_nonce()?;
-        let tag = self
-            .k
-            .encrypt_inout_detached(&nonce.into(), ad, buffer.into())
-            .map_err(|_| Error::Length)?;
+        let tag = encrypt(&self.k, nonce, ad, buffer)?;
         self.n += 1;
-        Ok(tag.into())
+        Ok(tag)
     }
 
-    /// Decrypts `buffer` in place if `tag` verifies, else leaves it as it was.
+    /// Decrypts `buffer` in place if `tag` verifies, else leaves nothing of it.
     ///
     /// # Errors
     /// [`Error::Forged`], [`Error::Exhausted`].
@@ -87,8 +87,8 @@ impl CipherState {
         tag: &[u8; TAGLEN],
     ) -> Result<(), Error> {
         let nonce = self.next_nonce()?;
-        self.k
-            .decrypt_inout_detached(&nonce.into(), ad, buffer.into(), &Tag::from(*tag))
+        cipher(&self.k)?
+            .open_in_place_separate_tag(nonce, Aad::from(ad), (*tag).into(), buffer, 0..)
             .map_err(|_| Error::Forged)?;
         self.n += 1;
         Ok(())
@@ -101,14 +101,12 @@ impl CipherState {
     /// None in practice; the cipher's own failure is passed on.
     pub fn rekey(&mut self) -> Result<(), Error> {
         let mut k = Zeroizing::new([0; 32]);
-        self.k
-            .encrypt_inout_detached(&nonce(u64::MAX).into(), &[], k.as_mut_slice().into())
-            .map_err(|_| Error::Length)?;
-        self.k = ChaCha20Poly1305::new((&*k).into());
+        encrypt(&self.k, nonce(u64::MAX), &[], k.as_mut_slice())?;
+        self.k = k;
         Ok(())
     }
 
-    fn next_nonce(&self) -> Result<[u8; 12], Error> {
+    fn next_nonce(&self) -> Result<Nonce, Error> {
         if self.n == u64::MAX {
             return Err(Error::Exhausted);
         }
@@ -117,10 +115,24 @@ impl CipherState {
 }
 
 /// Four zero bytes, then the counter, little-endian (section 12.3).
-fn nonce(n: u64) -> [u8; 12] {
+fn nonce(n: u64) -> Nonce {
     let mut nonce = [0; 12];
     nonce[4..].copy_from_slice(&n.to_le_bytes());
-    nonce
+    Nonce::assume_unique_for_key(nonce)
+}
+
+/// ChaCha20-Poly1305 (RFC 8439) under `k`.
+fn cipher(k: &Key) -> Result<LessSafeKey, Error> {
+    let k = UnboundKey::new(&CHACHA20_POLY1305, k.as_slice()).map_err(|_| Error::Length)?;
+    Ok(LessSafeKey::new(k))
+}
+
+/// Encrypts `buffer` in place and returns its tag. Fails beyond 2^38 bytes only.
+fn encrypt(k: &Key, nonce: Nonce, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Error> {
+    let tag = cipher(k)?
+        .seal_in_place_separate_tag(nonce, Aad::from(ad), buffer)
+        .map_err(|_| Error::Length)?;
+    tag.as_ref().try_into().map_err(|_| Error::Length)
 }
 
 /// BLAKE2s-256 (RFC 7693, no key) over the concatenation of `parts`.

