@@ -13,9 +13,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 /// Bytes that a pipe or terminal that polls as writable takes at once (POSIX's PIPE_BUF on Linux).
 const PIPE_BUF: usize = 4096;
 
-/// Bytes that a pipe behind our output should hold, four times the usual. A reader
-/// is then woken a third as often (listener's CPU time -11 %). What it has not read
-/// when it dies counts as written, so no more than that.
+/// Bytes that a pipe should hold, four times the usual: the two at its ends then
+/// wake each other a third as often. What a reader has not read when it dies counts
+/// as written, so no more than that.
 #[cfg(target_os = "linux")]
 const PIPE_ROOM: usize = 256 * 1024;
 
@@ -59,10 +59,7 @@ impl Stdio {
     /// # Errors
     /// The system's.
     pub fn output(registry: &Registry, token: Token) -> io::Result<Self> {
-        let stdout = rustix::stdio::stdout();
-        #[cfg(target_os = "linux")]
-        widen(stdout);
-        Self::new(stdout, Interest::WRITABLE, registry, token)
+        Self::new(rustix::stdio::stdout(), Interest::WRITABLE, registry, token)
     }
 
     fn new(
@@ -85,6 +82,7 @@ impl Stdio {
         };
         match FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) {
             FileType::Fifo | FileType::Socket if cfg!(target_os = "linux") => {
+                widen(fd);
                 stdio.way = Way::NoWait;
                 stdio.register()?;
             }
@@ -322,6 +320,9 @@ fn nowait_write(
 ) -> Result<usize, Errno> {
     rustix::io::pwritev2(fd, pieces, u64::MAX, flags)
 }
+
+#[cfg(not(target_os = "linux"))]
+fn widen(_: BorrowedFd<'_>) {}
 
 /// Elsewhere [`Way::NoWait`] is never chosen.
 #[cfg(not(target_os = "linux"))]
