@@ -113,6 +113,10 @@ const HERE: u64 = u64::MAX;
 /// Fills a block and drains it, without ever waiting in a call: RWF_NOWAIT,
 /// and poll when nothing moves.
 fn copy(from: &impl AsFd, to: &impl AsFd) -> io::Result<()> {
+    for pipe in [from.as_fd(), to.as_fd()] {
+        // As scat does; what is no pipe refuses.
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, 256 * 1024);
+    }
     let mut block = vec![0; BLOCK];
     let (mut start, mut end, mut ended) = (0, 0, false);
     while !(ended && start == end) {
