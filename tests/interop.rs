@@ -238,7 +238,7 @@ fn done_waits_until_the_output_has_taken_everything() {
         scat.end_input();
         assert_eq!(peer.recv().unwrap().0, EOF);
         // More than a pipe holds, and nobody reads it yet.
-        let data = noise(4, 200_000);
+        let data = noise(4, 600_000);
         peer.send_data(&data).unwrap();
         peer.send(EOF, &[]).unwrap();
         peer.send(DONE, &[]).unwrap();
