@@ -13,11 +13,10 @@
 //! fits, so a flight out of order, used twice or of another size does not
 //! compile. Sizes and offsets are those of scat-protocol(7).
 
-use crate::noise::{self, Ephemerals, HandshakeState, Key, Pattern, Token};
+use crate::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
 use crate::role::Role;
 use crate::sas;
-use x25519_dalek::{PublicKey, StaticSecret};
-use zeroize::Zeroizing;
+use crate::secret::{Key, Secret};
 
 /// Bytes of a preface.
 pub const PREFACE_LEN: usize = 8;
@@ -137,7 +136,7 @@ impl From<getrandom::Error> for Error {
 
 /// What this side brings to every handshake of its run. No `Debug`, wiped on drop.
 pub struct Local {
-    s: StaticSecret,
+    s: Key,
     long_lived: bool,
     psk: Option<Key>,
 }
@@ -159,7 +158,7 @@ impl Local {
 
     /// With a static secret (32 bytes, before clamping), and what is said of it.
     pub fn with_secret(s: Key, long_lived: bool, psk: Option<Key>) -> Self {
-        Local { s: StaticSecret::from(*s), long_lived, psk }
+        Local { s, long_lived, psk }
     }
 
     /// Whether there is a pre-shared key.
@@ -178,12 +177,12 @@ impl Local {
     fn start(&self, initiator: bool, fresh: Ephemerals) -> HandshakeState {
         let (pattern, psks) = match &self.psk {
             None => (&P0, Vec::new()),
-            Some(psk) => (&P1, vec![psk.clone()]),
+            Some(psk) => (&P1, vec![Secret::copy(psk)]),
         };
         let mut prologue = [0; 2 * PREFACE_LEN];
         prologue[..PREFACE_LEN].copy_from_slice(&preface(Role::Connector, self.has_psk()));
         prologue[PREFACE_LEN..].copy_from_slice(&preface(Role::Listener, self.has_psk()));
-        let s = Some(self.s.clone());
+        let s = Some(Secret::copy(&self.s));
         HandshakeState::new(pattern, initiator, &prologue, s, fresh, psks)
     }
 
@@ -196,7 +195,7 @@ impl Local {
             1 => true,
             _ => return Err(Error::UnknownId),
         };
-        if key == *PublicKey::from(&self.s).as_bytes() {
+        if key == *noise::public(&self.s).as_bytes() {
             return Err(Error::Myself);
         }
         let mut value = [0; 32];
@@ -210,7 +209,7 @@ impl Local {
 /// # Errors
 /// [`Error::Random`].
 pub fn random() -> Result<Key, Error> {
-    let mut bytes = Zeroizing::new([0; 32]);
+    let mut bytes = Key::empty();
     getrandom::fill(&mut *bytes)?;
     Ok(bytes)
 }
@@ -356,8 +355,7 @@ impl<'a> Responder<'a> {
         let mut flight2 = preface(Role::Listener, local.has_psk()).to_vec();
         noise.write_message(&local.payload(&commit), &mut flight2)?;
         let flight2 = flight2.try_into().map_err(|_| noise::Error::Length)?;
-        let n_l = Zeroizing::new(*n_l);
-        Ok((ResponderReply { local, noise, n_l }, flight2))
+        Ok((ResponderReply { local, noise, n_l: Secret::copy(n_l) }, flight2))
     }
 }
 
@@ -365,7 +363,7 @@ impl<'a> Responder<'a> {
 pub struct ResponderReply<'a> {
     local: &'a Local,
     noise: HandshakeState,
-    n_l: Zeroizing<[u8; NONCELEN]>,
+    n_l: Secret<NONCELEN>,
 }
 
 impl ResponderReply<'_> {
@@ -387,5 +385,5 @@ pub struct Accepted {
     /// Who connected.
     pub peer: Peer,
     /// The opening, content of OPEN. To be revealed once in a process's life.
-    pub n_l: Zeroizing<[u8; NONCELEN]>,
+    pub n_l: Secret<NONCELEN>,
 }

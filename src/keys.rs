@@ -4,14 +4,14 @@
 //! at leisure. A key that is kept encrypted comes through a pipe:
 //! `-i <(age -d key.age)`.
 
-use crate::noise::Key;
+use crate::noise;
+use crate::secret::Key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 /// Bytes of 32 bytes in base64.
@@ -52,7 +52,7 @@ pub fn read(path: &Path) -> Result<Key, Error> {
 
 /// The public key of an X25519 secret, in the form that `--peer` takes.
 pub fn public(secret: &Key) -> String {
-    encode(PublicKey::from(&StaticSecret::from(**secret)).as_bytes())
+    encode(noise::public(secret).as_bytes())
 }
 
 /// A public key (32 bytes) in the form that `--peer` takes.
@@ -71,7 +71,7 @@ fn decode(text: &[u8]) -> Option<Key> {
     if text.len() != ENCODED || STANDARD.decode_slice(text, &mut *bytes).ok()? != 32 {
         return None;
     }
-    bytes.first_chunk().map(|key| Zeroizing::new(*key))
+    bytes.first_chunk().map(Key::copy)
 }
 
 /// Writes `key` (32 bytes) to a new file that is its owner's alone.
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_public_key_is_the_x25519_one() {
         // RFC 7748 section 6.1, Alice.
-        let secret = Zeroizing::new([
+        let secret = Key::copy(&[
             0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d, 0x3c, 0x16, 0xc1, 0x72, 0x51, 0xb2,
             0x66, 0x45, 0xdf, 0x4c, 0x2f, 0x87, 0xeb, 0xc0, 0x99, 0x2a, 0xb1, 0x77, 0xfb, 0xa5,
             0x1d, 0xb9, 0x2c, 0x2a,

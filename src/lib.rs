@@ -20,10 +20,11 @@
 //!   fresh keys now and then from [`ratchet`].
 //! * [`policy`] says how the peer is verified: by [`confirm`], the ceremony, or
 //!   by [`keys`].
+//! * [`secret`] holds keys where no copy of them stays behind.
 //! * [`sas`] and [`words`] make what people compare; [`status`] and [`error`]
 //!   are what they read.
 //!
-//! noise, handshake, sas, words, frame, outbound, inbound, session and ratchet
+//! secret, noise, handshake, sas, words, frame, outbound, inbound, session and ratchet
 //! own no descriptor and no clock.
 
 pub mod cli;
@@ -43,6 +44,7 @@ pub mod policy;
 pub mod ratchet;
 pub mod role;
 pub mod sas;
+pub mod secret;
 pub mod session;
 pub mod status;
 pub mod stdio;

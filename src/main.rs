@@ -10,6 +10,7 @@ use scat::listen;
 use scat::net::{self, Limit, Met};
 use scat::pipe::Pipe;
 use scat::policy::Policy;
+use scat::secret;
 use scat::session::{Schedule, Session};
 use scat::status::Status;
 use scat::wait::Wait;
@@ -77,6 +78,9 @@ fn run_listener(options: Listen) -> Result<(), Error> {
     let held = policy.confirm.is_some();
     let (session, sas) = Session::listener(outcome, Schedule::STANDARD, held)?;
     let met = Met { stream, address, outcome: session };
+    // The session needs no long-lived secret.
+    drop(local);
+    secret::wipe_deep_stack();
     Pipe::new(&mut wait, met, policy, None, status)?.run(Some(sas))
 }
 
@@ -103,5 +107,8 @@ fn run_connector(options: Connect) -> Result<(), Error> {
     let held = policy.confirm.is_some();
     let session = Session::connector(outcome, Schedule::STANDARD, held);
     let met = Met { stream, address, outcome: session };
+    // The session needs no long-lived secret.
+    drop(local);
+    secret::wipe_deep_stack();
     Pipe::new(&mut wait, met, policy, limit.deadline(), status)?.run(None)
 }

@@ -6,6 +6,7 @@
 //! published vectors do. Nothing here owns a descriptor, a clock or a source of
 //! randomness.
 
+use crate::secret::{Key, Secret};
 use blake2::{Blake2s256, Digest};
 use ml_kem::kem::KeyExport;
 use ml_kem::{DecapsulationKey768, EncapsulationKey768};
@@ -26,9 +27,6 @@ pub const KEM_CTLEN: usize = 1088;
 /// Largest Noise message, in bytes (section 3).
 pub const MAXMSGLEN: usize = 65535;
 
-/// A symmetric key, wiped on drop.
-pub type Key = Zeroizing<[u8; 32]>;
-
 /// Why a message was not accepted. Every one of these ends the handshake or the
 /// session; none may be ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +45,8 @@ pub enum Error {
 
 /// A key and its nonce counter (section 5.1).
 ///
-/// The key stays here, where it is wiped; [`cipher`] makes the library's form of
-/// it anew for each message, which costs a copy of 32 bytes.
+/// The key stays here, where it is wiped; each message makes the library's form of
+/// it anew, which costs a copy of 32 bytes.
 pub struct CipherState {
     k: Key,
     n: u64,
@@ -57,7 +55,7 @@ pub struct CipherState {
 impl CipherState {
     /// Starts with key `k` (32 bytes) and n = 0.
     pub fn new(k: &[u8; 32]) -> Self {
-        CipherState { k: Zeroizing::new(*k), n: 0 }
+        CipherState { k: Secret::copy(k), n: 0 }
     }
 
     /// The counter that the next message will use.
@@ -80,6 +78,7 @@ impl CipherState {
     ///
     /// # Errors
     /// [`Error::Forged`], [`Error::Exhausted`].
+    #[inline(never)]
     pub fn decrypt(
         &mut self,
         ad: &[u8],
@@ -100,8 +99,8 @@ impl CipherState {
     /// # Errors
     /// None in practice; the cipher's own failure is passed on.
     pub fn rekey(&mut self) -> Result<(), Error> {
-        let mut k = Zeroizing::new([0; 32]);
-        encrypt(&self.k, nonce(u64::MAX), &[], k.as_mut_slice())?;
+        let mut k = Key::empty();
+        encrypt(&self.k, nonce(u64::MAX), &[], &mut *k)?;
         self.k = k;
         Ok(())
     }
@@ -128,6 +127,8 @@ fn cipher(k: &Key) -> Result<LessSafeKey, Error> {
 }
 
 /// Encrypts `buffer` in place and returns its tag. Fails beyond 2^38 bytes only.
+// Like all that handles keys in the open: not inlined, for `secret::wipe_stack`.
+#[inline(never)]
 fn encrypt(k: &Key, nonce: Nonce, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Error> {
     let tag = cipher(k)?
         .seal_in_place_separate_tag(nonce, Aad::from(ad), buffer)
@@ -146,6 +147,7 @@ pub fn hash(parts: &[&[u8]]) -> [u8; HASHLEN] {
 
 /// HMAC (RFC 2104) with BLAKE2s-256: block 64 bytes, key at most one block.
 /// Keyed BLAKE2s is something else and would not interoperate.
+#[inline(never)]
 fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Key {
     let mut pad = Zeroizing::new([0x36; 64]);
     for (p, k) in pad.iter_mut().zip(key) {
@@ -162,7 +164,7 @@ fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Key {
     let mut digest = inner.finalize();
     let out = hash(&[&*pad, &digest]);
     digest.as_mut_slice().zeroize();
-    Zeroizing::new(out)
+    Secret::copy(&out)
 }
 
 /// `HKDF(chaining_key, input_key_material, 3)` of section 4.3. Its first two
@@ -193,7 +195,7 @@ impl SymmetricState {
         } else {
             hash(&[name])
         };
-        SymmetricState { cipher: None, ck: Zeroizing::new(h), h }
+        SymmetricState { cipher: None, ck: Secret::copy(&h), h }
     }
 
     /// `MixKey(ikm)`.
@@ -255,6 +257,12 @@ impl SymmetricState {
     }
 }
 
+/// The public key of an X25519 secret.
+#[inline(never)]
+pub fn public(secret: &Key) -> PublicKey {
+    PublicKey::from(&StaticSecret::from(**secret))
+}
+
 /// What a message does, in order (section 7; `E1` and `Ekem1` from the HFS draft).
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -288,11 +296,11 @@ impl Pattern {
 /// but drawing all is simpler than choosing.
 pub struct Ephemerals {
     /// X25519 secret of the token `e`, before clamping.
-    pub e: Zeroizing<[u8; DHLEN]>,
+    pub e: Key,
     /// Seed `d || z` of the initiator's KEM key, token `e1`.
-    pub e1: Zeroizing<[u8; 64]>,
+    pub e1: Secret<64>,
     /// Message `m` of the responder's encapsulation, token `ekem1`.
-    pub m: Zeroizing<[u8; 32]>,
+    pub m: Key,
 }
 
 impl Ephemerals {
@@ -301,11 +309,7 @@ impl Ephemerals {
     /// # Errors
     /// The system's, which nobody may survive.
     pub fn random() -> Result<Self, getrandom::Error> {
-        let mut fresh = Ephemerals {
-            e: Zeroizing::default(),
-            e1: Zeroizing::new([0; 64]),
-            m: Zeroizing::default(),
-        };
+        let mut fresh = Ephemerals { e: Key::empty(), e1: Secret::empty(), m: Key::empty() };
         getrandom::fill(&mut *fresh.e)?;
         getrandom::fill(&mut *fresh.e1)?;
         getrandom::fill(&mut *fresh.m)?;
@@ -334,15 +338,12 @@ pub struct HandshakeState {
     pattern: &'static Pattern,
     next: usize,
     initiator: bool,
-    s: Option<StaticSecret>,
-    e: StaticSecret,
+    s: Option<Key>,
     fresh: Ephemerals,
     rs: Option<PublicKey>,
     re: Option<PublicKey>,
     re1: Option<Box<EncapsulationKey768>>,
-    /// Wiped where they stand: one that was moved out would leave a copy behind.
     psks: Vec<Key>,
-    psks_used: usize,
 }
 
 impl HandshakeState {
@@ -352,7 +353,7 @@ impl HandshakeState {
         pattern: &'static Pattern,
         initiator: bool,
         prologue: &[u8],
-        s: Option<StaticSecret>,
+        s: Option<Key>,
         fresh: Ephemerals,
         psks: Vec<Key>,
     ) -> Self {
@@ -364,13 +365,11 @@ impl HandshakeState {
             next: 0,
             initiator,
             s,
-            e: StaticSecret::from(*fresh.e),
             fresh,
             rs: None,
             re: None,
             re1: None,
             psks,
-            psks_used: 0,
         }
     }
 
@@ -388,12 +387,13 @@ impl HandshakeState {
     ///
     /// # Errors
     /// [`Error::OutOfTurn`], [`Error::BadKey`], [`Error::Exhausted`].
+    #[inline(never)]
     pub fn write_message(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let (tokens, after) = self.turn(true)?;
         for token in tokens {
             match token {
                 Token::E => {
-                    let e = PublicKey::from(&self.e);
+                    let e = public(&self.fresh.e);
                     out.extend_from_slice(e.as_bytes());
                     self.mix_e(&e);
                 }
@@ -404,14 +404,14 @@ impl HandshakeState {
                 }
                 Token::Ekem1 => {
                     let key = self.re1.take().ok_or(Error::OutOfTurn)?;
-                    let m = Zeroizing::new(*self.fresh.m);
-                    let (ct, mut secret) = key.encapsulate_deterministic((&*m).into());
+                    let m = (&*self.fresh.m).into();
+                    let (ct, mut secret) = key.encapsulate_deterministic(m);
                     self.symmetric.encrypt_and_hash(&ct, out)?;
                     self.symmetric.mix_key(&secret);
                     secret.as_mut_slice().zeroize();
                 }
                 Token::S => {
-                    let s = PublicKey::from(self.s.as_ref().ok_or(Error::OutOfTurn)?);
+                    let s = public(self.s.as_ref().ok_or(Error::OutOfTurn)?);
                     self.symmetric.encrypt_and_hash(s.as_bytes(), out)?;
                 }
                 other => self.mix_secret(*other)?,
@@ -426,6 +426,7 @@ impl HandshakeState {
     ///
     /// # Errors
     /// All of [`Error`]; the handshake is over after any of them.
+    #[inline(never)]
     pub fn read_message(&mut self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let (tokens, after) = self.turn(false)?;
         let mut rest = message;
@@ -506,20 +507,21 @@ impl HandshakeState {
     fn mix_secret(&mut self, token: Token) -> Result<(), Error> {
         let s = self.s.as_ref();
         let (secret, public) = match (token, self.initiator) {
-            (Token::Ee, _) => (Some(&self.e), self.re),
-            (Token::Es, true) | (Token::Se, false) => (Some(&self.e), self.rs),
+            (Token::Ee, _) => (Some(&self.fresh.e), self.re),
+            (Token::Es, true) | (Token::Se, false) => (Some(&self.fresh.e), self.rs),
             (Token::Es, false) | (Token::Se, true) => (s, self.re),
             _ => {
-                let psk = self.psks.get(self.psks_used).ok_or(Error::OutOfTurn)?;
-                self.psks_used += 1;
-                self.symmetric.mix_key_and_hash(&**psk);
+                if self.psks.is_empty() {
+                    return Err(Error::OutOfTurn);
+                }
+                self.symmetric.mix_key_and_hash(&*self.psks.remove(0));
                 return Ok(());
             }
         };
         let (Some(secret), Some(public)) = (secret, public) else {
             return Err(Error::OutOfTurn);
         };
-        let shared = secret.diffie_hellman(&public);
+        let shared = StaticSecret::from(**secret).diffie_hellman(&public);
         if !shared.was_contributory() {
             return Err(Error::BadKey);
         }

@@ -18,6 +18,7 @@ use crate::net::Met;
 use crate::policy::Policy;
 use crate::role::Role;
 use crate::sas::Sas;
+use crate::secret;
 use crate::session::{Event, Reason, Session};
 use crate::status::{Address, Status};
 use crate::stdio::Stdio;
@@ -316,7 +317,10 @@ impl<'a> Pipe<'a> {
                 self.exchanged_at = Instant::now();
                 self.introduce(&sas)?;
             }
-            Event::Rekey => self.exchanged_at = Instant::now(),
+            Event::Rekey => {
+                self.exchanged_at = Instant::now();
+                secret::wipe_deep_stack();
+            }
             // In the place of OPEN, it is the key that is refused.
             Event::Abort(Reason::Refused) if self.open_by.is_some() => {
                 return Err(Error::KeyRefused);

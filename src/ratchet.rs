@@ -10,8 +10,8 @@
 //!
 //! Whoever copied one side's keys and then only listens is shut out by it.
 
-use crate::noise::{self, Ephemerals, HandshakeState, Key, Pattern, Token};
-use zeroize::Zeroizing;
+use crate::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
+use crate::secret::Key;
 
 const PR: Pattern = Pattern {
     name: "Noise_NNhfs+psk0_25519+MLKEM768_ChaChaPoly_BLAKE2s",
@@ -100,8 +100,7 @@ impl Ratchet {
     fn handshake(&self, initiator: bool, fresh: Ephemerals) -> HandshakeState {
         let mut prologue = b"scat/1 rekey\0".to_vec();
         prologue.extend_from_slice(&self.hp);
-        let psk = Zeroizing::new(*self.rk);
-        HandshakeState::new(&PR, initiator, &prologue, None, fresh, vec![psk])
+        HandshakeState::new(&PR, initiator, &prologue, None, fresh, vec![Key::copy(&self.rk)])
     }
 
     fn finish(&mut self, noise: HandshakeState) -> Result<Fresh, noise::Error> {

@@ -7,11 +7,12 @@
 use crate::frame::{self, Kind};
 use crate::handshake::{Accepted, Connected, Keys, Peer};
 use crate::inbound::{Inbound, PIECES};
-use crate::noise::{self, Ephemerals, Key};
+use crate::noise::{self, Ephemerals};
 use crate::outbound::Outbound;
 use crate::ratchet::Ratchet;
 use crate::role::Role;
 use crate::sas::{self, Sas};
+use crate::secret::Key;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! Waiting: the one mio poll of the process, with the signals in it.
 
 use crate::error::Error;
+use crate::secret;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -83,6 +84,14 @@ impl Wait {
     /// # Errors
     /// [`Error::Signal`] when the process is asked to end.
     pub fn until(&mut self, deadline: Option<Instant>) -> Result<Asked, Error> {
+        // While scat waits, its memory holds no keys but those in use.
+        secret::wipe_stack();
+        self.poll(deadline)
+    }
+
+    // Not inlined, so that its stack is below what is wiped.
+    #[inline(never)]
+    fn poll(&mut self, deadline: Option<Instant>) -> Result<Asked, Error> {
         let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         match self.poll.poll(&mut self.events, timeout) {
             Err(why) if why.kind() == io::ErrorKind::Interrupted => self.events.clear(),

@@ -8,19 +8,19 @@ use scat::handshake::{
     Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Greeting, Initiator, Local, PREFACE_LEN,
     Responder, ResponderReply, flight1_len, greeting, preface,
 };
-use scat::noise::{self, Ephemerals, Key};
+use scat::noise::{self, Ephemerals};
 use scat::role::Role;
 use scat::sas;
-use zeroize::Zeroizing;
+use scat::secret::{Key, Secret};
 
 /// Everything that one side draws, so that a handshake can be run again and
 /// again with one byte changed.
 fn fresh(seed: u8) -> Ephemerals {
-    Ephemerals { e: key(seed), e1: Zeroizing::new([seed ^ 0x40; 64]), m: key(seed ^ 0x80) }
+    Ephemerals { e: key(seed), e1: Secret::copy(&[seed ^ 0x40; 64]), m: key(seed ^ 0x80) }
 }
 
 fn key(byte: u8) -> Key {
-    Zeroizing::new([byte; 32])
+    Secret::copy(&[byte; 32])
 }
 
 const N_C: [u8; 32] = [0xc0; 32];
@@ -93,8 +93,9 @@ fn both_ends_reach_the_same_keys_and_know_each_other() {
         let accepted = reply.read_flight3(&flight3).unwrap();
 
         let (a, b) = (&connected.keys, &accepted.keys);
-        assert_eq!((&a.c2l, &a.l2c, &a.rk, a.h3), (&b.c2l, &b.l2c, &b.rk, b.h3));
-        assert!(a.c2l != a.l2c && a.l2c != a.rk);
+        let bytes = |keys: &scat::handshake::Keys| (*keys.c2l, *keys.l2c, *keys.rk, keys.h3);
+        assert_eq!(bytes(a), bytes(b));
+        assert!(*a.c2l != *a.l2c && *a.l2c != *a.rk);
         assert_eq!((connected.peer.key, connected.peer.long_lived), (public(2), true));
         assert_eq!((accepted.peer.key, accepted.peer.long_lived), (public(1), false));
         assert_eq!(connected.commit, sas::commit(&connected.h1, &accepted.n_l));
@@ -111,7 +112,7 @@ fn nothing_of_a_handshake_is_the_same_in_the_next() {
         (connected, reply.read_flight3(&flight3).unwrap())
     };
     let ((a, _), (b, _)) = (run(3), run(5));
-    assert!(a.keys.c2l != b.keys.c2l && a.keys.h3 != b.keys.h3 && a.commit != b.commit);
+    assert!(*a.keys.c2l != *b.keys.c2l && a.keys.h3 != b.keys.h3 && a.commit != b.commit);
 }
 
 // ---- altered on the way ----

@@ -6,14 +6,14 @@ mod scat;
 
 use ::scat::handshake::Accepted;
 use ::scat::handshake::{FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Responder, ResponderReply};
-use ::scat::noise::{Ephemerals, Key};
+use ::scat::noise::Ephemerals;
 use ::scat::role::Role;
 use ::scat::sas::Sas;
+use ::scat::secret::{Key, Secret};
 use peer::{FLIGHT2, Handshake, Options, Peer, read_flight};
 use scat::{Scat, dial, noise};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use zeroize::Zeroizing;
 
 /// A connection that has read flight 2.
 fn knock(port: u16) -> (TcpStream, Handshake) {
@@ -130,7 +130,7 @@ struct Seeded(u64);
 impl Seeded {
     fn key(&mut self) -> Key {
         self.0 += 1;
-        Zeroizing::new(noise(self.0, 32).try_into().unwrap())
+        Secret::copy(&noise(self.0, 32).try_into().unwrap())
     }
 
     fn local(&mut self) -> Local {
@@ -138,7 +138,7 @@ impl Seeded {
     }
 
     fn ephemerals(&mut self) -> Ephemerals {
-        let mut e1 = Zeroizing::new([0; 64]);
+        let mut e1 = Secret::copy(&[0; 64]);
         e1[..32].copy_from_slice(&*self.key());
         e1[32..].copy_from_slice(&*self.key());
         Ephemerals { e: self.key(), e1, m: self.key() }

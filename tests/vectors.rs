@@ -3,13 +3,12 @@
 
 use scat::frame::{CONTENT_AT, Kind, MAX_FRAME, Opener, Sealer, frame_len};
 use scat::handshake::{Accepted, Connected, Initiator, Local, Responder};
-use scat::noise::{CipherState, Ephemerals, Error, HandshakeState, Key, Pattern, Token, hash};
+use scat::noise::{CipherState, Ephemerals, Error, HandshakeState, Pattern, Token, hash};
 use scat::ratchet::{Fresh, Ratchet};
 use scat::role::Role;
 use scat::sas::{self, Sas};
+use scat::secret::{Key, Secret};
 use serde_json::Value;
-use x25519_dalek::StaticSecret;
-use zeroize::Zeroizing;
 
 fn bytes(hex: &Value) -> Vec<u8> {
     let hex = hex.as_str().expect("a string of hex digits");
@@ -22,15 +21,15 @@ fn array<const N: usize>(hex: &Value) -> [u8; N] {
 }
 
 fn key(hex: &Value) -> Key {
-    Zeroizing::new(array(hex))
+    Secret::copy(&array(hex))
 }
 
 /// What `v` says that one side draws for one exchange.
 fn fresh(e: &Value, e1: &Value, m: &Value) -> Ephemerals {
     Ephemerals {
         e: key(e),
-        e1: Zeroizing::new(if e1.is_null() { [0; 64] } else { array(e1) }),
-        m: if m.is_null() { Key::default() } else { key(m) },
+        e1: Secret::copy(&if e1.is_null() { [0; 64] } else { array(e1) }),
+        m: if m.is_null() { Key::empty() } else { key(m) },
     }
 }
 
@@ -235,7 +234,7 @@ static NOISE: [Pattern; 5] = [
 /// One side of a published vector; `side` is `init` or `resp`.
 fn start(v: &Value, pattern: &'static Pattern, side: &str) -> HandshakeState {
     let field = |name: &str| &v[format!("{side}_{name}")];
-    let s = (!field("static").is_null()).then(|| StaticSecret::from(*key(field("static"))));
+    let s = (!field("static").is_null()).then(|| key(field("static")));
     let psks = field("psks").as_array().map_or(Vec::new(), |psks| psks.iter().map(key).collect());
     let fresh = fresh(field("ephemeral"), &Value::Null, &Value::Null);
     HandshakeState::new(pattern, side == "init", &bytes(field("prologue")), s, fresh, psks)

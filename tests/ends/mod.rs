@@ -6,14 +6,14 @@
 
 use scat::frame::{CONTENT_AT, Kind, Opener, Sealer, frame_len};
 use scat::handshake::{Accepted, Connected, Keys, Peer};
-use scat::noise::{CipherState, Ephemerals, Key};
+use scat::noise::{CipherState, Ephemerals};
 use scat::ratchet::{Fresh, Ratchet};
 use scat::role::Role;
 use scat::sas;
+use scat::secret::{Key, Secret};
 use scat::session::{Error, Event, Schedule, Session};
 use std::collections::VecDeque;
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 pub const N_L: [u8; 32] = [0x10; 32];
 pub const H1: [u8; 32] = [0x11; 32];
@@ -24,7 +24,7 @@ const PEER: Peer = Peer { key: [0x50; 32], long_lived: false };
 pub const NEVER: Schedule = Schedule { interval: Duration::MAX, bytes: u64::MAX };
 
 fn key(byte: u8) -> Key {
-    Zeroizing::new([byte; 32])
+    Secret::copy(&[byte; 32])
 }
 
 /// What both ends have after the handshake.
@@ -38,7 +38,7 @@ pub fn connector(schedule: Schedule, held: bool) -> Session {
 }
 
 pub fn listener(held: bool) -> Session {
-    let accepted = Accepted { keys: keys(), peer: PEER, n_l: Zeroizing::new(N_L) };
+    let accepted = Accepted { keys: keys(), peer: PEER, n_l: Secret::copy(&N_L) };
     Session::listener(accepted, NEVER, held).unwrap().0
 }
 

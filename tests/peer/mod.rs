@@ -130,10 +130,14 @@ impl Default for Options {
 
 // ---- what snow is built from ----
 
+/// What a handshake's keys are made from.
+type Secrets = Arc<Mutex<Vec<[u8; 32]>>>;
+
 /// snow's X25519, and the check for all-zero outputs that snow leaves out.
 struct CheckedDh {
     inner: Box<dyn Dh>,
     low_order: bool,
+    secrets: Secrets,
 }
 
 impl Dh for CheckedDh {
@@ -165,9 +169,11 @@ impl Dh for CheckedDh {
             return Ok(());
         }
         self.inner.dh(public, out)?;
-        if out[..32].iter().all(|&b| b == 0) {
+        let (shared, _) = out.split_first_chunk().ok_or(snow::Error::Dh)?;
+        if *shared == [0; 32] {
             return Err(snow::Error::Dh);
         }
+        self.secrets.lock().unwrap().push(*shared);
         Ok(())
     }
 }
@@ -177,6 +183,7 @@ struct MlKem {
     fixed: Ephemerals,
     secret: Option<ml_kem::ml_kem_768::DecapsulationKey>,
     public: Vec<u8>,
+    secrets: Secrets,
 }
 
 impl Kem for MlKem {
@@ -212,6 +219,7 @@ impl Kem for MlKem {
         let key = public.try_into().map_err(|_| snow::Error::Kem)?;
         let key = ml_kem::ml_kem_768::EncapsulationKey::new(&key).map_err(|_| snow::Error::Kem)?;
         let (c, k) = key.encapsulate_deterministic(&self.fixed.kem_m.into());
+        self.secrets.lock().unwrap().push(k.into());
         shared.copy_from_slice(&k);
         ciphertext.copy_from_slice(&c);
         Ok((k.len(), c.len()))
@@ -219,6 +227,7 @@ impl Kem for MlKem {
     fn decapsulate(&self, ciphertext: &[u8], shared: &mut [u8]) -> Result<usize, snow::Error> {
         let secret = self.secret.as_ref().ok_or(snow::Error::Kem)?;
         let k = secret.decapsulate_slice(ciphertext).map_err(|_| snow::Error::Kem)?;
+        self.secrets.lock().unwrap().push(k.into());
         shared.copy_from_slice(&k);
         Ok(k.len())
     }
@@ -270,6 +279,7 @@ impl Hash for Tap {
 struct Resolver {
     ephemerals: Ephemerals,
     ck: ChainingKey,
+    secrets: Secrets,
 }
 
 impl CryptoResolver for Resolver {
@@ -277,7 +287,8 @@ impl CryptoResolver for Resolver {
         DefaultResolver.resolve_rng()
     }
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        Some(Box::new(CheckedDh { inner: DefaultResolver.resolve_dh(choice)?, low_order: false }))
+        let inner = DefaultResolver.resolve_dh(choice)?;
+        Some(Box::new(CheckedDh { inner, low_order: false, secrets: self.secrets.clone() }))
     }
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
         Some(Box::new(Tap { inner: DefaultResolver.resolve_hash(choice)?, ck: self.ck.clone() }))
@@ -286,7 +297,12 @@ impl CryptoResolver for Resolver {
         DefaultResolver.resolve_cipher(choice)
     }
     fn resolve_kem(&self, _: &KemChoice) -> Option<Box<dyn Kem>> {
-        Some(Box::new(MlKem { fixed: self.ephemerals.clone(), secret: None, public: Vec::new() }))
+        Some(Box::new(MlKem {
+            fixed: self.ephemerals.clone(),
+            secret: None,
+            public: Vec::new(),
+            secrets: self.secrets.clone(),
+        }))
     }
 }
 
@@ -303,12 +319,15 @@ pub struct Keys {
     pub k_l2c: [u8; 32],
     pub rk: [u8; 32],
     pub h: [u8; 32],
+    /// What all these are made from, the last chaining key among them.
+    pub secrets: Vec<[u8; 32]>,
 }
 
 /// One run of a Noise pattern in snow, as messages of bytes.
 struct Noise {
     state: HandshakeState,
     ck: ChainingKey,
+    secrets: Secrets,
 }
 
 impl Noise {
@@ -336,7 +355,9 @@ impl Noise {
             parsed.hash,
         );
         let ck = ChainingKey::default();
-        let resolver = Resolver { ephemerals: ephemerals.clone(), ck: ck.clone() };
+        let secrets = Secrets::default();
+        let resolver =
+            Resolver { ephemerals: ephemerals.clone(), ck: ck.clone(), secrets: secrets.clone() };
         let build = || {
             let mut builder = Builder::with_resolver(params, Box::new(resolver))
                 .prologue(prologue)?
@@ -353,7 +374,7 @@ impl Noise {
             }
         };
         let state = build().map_err(noise_error)?;
-        Ok(Noise { state, ck })
+        Ok(Noise { state, ck, secrets })
     }
 
     fn write(&mut self, payload: &[u8]) -> io::Result<Vec<u8>> {
@@ -381,7 +402,9 @@ impl Noise {
         let (mut k_c2l, mut k_l2c, mut rk) = ([0; 32], [0; 32], [0; 32]);
         blake2s().hkdf(&ck, &[], 3, &mut k_c2l, &mut k_l2c, &mut rk);
         let h = self.h();
-        Ok(Keys { k_c2l, k_l2c, rk, h })
+        let mut secrets = self.secrets.lock().unwrap().clone();
+        secrets.push(ck);
+        Ok(Keys { k_c2l, k_l2c, rk, h, secrets })
     }
 }
 

@@ -1,0 +1,128 @@
+//! Old keys are erased: whoever copies all the memory of a running scat finds
+//! the keys of now, none from before, and nothing that they could be made from.
+
+#![cfg(target_os = "linux")]
+
+mod peer;
+mod scat;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use peer::{DATA, Keys, Options, Peer};
+use scat::{Place, Scat, dial};
+use std::fs::{self, File, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+
+/// Every frame of scat's own is answered before the memory is looked at, so scat
+/// waits for events meanwhile.
+fn ping_pong(scat: &mut Scat, peer: &mut Peer, rounds: u32) {
+    for i in 0..rounds {
+        peer.send(DATA, &i.to_be_bytes()).unwrap();
+        assert_eq!(scat.read(4), i.to_be_bytes());
+        scat.write(&i.to_le_bytes());
+        while peer.recv().unwrap() != (DATA, i.to_le_bytes().to_vec()) {}
+    }
+}
+
+/// All that the process can write to, as one copy after the other.
+fn memory(scat: &Scat) -> Vec<(String, Vec<u8>)> {
+    let mem = File::open(format!("/proc/{}/mem", scat.id())).unwrap();
+    let maps = fs::read_to_string(format!("/proc/{}/maps", scat.id())).unwrap();
+    let mut copies = Vec::new();
+    for map in maps.lines().filter(|map| map.split(' ').nth(1).unwrap().starts_with("rw")) {
+        let (start, end) = map.split(' ').next().unwrap().split_once('-').unwrap();
+        let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
+        let mut copy = vec![0; (end - start) as usize];
+        mem.read_exact_at(&mut copy, start).unwrap();
+        copies.push((map.to_string(), copy));
+    }
+    copies
+}
+
+/// Where either half of a key stands: ciphers keep them apart.
+fn places(memory: &[(String, Vec<u8>)], key: &[u8; 32]) -> Vec<String> {
+    let halves = [&key[..16], &key[16..]];
+    let of = |(map, copy): &(String, Vec<u8>)| {
+        let hits = copy.windows(16).enumerate().filter(|(_, window)| halves.contains(window));
+        hits.map(|(at, _)| format!("{at:#x} in {map}")).collect::<Vec<_>>()
+    };
+    memory.iter().flat_map(of).collect()
+}
+
+fn assert_holds(scat: &Scat, keys: &[[u8; 32]]) {
+    let memory = memory(scat);
+    for key in keys {
+        assert!(!places(&memory, key).is_empty(), "the search finds nothing");
+    }
+}
+
+fn assert_erased(scat: &Scat, keys: &[[u8; 32]]) {
+    let memory = memory(scat);
+    for (i, key) in keys.iter().enumerate() {
+        assert_eq!(places(&memory, key), [""; 0], "key {i}");
+    }
+}
+
+/// `exchanged` shared secrets and a chaining key.
+fn assert_made_from_nothing(scat: &Scat, keys: &Keys, exchanged: usize) {
+    assert_eq!(keys.secrets.len(), exchanged + 1);
+    assert_erased(scat, &keys.secrets);
+}
+
+/// 32 bytes as a key file has them.
+fn key_file(name: &str, key: &[u8; 32]) -> Place {
+    let place = scat::file(name, format!("{}\n", STANDARD.encode(key)).as_bytes());
+    fs::set_permissions(&place, Permissions::from_mode(0o600)).unwrap();
+    place
+}
+
+#[test]
+fn a_session_keeps_neither_identity_nor_pre_shared_key() {
+    let (identity, psk) = (peer::random(), peer::random());
+    let files = [key_file("identity", &identity), key_file("psk", &psk)];
+    let [i, p] = files.each_ref().map(|file| file.as_ref().to_str().unwrap());
+    let (mut scat, port) = Scat::new(&["-l", "-i", i, "--psk", p, "127.0.0.1", "0"]).with_port();
+    assert_holds(&scat, &[identity, psk]);
+    let options = Options { psk: Some(psk), ..Options::default() };
+    let mut peer = Peer::connect(dial(port), options).unwrap();
+    ping_pong(&mut scat, &mut peer, 10);
+    let text = |key: &[u8; 32]| *STANDARD.encode(key).as_bytes().first_chunk().unwrap();
+    assert_erased(&scat, &[identity, psk, text(&identity), text(&psk)]);
+}
+
+/// In both directions, then some under the next keys.
+const FRAMES_TO_A_REKEY: u32 = 1030;
+
+#[test]
+fn a_listener_erases_the_keys_of_before_a_rekey_and_of_before_an_exchange() {
+    let (mut scat, port) = Scat::listen();
+    let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
+    ping_pong(&mut scat, &mut peer, 10);
+    let first = peer.keys.clone();
+    assert_holds(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
+    assert_made_from_nothing(&scat, &first, 4);
+    peer.start_ratchet().unwrap();
+    ping_pong(&mut scat, &mut peer, 10);
+    assert_eq!(peer.ratchets, 1);
+    assert_erased(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
+    let second = peer.keys.clone();
+    assert_holds(&scat, &[second.k_c2l, second.k_l2c, second.rk]);
+    assert_made_from_nothing(&scat, &second, 2);
+    ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
+    assert_holds(&scat, &[second.rk]);
+    assert_erased(&scat, &[second.k_c2l, second.k_l2c]);
+}
+
+#[test]
+fn a_connector_erases_the_keys_of_before_a_rekey() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut scat = Scat::connect(listener.local_addr().unwrap().port());
+    let mut peer = Peer::accept(listener.accept().unwrap().0, Options::default()).unwrap();
+    ping_pong(&mut scat, &mut peer, 10);
+    let first = peer.keys.clone();
+    assert_holds(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
+    assert_made_from_nothing(&scat, &first, 4);
+    ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
+    assert_erased(&scat, &[first.k_c2l, first.k_l2c]);
+}
