@@ -23,6 +23,7 @@ const NOT_OWNER: u32 = 0o077;
 ///
 /// # Errors
 /// [`Error`] if it is not there, not ours alone, or not 32 bytes in base64.
+#[inline(never)]
 pub fn read(path: &Path) -> Result<Key, Error> {
     let failed = |why| failed(path, why);
     let mut file = File::open(path).map_err(|why| failed(Why::System(why)))?;

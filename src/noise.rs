@@ -127,7 +127,6 @@ fn cipher(k: &Key) -> Result<LessSafeKey, Error> {
 }
 
 /// Encrypts `buffer` in place and returns its tag. Fails beyond 2^38 bytes only.
-// Like all that handles keys in the open: not inlined, for `secret::wipe_stack`.
 #[inline(never)]
 fn encrypt(k: &Key, nonce: Nonce, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Error> {
     let tag = cipher(k)?

@@ -89,7 +89,7 @@ impl Wait {
         self.poll(deadline)
     }
 
-    // Not inlined, so that its stack is below what is wiped.
+    // Not inlined: its stack has to be below its caller's, where it is wiped.
     #[inline(never)]
     fn poll(&mut self, deadline: Option<Instant>) -> Result<Asked, Error> {
         let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));

@@ -460,7 +460,7 @@ fn without_a_terminal_it_refuses_to_start() {
     at_terminals!();
     for args in [["-lc", "127.0.0.1", "0"], ["-c", "127.0.0.1", "1"]] {
         let mut command = std::process::Command::new("setsid");
-        command.arg(env!("CARGO_BIN_EXE_scat")).args(args);
+        command.arg(scat::program()).args(args);
         let ended = Scat::spawn(command).end_by_itself();
         let ended = ended.expect(2, "-c needs a terminal");
         assert!(!ended.stderr.contains("listening"), "{}", ended.stderr);
@@ -484,10 +484,7 @@ fn in_the_background_it_says_so_and_asks_in_the_foreground() {
     let mut at_l = Terminal::new();
     let Some(shell) = shell_on(&at_l) else { return };
     at_l.wait_for("$ ");
-    at_l.enter(&format!(
-        "{} -lc 127.0.0.1 0 </dev/null & fg_it='fg %1'",
-        env!("CARGO_BIN_EXE_scat")
-    ));
+    at_l.enter(&format!("{} -lc 127.0.0.1 0 </dev/null & fg_it='fg %1'", scat::program()));
     at_l.wait_for("listening on ");
     at_l.wait_for("port ");
     let port = at_l.wait_for("\r\n").parse().unwrap();

@@ -8,15 +8,17 @@ mod scat;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use peer::{DATA, Keys, Options, Peer};
+use peer::{DATA, Keys, Options, Peer, REKEY1, REKEY3};
+use rustix::io::Errno;
 use scat::{Place, Scat, dial};
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::time::Duration;
 
-/// Every frame of scat's own is answered before the memory is looked at, so scat
-/// waits for events meanwhile.
+/// Every frame is answered before the next is sent. The keys that are looked for
+/// afterwards went out of use several waits ago.
 fn ping_pong(scat: &mut Scat, peer: &mut Peer, rounds: u32) {
     for i in 0..rounds {
         peer.send(DATA, &i.to_be_bytes()).unwrap();
@@ -31,7 +33,7 @@ fn ping_pong(scat: &mut Scat, peer: &mut Peer, rounds: u32) {
 fn memory(scat: &Scat) -> Option<Vec<(String, Vec<u8>)>> {
     let mem = match File::open(format!("/proc/{}/mem", scat.id())) {
         Err(why) if why.kind() == ErrorKind::PermissionDenied => {
-            eprintln!("SKIP: a child's memory cannot be read here: {why}");
+            eprintln!("SKIPPED: a child's memory cannot be read here: {why}");
             return None;
         }
         result => result.unwrap(),
@@ -42,8 +44,14 @@ fn memory(scat: &Scat) -> Option<Vec<(String, Vec<u8>)>> {
         let (start, end) = map.split(' ').next().unwrap().split_once('-').unwrap();
         let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
         let mut copy = vec![0; (end - start) as usize];
-        mem.read_exact_at(&mut copy, start).unwrap();
-        copies.push((map.to_string(), copy));
+        match mem.read_exact_at(&mut copy, start) {
+            // Gone since: the stack of a thread that has ended.
+            Err(why) if why.raw_os_error() == Some(Errno::IO.raw_os_error()) => {}
+            result => {
+                result.unwrap();
+                copies.push((map.to_string(), copy));
+            }
+        }
     }
     Some(copies)
 }
@@ -72,9 +80,11 @@ fn assert_erased(scat: &Scat, keys: &[[u8; 32]]) {
     }
 }
 
-/// `exchanged` shared secrets and a chaining key.
-fn assert_made_from_nothing(scat: &Scat, keys: &Keys, exchanged: usize) {
-    assert_eq!(keys.secrets.len(), exchanged + 1);
+/// Nothing that these were made from is left.
+fn assert_made_from_nothing(scat: &Scat, keys: &Keys) {
+    // Four secrets are mixed, or five values of which two are exchanged; each
+    // mixing makes a chaining key and a cipher key.
+    assert_eq!(keys.secrets.len(), 12);
     assert_erased(scat, &keys.secrets);
 }
 
@@ -90,13 +100,24 @@ fn a_session_keeps_neither_identity_nor_pre_shared_key() {
     let (identity, psk) = (peer::random(), peer::random());
     let files = [key_file("identity", &identity), key_file("psk", &psk)];
     let [i, p] = files.each_ref().map(|file| file.as_ref().to_str().unwrap());
+    let text = |key: &[u8; 32]| *STANDARD.encode(key).as_bytes().first_chunk().unwrap();
+    let kept = [identity, psk, text(&identity), text(&psk)];
+
     let (mut scat, port) = Scat::new(&["-l", "-i", i, "--psk", p, "127.0.0.1", "0"]).with_port();
     assert_holds(&scat, &[identity, psk]);
     let options = Options { psk: Some(psk), ..Options::default() };
-    let mut peer = Peer::connect(dial(port), options).unwrap();
+    let mut peer = Peer::connect(dial(port), options.clone()).unwrap();
     ping_pong(&mut scat, &mut peer, 10);
-    let text = |key: &[u8; 32]| *STANDARD.encode(key).as_bytes().first_chunk().unwrap();
-    assert_erased(&scat, &[identity, psk, text(&identity), text(&psk)]);
+    assert_erased(&scat, &kept);
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut scat = Scat::new(&["-i", i, "--psk", p, "127.0.0.1", &port]);
+    let stream = listener.accept().unwrap().0;
+    assert_holds(&scat, &[identity, psk]);
+    let mut peer = Peer::accept(stream, options).unwrap();
+    ping_pong(&mut scat, &mut peer, 10);
+    assert_erased(&scat, &kept);
 }
 
 /// In both directions, then some under the next keys.
@@ -109,28 +130,51 @@ fn a_listener_erases_the_keys_of_before_a_rekey_and_of_before_an_exchange() {
     ping_pong(&mut scat, &mut peer, 10);
     let first = peer.keys.clone();
     assert_holds(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
-    assert_made_from_nothing(&scat, &first, 4);
+    assert_made_from_nothing(&scat, &first);
     peer.start_ratchet().unwrap();
     ping_pong(&mut scat, &mut peer, 10);
     assert_eq!(peer.ratchets, 1);
     assert_erased(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
     let second = peer.keys.clone();
     assert_holds(&scat, &[second.k_c2l, second.k_l2c, second.rk]);
-    assert_made_from_nothing(&scat, &second, 2);
+    assert_made_from_nothing(&scat, &second);
     ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
     assert_holds(&scat, &[second.rk]);
     assert_erased(&scat, &[second.k_c2l, second.k_l2c]);
 }
 
+/// The peer listens, scat connects.
+fn scat_connects() -> (Scat, Peer) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let scat = Scat::connect(listener.local_addr().unwrap().port());
+    let peer = Peer::accept(listener.accept().unwrap().0, Options::default()).unwrap();
+    (scat, peer)
+}
+
 #[test]
 fn a_connector_erases_the_keys_of_before_a_rekey() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut scat = Scat::connect(listener.local_addr().unwrap().port());
-    let mut peer = Peer::accept(listener.accept().unwrap().0, Options::default()).unwrap();
+    let (mut scat, mut peer) = scat_connects();
     ping_pong(&mut scat, &mut peer, 10);
     let first = peer.keys.clone();
     assert_holds(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
-    assert_made_from_nothing(&scat, &first, 4);
+    assert_made_from_nothing(&scat, &first);
     ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
     assert_erased(&scat, &[first.k_c2l, first.k_l2c]);
+}
+
+#[test]
+#[ignore = "waits two minutes for an exchange; .ci/run does"]
+fn a_connector_erases_the_keys_of_before_an_exchange() {
+    let (mut scat, mut peer) = scat_connects();
+    ping_pong(&mut scat, &mut peer, 10);
+    let first = peer.keys.clone();
+    peer.stream.set_read_timeout(Some(Duration::from_secs(150))).unwrap();
+    assert_eq!(peer.recv().unwrap().0, REKEY1);
+    assert_eq!(peer.recv().unwrap().0, REKEY3);
+    ping_pong(&mut scat, &mut peer, 10);
+    assert_eq!(peer.ratchets, 1);
+    assert_erased(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
+    let second = peer.keys.clone();
+    assert_holds(&scat, &[second.k_c2l, second.k_l2c, second.rk]);
+    assert_made_from_nothing(&scat, &second);
 }

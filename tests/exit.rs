@@ -779,7 +779,7 @@ fn a_signal_ends_what_only_waits_for_its_output() {
 fn a_signal_that_was_ignored_stays_ignored() {
     // As nohup does.
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", "trap '' HUP; exec \"$0\" -l 127.0.0.1 0", env!("CARGO_BIN_EXE_scat")]);
+    command.args(["-c", "trap '' HUP; exec \"$0\" -l 127.0.0.1 0", &scat::program()]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let (mut listener, port) = Scat::spawn(command).with_port();
     listener.signal(Signal::HUP);

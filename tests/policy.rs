@@ -374,12 +374,7 @@ fn key_files_are_read_from_fifos_and_refused_when_others_can_read_them() {
     std::fs::remove_file(&fifo).unwrap();
 
     let mut substituted = Command::new("bash");
-    substituted.args([
-        "-c",
-        "exec \"$0\" --pubkey <(cat \"$1\")",
-        env!("CARGO_BIN_EXE_scat"),
-        &l.file,
-    ]);
+    substituted.args(["-c", "exec \"$0\" --pubkey <(cat \"$1\")", &scat::program(), &l.file]);
     substituted.stdout(Stdio::piped());
     assert_eq!(Scat::spawn(substituted).end().expect(0, "").stdout, shown);
 

@@ -137,7 +137,7 @@ fn an_input_that_cannot_be_opened_again_does_not_hold_up_the_output() {
         let peer = start(move || Peer::accept(door.accept().unwrap().0, Options::default()));
         let mut command = std::process::Command::new("sh");
         let script = format!("ulimit -n {limit}; exec \"$0\" 127.0.0.1 {port}");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_scat")]);
+        command.args(["-c", &script, &scat::program()]);
         command.stdin(File::open(&path).unwrap()).stdout(Stdio::piped());
         let mut scat = Scat::spawn(command);
         if !scat.gets_a_session() {

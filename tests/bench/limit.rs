@@ -115,7 +115,10 @@ const HERE: u64 = u64::MAX;
 fn copy(from: &impl AsFd, to: &impl AsFd) -> io::Result<()> {
     for pipe in [from.as_fd(), to.as_fd()] {
         // As scat does; what is no pipe refuses.
-        let _ = rustix::pipe::fcntl_setpipe_size(pipe, 256 * 1024);
+        let room = 256 * 1024;
+        if rustix::pipe::fcntl_getpipe_size(pipe).is_ok_and(|has| has < room) {
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, room);
+        }
     }
     let mut block = vec![0; BLOCK];
     let (mut start, mut end, mut ended) = (0, 0, false);

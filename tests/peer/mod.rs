@@ -235,10 +235,11 @@ impl Kem for MlKem {
 
 type ChainingKey = Arc<Mutex<Option<[u8; 32]>>>;
 
-/// snow's BLAKE2s; notes the chaining key at `Split`.
+/// snow's BLAKE2s; notes the chaining key at `Split`, and all keys before it.
 struct Tap {
     inner: Box<dyn Hash>,
     ck: ChainingKey,
+    secrets: Secrets,
 }
 
 impl Hash for Tap {
@@ -273,6 +274,11 @@ impl Hash for Tap {
             *self.ck.lock().unwrap() = ck.try_into().ok();
         }
         self.inner.hkdf(ck, ikm, outputs, out1, out2, out3);
+        if !ikm.is_empty() {
+            let key = if outputs == 3 { out3 } else { out2 };
+            let made = [out1, key].map(|key| *key.first_chunk().expect("32 bytes"));
+            self.secrets.lock().unwrap().extend(made);
+        }
     }
 }
 
@@ -291,7 +297,8 @@ impl CryptoResolver for Resolver {
         Some(Box::new(CheckedDh { inner, low_order: false, secrets: self.secrets.clone() }))
     }
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        Some(Box::new(Tap { inner: DefaultResolver.resolve_hash(choice)?, ck: self.ck.clone() }))
+        let inner = DefaultResolver.resolve_hash(choice)?;
+        Some(Box::new(Tap { inner, ck: self.ck.clone(), secrets: self.secrets.clone() }))
     }
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
         DefaultResolver.resolve_cipher(choice)
@@ -319,7 +326,7 @@ pub struct Keys {
     pub k_l2c: [u8; 32],
     pub rk: [u8; 32],
     pub h: [u8; 32],
-    /// What all these are made from, the last chaining key among them.
+    /// What all these are made from: shared secrets, chaining and cipher keys.
     pub secrets: Vec<[u8; 32]>,
 }
 
@@ -402,8 +409,7 @@ impl Noise {
         let (mut k_c2l, mut k_l2c, mut rk) = ([0; 32], [0; 32], [0; 32]);
         blake2s().hkdf(&ck, &[], 3, &mut k_c2l, &mut k_l2c, &mut rk);
         let h = self.h();
-        let mut secrets = self.secrets.lock().unwrap().clone();
-        secrets.push(ck);
+        let secrets = self.secrets.lock().unwrap().clone();
         Ok(Keys { k_c2l, k_l2c, rk, h, secrets })
     }
 }

@@ -6,7 +6,7 @@
 // Each test crate that includes this module uses its own part of it.
 #![allow(dead_code)]
 
-use crate::scat::{LIMIT, Scat};
+use crate::scat::{LIMIT, Scat, program};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
@@ -57,7 +57,7 @@ impl Terminal {
     pub fn shell(&self, script: &str, args: &[&str]) -> Command {
         let mut command = Command::new("setsid");
         command.args(["sh", "-c", &format!(": <\"$0\" && {script}"), &self.path]);
-        command.arg(env!("CARGO_BIN_EXE_scat")).args(args);
+        command.arg(program()).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command
     }

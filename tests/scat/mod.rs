@@ -55,9 +55,14 @@ impl Words {
     }
 }
 
+/// The program that is tested: another build where SCAT names one.
+pub fn program() -> String {
+    std::env::var("SCAT").unwrap_or(env!("CARGO_BIN_EXE_scat").into())
+}
+
 /// `scat args...` with nothing redirected yet.
 pub fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scat"));
+    let mut command = Command::new(program());
     command.args(args);
     command
 }
