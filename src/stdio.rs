@@ -6,7 +6,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::Errno;
 use rustix::termios::QueueSelector;
 use std::io::{self, IoSlice, IoSliceMut};
 
@@ -138,8 +138,8 @@ impl Stdio {
         }
     }
 
-    /// A pipe hands over 64 KiB at a time, a little more than a frame takes. Full
-    /// frames are cheaper, so it is asked again until it is empty.
+    /// What one call hands over can be less than a frame takes. Full frames are
+    /// cheaper, so a pipe is asked again until it is empty.
     fn read_full(&mut self, mut pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
         let mut len = 0;
         loop {
@@ -147,6 +147,9 @@ impl Stdio {
                 Ok(n) if n > 0 && matches!(self.way, Way::NoWait) => {
                     IoSliceMut::advance_slices(&mut pieces, n);
                     len += n;
+                    if pieces.iter().all(|piece| piece.is_empty()) {
+                        return Ok(len);
+                    }
                 }
                 // The end is there again next time.
                 Ok(n) => return Ok(len + n),
@@ -161,10 +164,11 @@ impl Stdio {
     }
 
     fn read_once(&mut self, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        self.call(|fd, flags| match flags {
-            Some(flags) => nowait_read(fd, pieces, flags),
-            None => rustix::io::readv(fd, pieces),
-        })
+        self.call(
+            |fd, nowait| {
+                if nowait { read_now(fd, pieces) } else { rustix::io::readv(fd, pieces) }
+            },
+        )
     }
 
     /// Writes from `pieces`.
@@ -175,9 +179,8 @@ impl Stdio {
         let first = pieces.first().map_or(&[][..], |piece| piece);
         let little = [IoSlice::new(&first[..first.len().min(PIPE_BUF)])];
         let pieces = if matches!(self.way, Way::Polled) { &little } else { pieces };
-        Ok(self.call(|fd, flags| match flags {
-            Some(flags) => nowait_write(fd, pieces, flags),
-            None => rustix::io::writev(fd, pieces),
+        Ok(self.call(|fd, nowait| {
+            if nowait { write_now(fd, pieces) } else { rustix::io::writev(fd, pieces) }
         })?)
     }
 
@@ -215,20 +218,21 @@ impl Stdio {
         rustix::termios::tcgetpgrp(self.fd).map_or(true, |at| at == rustix::process::getpgrp())
     }
 
-    /// Makes one call in this descriptor's way and learns from its result.
+    /// Makes one call in this descriptor's way and learns from its result. `io` is
+    /// told whether the call itself has to see to it that it does not wait.
     fn call(
         &mut self,
-        mut io: impl FnMut(BorrowedFd<'_>, Option<ReadWriteFlags>) -> Result<usize, Errno>,
+        mut io: impl FnMut(BorrowedFd<'_>, bool) -> Result<usize, Errno>,
     ) -> Result<usize, Errno> {
         loop {
             let result = match &self.way {
-                Way::Ready => io(self.fd, None),
-                Way::NoWait => io(self.fd, Some(ReadWriteFlags::NOWAIT)),
-                Way::Reopened(own) => io(own.as_fd(), None),
+                Way::Ready => io(self.fd, false),
+                Way::NoWait => io(self.fd, true),
+                Way::Reopened(own) => io(own.as_fd(), false),
                 Way::Polled => {
                     // Edges come with changes; asking again makes one of the present state.
                     self.ready = false;
-                    let result = io(self.fd, None);
+                    let result = io(self.fd, false);
                     self.rearm()?;
                     result
                 }
@@ -304,42 +308,26 @@ fn widen(fd: BorrowedFd<'_>) {
 }
 
 #[cfg(target_os = "linux")]
-fn nowait_read(
-    fd: BorrowedFd<'_>,
-    pieces: &mut [IoSliceMut<'_>],
-    flags: ReadWriteFlags,
-) -> Result<usize, Errno> {
-    rustix::io::preadv2(fd, pieces, u64::MAX, flags)
+fn read_now(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+    rustix::io::preadv2(fd, pieces, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT)
 }
 
 #[cfg(target_os = "linux")]
-fn nowait_write(
-    fd: BorrowedFd<'_>,
-    pieces: &[IoSlice<'_>],
-    flags: ReadWriteFlags,
-) -> Result<usize, Errno> {
-    rustix::io::pwritev2(fd, pieces, u64::MAX, flags)
+fn write_now(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    rustix::io::pwritev2(fd, pieces, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT)
 }
+
+// Elsewhere there is no such call, and [`Way::NoWait`] is never chosen.
 
 #[cfg(not(target_os = "linux"))]
 fn widen(_: BorrowedFd<'_>) {}
 
-/// Elsewhere [`Way::NoWait`] is never chosen.
 #[cfg(not(target_os = "linux"))]
-fn nowait_read(
-    fd: BorrowedFd<'_>,
-    pieces: &mut [IoSliceMut<'_>],
-    _: ReadWriteFlags,
-) -> Result<usize, Errno> {
+fn read_now(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
     rustix::io::readv(fd, pieces)
 }
 
-/// Elsewhere [`Way::NoWait`] is never chosen.
 #[cfg(not(target_os = "linux"))]
-fn nowait_write(
-    fd: BorrowedFd<'_>,
-    pieces: &[IoSlice<'_>],
-    _: ReadWriteFlags,
-) -> Result<usize, Errno> {
+fn write_now(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
     rustix::io::writev(fd, pieces)
 }
