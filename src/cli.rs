@@ -150,11 +150,13 @@ const VALUED: [(&str, Option<char>); 9] = [
 ];
 
 /// netcat's options that scat has none of, and what to do instead.
-const ELSEWHERE: [(char, &str); 4] = [
+const ELSEWHERE: [(char, &str); 6] = [
     ('k', "-k: one run serves one peer; for more, a loop: while :; do scat -l 9000; done"),
     ('e', "-e: scat starts no programs; use a pipeline, or socat as in scat(1)"),
     ('u', "-u: scat speaks TCP only"),
     ('z', "-z: scat does not scan; use nc -z"),
+    ('q', "-q: not needed, scat ends by itself when both directions have ended"),
+    ('d', "-d: scat host port < /dev/null reads nothing"),
 ];
 
 /// Reads the words behind the program's name.
@@ -212,8 +214,10 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
                 None => (None, only),
             },
             ((Some(host), Some(service), None), None) => (Some(host), service),
-            ((host, None, None), Some(port)) => (host, port),
-            ((_, Some(_), _), Some(_)) => return Err(usage("two ports to listen on")),
+            ((host, None, None), Some(port)) if !host.as_deref().is_some_and(is_number) => {
+                (host, port)
+            }
+            (_, Some(_)) => return Err(usage("two ports to listen on")),
             ((None, ..), None) => return Err(usage("no port to listen on: scat -l PORT")),
             _ => return Err(usage("too many arguments: scat -l [ADDR] PORT")),
         };
@@ -312,11 +316,14 @@ fn split(place: &str) -> Option<(String, String)> {
 /// A service that the resolver may see: it takes no name at all for port 0 and
 /// only the lower 16 bits of a number.
 fn port(service: String) -> Result<String, Error> {
-    let is_number = service.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number && service.parse::<u16>().is_err() {
+    if is_number(&service) && service.parse::<u16>().is_err() {
         return Err(usage(&format!("port {service}: not a number up to 65535")));
     }
     Ok(service)
+}
+
+fn is_number(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// `5`, `0.5`. (Floating-point numbers would make the program a good deal larger.)

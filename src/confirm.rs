@@ -84,7 +84,7 @@ impl Questions {
                 format!(
                     "scat: right. Now read aloud:\n\
                      scat: you answer    {}\n\
-                     scat: verified; they still have to type what you say.\n",
+                     scat: verified; if they use -c as well, they still have to type what you say.\n",
                     self.own
                 )
             }

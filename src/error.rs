@@ -29,6 +29,8 @@ pub enum Error {
     Elsewhere(&'static str),
     /// `-c` without a terminal.
     NoTerminal(io::Error),
+    /// Standard output and standard error are the same file.
+    MessagesInData,
 
     // 3: no session; nothing was sent or revealed
     /// A name or service without an address.
@@ -172,7 +174,10 @@ impl Error {
         match self {
             Error::System(..) | Error::Input(_) | Error::Output(_) | Error::Random => 1,
             Error::Key(_) => 1,
-            Error::Usage(_) | Error::Elsewhere(_) | Error::NoTerminal(_) => 2,
+            Error::Usage(_)
+            | Error::Elsewhere(_)
+            | Error::NoTerminal(_)
+            | Error::MessagesInData => 2,
             Error::Resolve { .. }
             | Error::Connect { .. }
             | Error::Bind { .. }
@@ -221,7 +226,11 @@ impl Error {
             Error::PskWanted => "ask for the key file and give it with --psk",
             Error::PskUnwanted => "start the listener with --psk too, or leave it out here",
             Error::BothConnect => "one of the two sides has to listen: scat -l PORT",
-            Error::KeyRefused => "they need, for --peer, what scat --pubkey prints of your key",
+            Error::KeyRefused => {
+                "give your key with -i; they need, for --peer, what scat --pubkey prints of it"
+            }
+            Error::MessagesInData => "2>log puts them elsewhere",
+            Error::OtherKey => "without -i at their end, their key is a new one each time",
             Error::Version(_) => "use the same version of scat at both ends",
             _ => return None,
         })
@@ -237,6 +246,12 @@ impl fmt::Display for Error {
             Error::Random => write!(f, "the system gives no random numbers"),
             Error::Usage(what) => write!(f, "{what}"),
             Error::Elsewhere(instead) => write!(f, "{instead}"),
+            Error::MessagesInData => {
+                write!(
+                    f,
+                    "standard output and standard error are one file: messages would get into the data"
+                )
+            }
             Error::NoTerminal(why) => write!(f, "-c needs a terminal: {}", plain(why)),
             Error::Key(keys::Error { path, why }) => match why {
                 keys::Why::System(why) => write!(f, "{path}: {}", plain(why)),

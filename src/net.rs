@@ -2,7 +2,7 @@
 
 use crate::error::{Error, plain};
 use crate::wait::Wait;
-use dns_lookup::{AddrFamily, AddrInfoHints, SockType, getaddrinfo};
+use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use mio::Token;
 use mio::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
@@ -65,7 +65,10 @@ pub fn resolve(
     let (host, service) = (host.map(str::to_owned), service.to_owned());
     std::thread::spawn(move || {
         let found = getaddrinfo(host.as_deref(), Some(&service), Some(hints))
-            .map_err(io::Error::from)
+            .map_err(|why| match why.kind() {
+                LookupErrorKind::Service => io::Error::other("no such service or port"),
+                _ => why.into(),
+            })
             .and_then(|all| all.map(|one| Ok(one?.sockaddr)).collect::<io::Result<Vec<_>>>());
         let _ = sender.send(found);
         let _ = waker.wake();

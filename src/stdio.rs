@@ -93,6 +93,19 @@ impl Stdio {
         Ok(stdio)
     }
 
+    /// Whether standard error goes into the same file as standard output, so that
+    /// what people are told would stand among the data. A pipe or a terminal for
+    /// both can be meant so; half a file of messages cannot.
+    pub fn output_has_messages() -> bool {
+        let file = |fd| {
+            let stat = rustix::fs::fstat(fd).ok()?;
+            let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+            is_file.then_some((stat.st_dev, stat.st_ino))
+        };
+        let out = file(rustix::stdio::stdout());
+        out.is_some() && out == file(rustix::stdio::stderr())
+    }
+
     /// Whether it is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.is_terminal

@@ -38,7 +38,8 @@ pub struct Wait {
 impl Wait {
     /// From here on SIGINT, SIGTERM and SIGHUP are seen by [`Wait::until`], and a
     /// second one ends the process at once. One that the process was started to
-    /// ignore (nohup, a shell's background jobs) stays ignored.
+    /// ignore (nohup, a shell's background jobs) stays ignored. SIGTTOU is ignored:
+    /// a background job that is stopped at a message could not even be ended.
     ///
     /// # Errors
     /// The system's.
@@ -47,6 +48,7 @@ impl Wait {
     }
 
     fn try_new() -> io::Result<Self> {
+        ignore(libc::SIGTTOU);
         let poll = Poll::new()?;
         let seen = Arc::new(AtomicBool::new(false));
         let mut watched = vec![SIGUSR1, SIGCONT];
@@ -113,6 +115,14 @@ impl Wait {
     /// What the last [`Wait::until`] brought.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| ![SIGNALS, WAKER].contains(&event.token()))
+    }
+}
+
+fn ignore(signal: i32) {
+    // SAFETY: no handler is installed, so nothing can run at a bad moment.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::signal(signal, libc::SIG_IGN);
     }
 }
 

@@ -11,7 +11,6 @@ use rustix::process::Signal;
 use scat::{Ended, Scat, dial};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
-use std::process::Stdio;
 use std::time::Duration;
 
 /// What one person says, read off a screen: `trouble suspicious kiwi     (1545 7148)`.
@@ -467,22 +466,11 @@ fn without_a_terminal_it_refuses_to_start() {
     }
 }
 
-/// An interactive shell on this terminal: the background and back.
-fn shell_on(at: &Terminal) -> Option<Scat> {
-    if std::process::Command::new("bash").arg("-c").arg(":").status().is_err() {
-        eprintln!("SKIPPED: no bash, so no job control was tested");
-        return None;
-    }
-    let mut command = at.shell("PS1=\"$ \" exec bash --norc -i <\"$0\" >\"$0\" 2>&1", &[]);
-    command.stdin(Stdio::null());
-    Some(Scat::spawn(command))
-}
-
 #[test]
 fn in_the_background_it_says_so_and_asks_in_the_foreground() {
     at_terminals!();
     let mut at_l = Terminal::new();
-    let Some(shell) = shell_on(&at_l) else { return };
+    let Some(shell) = at_l.bash() else { return };
     at_l.wait_for("$ ");
     at_l.enter(&format!("{} -lc 127.0.0.1 0 </dev/null & fg_it='fg %1'", scat::program()));
     at_l.wait_for("listening on ");

@@ -150,6 +150,7 @@ fn command_lines_that_make_no_sense_are_2() {
         (&["127.0.0.1", "9", "9", "9"], "too many arguments"),
         (&["-l", "127.0.0.1", "9", "9"], "too many arguments"),
         (&["-l", "-p", "9", "127.0.0.1", "9"], "two ports"),
+        (&["-l", "-p", "9", "8"], "two ports"),
         (&["-l", "-s", "127.0.0.1", "127.0.0.1", "9"], "two addresses"),
         (&["-46", "127.0.0.1", "9"], "exclude each other"),
         (&["-w", "soon", "127.0.0.1", "9"], "not a number of seconds"),
@@ -167,6 +168,8 @@ fn command_lines_that_make_no_sense_are_2() {
         (&["-e", "/bin/sh", "-l", "9"], "-e: scat starts no programs"),
         (&["-u", "127.0.0.1", "9"], "-u: scat speaks TCP only"),
         (&["-z", "127.0.0.1", "9"], "-z: scat does not scan"),
+        (&["-q1", "127.0.0.1", "9"], "-q: not needed"),
+        (&["-dl", "9"], "-d: "),
         (&["-l", "70000"], "port 70000"),
         (&["127.0.0.1", "65536"], "port 65536"),
         (&["127.0.0.1:70000"], "port 70000"),
@@ -186,6 +189,24 @@ fn command_lines_that_make_no_sense_are_2() {
         let hint = if said.starts_with('-') { "" } else { "hint: see scat --help" };
         ended.expect(2, hint);
     }
+}
+
+#[test]
+fn messages_in_the_file_of_the_data_are_2() {
+    let place = scat::file("mixed", b"");
+    let out = File::options().append(true).open(&place).unwrap();
+    let mut command = scat::command(&["-w5", "-l", "127.0.0.1", "0"]);
+    command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+    assert_eq!(command.status().unwrap().code(), Some(2));
+    let said = std::fs::read_to_string(&place).unwrap();
+    assert!(said.contains("are one file") && !said.contains("listening"), "{said}");
+
+    // Elsewhere they are welcome, and a pipe for both can be meant so.
+    let mut command = std::process::Command::new("sh");
+    let script = "exec \"$0\" -w1 127.0.0.1 9 2>&1";
+    command.args(["-c", script, &scat::program()]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let ended = command.output().unwrap();
+    assert_eq!(ended.status.code(), Some(3));
 }
 
 // Shapes that work.

@@ -1,4 +1,4 @@
-//! Terminals as standard input.
+//! Terminals as standard input and standard error.
 
 mod pty;
 mod scat;
@@ -34,4 +34,22 @@ fn an_input_terminal_that_hangs_up_has_ended() {
     terminal.hang_up();
     listener.end().expect(0, "");
     connector.end_by_itself().expect(0, "");
+}
+
+#[test]
+fn a_message_from_the_background_does_not_stop_it() {
+    if !pty::is_available() {
+        return;
+    }
+    let mut terminal = Terminal::new();
+    let Some(shell) = terminal.bash() else { return };
+    terminal.wait_for("$ ");
+    // pv sets this as well.
+    terminal.enter("stty tostop");
+    terminal.enter(&format!("{} -l 127.0.0.1 0 </dev/null >/dev/null &", scat::program()));
+    terminal.wait_for("listening on ");
+    terminal.enter("kill %1; wait %1; echo it was $?");
+    terminal.wait_for("it was 143");
+    terminal.enter("exit");
+    shell.end_by_itself();
 }

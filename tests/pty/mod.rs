@@ -67,6 +67,17 @@ impl Terminal {
         Scat::spawn(self.shell("exec \"$@\"", args))
     }
 
+    /// An interactive shell here: the background and back. None if it is missing; says so.
+    pub fn bash(&self) -> Option<Scat> {
+        if Command::new("bash").arg("-c").arg(":").status().is_err() {
+            eprintln!("SKIPPED: no bash, so no job control was tested");
+            return None;
+        }
+        let mut command = self.shell("PS1=\"$ \" exec bash --norc -i <\"$0\" >\"$0\" 2>&1", &[]);
+        command.stdin(Stdio::null());
+        Some(Scat::spawn(command))
+    }
+
     /// The end that a program has, for one to whom it is not the controlling terminal.
     pub fn slave(&self) -> Stdio {
         self.slave.try_clone().unwrap().into()
