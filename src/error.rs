@@ -17,6 +17,8 @@ pub enum Error {
     Input(io::Error),
     /// Writing standard output, for another reason than that nobody reads it.
     Output(io::Error),
+    /// Standard output is a file that the messages go to as well.
+    MessagesInData,
     /// No randomness.
     Random,
     /// A key file.
@@ -29,8 +31,6 @@ pub enum Error {
     Elsewhere(&'static str),
     /// `-c` without a terminal.
     NoTerminal(io::Error),
-    /// Standard output and standard error are the same file.
-    MessagesInData,
 
     // 3: no session; nothing was sent or revealed
     /// A name or service without an address.
@@ -160,7 +160,7 @@ impl Error {
         Some(match self {
             Error::System(..) | Error::Random | Error::Signal(_) => Reason::Interrupted,
             Error::Input(_) => Reason::InputFailed,
-            Error::Output(_) => Reason::OutputFailed,
+            Error::Output(_) | Error::MessagesInData => Reason::OutputFailed,
             Error::OutputClosed => Reason::OutputClosed,
             Error::Session(_) => Reason::Protocol,
             Error::OpenTimeout => Reason::Timeout,
@@ -172,12 +172,15 @@ impl Error {
     /// The exit status, as in scat(1).
     pub fn status(&self) -> u8 {
         match self {
-            Error::System(..) | Error::Input(_) | Error::Output(_) | Error::Random => 1,
-            Error::Key(_) => 1,
+            Error::System(..)
+            | Error::Input(_)
+            | Error::Output(_)
+            | Error::MessagesInData
+            | Error::Random
+            | Error::Key(_) => 1,
             Error::Usage(_)
             | Error::Elsewhere(_)
-            | Error::NoTerminal(_)
-            | Error::MessagesInData => 2,
+            | Error::NoTerminal(_) => 2,
             Error::Resolve { .. }
             | Error::Connect { .. }
             | Error::Bind { .. }
@@ -229,7 +232,7 @@ impl Error {
             Error::KeyRefused => {
                 "give your key with -i; they need, for --peer, what scat --pubkey prints of it"
             }
-            Error::MessagesInData => "2>log puts them elsewhere",
+            Error::MessagesInData => "2>log puts the messages elsewhere",
             Error::OtherKey => "without -i at their end, their key is a new one each time",
             Error::Version(_) => "use the same version of scat at both ends",
             _ => return None,
@@ -249,7 +252,7 @@ impl fmt::Display for Error {
             Error::MessagesInData => {
                 write!(
                     f,
-                    "standard output and standard error are one file: messages would get into the data"
+                    "write standard output: it is the file of standard error, messages would get into the data"
                 )
             }
             Error::NoTerminal(why) => write!(f, "-c needs a terminal: {}", plain(why)),

@@ -13,7 +13,6 @@ use scat::policy::Policy;
 use scat::secret;
 use scat::session::{Schedule, Session};
 use scat::status::Status;
-use scat::stdio::Stdio;
 use scat::wait::Wait;
 use std::io::Write;
 use std::process::ExitCode;
@@ -45,9 +44,6 @@ fn run(command: Command) -> Result<(), Error> {
         }
         Command::PublicKey(path) => print(&format!("{}\n", keys::public(&keys::read(&path)?))),
         Command::GeneratePsk(path) => Ok(keys::create(&path, &*handshake::random()?)?),
-        Command::Listen(_) | Command::Connect(_) if Stdio::output_has_messages() => {
-            Err(Error::MessagesInData)
-        }
         Command::Listen(listen) => run_listener(listen),
         Command::Connect(connect) => run_connector(connect),
     }

@@ -130,7 +130,11 @@ impl<'a> Pipe<'a> {
         }
         let deliver = !matches!(
             result,
-            Err(Error::Signal(_) | Error::Output(_) | Error::OutputClosed | Error::Input(_))
+            Err(Error::Signal(_)
+                | Error::Output(_)
+                | Error::MessagesInData
+                | Error::OutputClosed
+                | Error::Input(_))
         );
         match (self.close(deliver), &result) {
             (Err(late @ Error::Signal(_)), Err(first)) => {
@@ -333,6 +337,9 @@ impl<'a> Pipe<'a> {
     fn drain_inbound(&mut self) -> Result<(), Error> {
         if !self.stdout.is_ready() || !self.session.wants_output() {
             return Ok(());
+        }
+        if self.stdout.has_messages() {
+            return Err(Error::MessagesInData);
         }
         match self.stdout.write(&self.session.plain()) {
             Ok(n) => Ok(self.session.written(n)?),

@@ -39,6 +39,7 @@ pub struct Stdio {
     token: Token,
     registry: Registry,
     is_terminal: bool,
+    has_messages: bool,
     is_closed: bool,
     ready: bool,
     /// What a read came upon behind bytes that had to be handed over first.
@@ -69,6 +70,7 @@ impl Stdio {
         token: Token,
     ) -> io::Result<Self> {
         let is_terminal = rustix::termios::isatty(fd);
+        let file = regular(fd);
         let mut stdio = Stdio {
             fd,
             way: Way::Polled,
@@ -76,6 +78,7 @@ impl Stdio {
             token,
             registry: registry.try_clone()?,
             is_terminal,
+            has_messages: file.is_some() && file == regular(rustix::stdio::stderr()),
             is_closed: false,
             ready: true,
             late: None,
@@ -93,17 +96,11 @@ impl Stdio {
         Ok(stdio)
     }
 
-    /// Whether standard error goes into the same file as standard output, so that
-    /// what people are told would stand among the data. A pipe or a terminal for
-    /// both can be meant so; half a file of messages cannot.
-    pub fn output_has_messages() -> bool {
-        let file = |fd| {
-            let stat = rustix::fs::fstat(fd).ok()?;
-            let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-            is_file.then_some((stat.st_dev, stat.st_ino))
-        };
-        let out = file(rustix::stdio::stdout());
-        out.is_some() && out == file(rustix::stdio::stderr())
+    /// Whether this is the file that standard error goes to, so that what people
+    /// are told would stand among the data. A pipe or a terminal for both can be
+    /// meant so; a file with messages in it is a copy that is wrong.
+    pub fn has_messages(&self) -> bool {
+        self.has_messages
     }
 
     /// Whether it is a terminal.
@@ -309,6 +306,13 @@ impl Stdio {
             .reregister(&mut SourceFd(&self.fd.as_raw_fd()), self.token, self.interest)
             .map_err(|why| Errno::from_io_error(&why).unwrap_or(Errno::IO))
     }
+}
+
+/// Which file it is, if it is a regular one.
+fn regular(fd: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let stat = rustix::fs::fstat(fd).ok()?;
+    let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    is_regular.then_some((stat.st_dev as u64, stat.st_ino as u64))
 }
 
 /// Makes a pipe hold [`PIPE_ROOM`] bytes. Anything else refuses, and so does the

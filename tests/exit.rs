@@ -137,6 +137,30 @@ fn input_opened_for_writing_only_counts_as_ended() {
     scat.end_by_itself().expect(0, "");
 }
 
+#[test]
+fn data_for_the_file_of_the_messages_is_1_at_the_receiver_and_7_at_the_sender() {
+    let place = scat::file("mixed", b"");
+    let log = File::options().append(true).open(&place).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    for (data, status) in [(&b""[..], 0), (b"hello\n", 1)] {
+        let mut command = scat::command(&["127.0.0.1", &port]);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap());
+        let mut child = command.stderr(log.try_clone().unwrap()).spawn().unwrap();
+        let mut peer = Peer::accept(listener.accept().unwrap().0, Options::default()).unwrap();
+        peer.send_data(data).unwrap();
+        match status {
+            0 => assert!(peer.finish().unwrap().is_empty()),
+            _ => assert_eq!(peer.recv_abort().unwrap(), 6),
+        }
+        drop(peer);
+        assert_eq!(child.wait().unwrap().code(), Some(status));
+    }
+    let said = std::fs::read_to_string(&place).unwrap();
+    assert!(said.contains("it is the file of standard error"), "{said}");
+    assert!(!said.contains("hello"), "{said}");
+}
+
 // 2
 
 #[test]
@@ -189,24 +213,6 @@ fn command_lines_that_make_no_sense_are_2() {
         let hint = if said.starts_with('-') { "" } else { "hint: see scat --help" };
         ended.expect(2, hint);
     }
-}
-
-#[test]
-fn messages_in_the_file_of_the_data_are_2() {
-    let place = scat::file("mixed", b"");
-    let out = File::options().append(true).open(&place).unwrap();
-    let mut command = scat::command(&["-w5", "-l", "127.0.0.1", "0"]);
-    command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
-    assert_eq!(command.status().unwrap().code(), Some(2));
-    let said = std::fs::read_to_string(&place).unwrap();
-    assert!(said.contains("are one file") && !said.contains("listening"), "{said}");
-
-    // Elsewhere they are welcome, and a pipe for both can be meant so.
-    let mut command = std::process::Command::new("sh");
-    let script = "exec \"$0\" -w1 127.0.0.1 9 2>&1";
-    command.args(["-c", script, &scat::program()]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let ended = command.output().unwrap();
-    assert_eq!(ended.status.code(), Some(3));
 }
 
 // Shapes that work.
