@@ -156,7 +156,7 @@ const ELSEWHERE: [(char, &str); 6] = [
     ('u', "-u: scat speaks TCP only"),
     ('z', "-z: scat does not scan; use nc -z"),
     ('q', "-q: not needed, scat ends by itself when both directions have ended"),
-    ('d', "-d: scat host port < /dev/null reads nothing"),
+    ('d', "-d: to send nothing, give it < /dev/null"),
 ];
 
 /// Reads the words behind the program's name.

@@ -17,8 +17,6 @@ pub enum Error {
     Input(io::Error),
     /// Writing standard output, for another reason than that nobody reads it.
     Output(io::Error),
-    /// Standard output is a file that the messages go to as well.
-    MessagesInData,
     /// No randomness.
     Random,
     /// A key file.
@@ -160,7 +158,7 @@ impl Error {
         Some(match self {
             Error::System(..) | Error::Random | Error::Signal(_) => Reason::Interrupted,
             Error::Input(_) => Reason::InputFailed,
-            Error::Output(_) | Error::MessagesInData => Reason::OutputFailed,
+            Error::Output(_) => Reason::OutputFailed,
             Error::OutputClosed => Reason::OutputClosed,
             Error::Session(_) => Reason::Protocol,
             Error::OpenTimeout => Reason::Timeout,
@@ -172,15 +170,9 @@ impl Error {
     /// The exit status, as in scat(1).
     pub fn status(&self) -> u8 {
         match self {
-            Error::System(..)
-            | Error::Input(_)
-            | Error::Output(_)
-            | Error::MessagesInData
-            | Error::Random
-            | Error::Key(_) => 1,
-            Error::Usage(_)
-            | Error::Elsewhere(_)
-            | Error::NoTerminal(_) => 2,
+            Error::System(..) | Error::Input(_) | Error::Output(_) | Error::Random => 1,
+            Error::Key(_) => 1,
+            Error::Usage(_) | Error::Elsewhere(_) | Error::NoTerminal(_) => 2,
             Error::Resolve { .. }
             | Error::Connect { .. }
             | Error::Bind { .. }
@@ -232,7 +224,6 @@ impl Error {
             Error::KeyRefused => {
                 "give your key with -i; they need, for --peer, what scat --pubkey prints of it"
             }
-            Error::MessagesInData => "2>log puts the messages elsewhere",
             Error::OtherKey => "without -i at their end, their key is a new one each time",
             Error::Version(_) => "use the same version of scat at both ends",
             _ => return None,
@@ -249,12 +240,6 @@ impl fmt::Display for Error {
             Error::Random => write!(f, "the system gives no random numbers"),
             Error::Usage(what) => write!(f, "{what}"),
             Error::Elsewhere(instead) => write!(f, "{instead}"),
-            Error::MessagesInData => {
-                write!(
-                    f,
-                    "write standard output: it is the file of standard error, messages would get into the data"
-                )
-            }
             Error::NoTerminal(why) => write!(f, "-c needs a terminal: {}", plain(why)),
             Error::Key(keys::Error { path, why }) => match why {
                 keys::Why::System(why) => write!(f, "{path}: {}", plain(why)),

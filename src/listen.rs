@@ -4,7 +4,6 @@ use crate::error::Error;
 use crate::handshake::{Accepted, Local};
 use crate::net::{Family, Limit, Met, SOCKET, STEP, is_transient, tune};
 use crate::policy::Policy;
-use crate::secret;
 use crate::status::{Address, RateLimit, Status};
 use crate::stranger::{Network, Stage, Stranger, Verdict, Why};
 use crate::wait::Wait;
@@ -116,8 +115,6 @@ pub fn listen(
     };
     loop {
         let deadline = if door.has_work() { Some(Instant::now()) } else { door.deadline(limit) };
-        // A stranger's handshake may have failed, and left its keys deep on the stack.
-        secret::wipe_deep_stack();
         let asked = wait.until(deadline)?;
         limit.check()?;
         if asked.report {

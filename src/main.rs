@@ -80,7 +80,7 @@ fn run_listener(options: Listen) -> Result<(), Error> {
     let met = Met { stream, address, outcome: session };
     // The session needs no long-lived secret.
     drop(local);
-    secret::wipe_deep_stack();
+    secret::wipe_stack();
     Pipe::new(&mut wait, met, policy, None, status)?.run(Some(sas))
 }
 
@@ -109,6 +109,6 @@ fn run_connector(options: Connect) -> Result<(), Error> {
     let met = Met { stream, address, outcome: session };
     // The session needs no long-lived secret.
     drop(local);
-    secret::wipe_deep_stack();
+    secret::wipe_stack();
     Pipe::new(&mut wait, met, policy, limit.deadline(), status)?.run(None)
 }

@@ -12,7 +12,7 @@ use ml_kem::kem::KeyExport;
 use ml_kem::{DecapsulationKey768, EncapsulationKey768};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use x25519_dalek::{PublicKey, StaticSecret};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, Zeroizing, zeroize_stack};
 
 /// Bytes of an X25519 key or shared secret.
 pub const DHLEN: usize = 32;
@@ -328,6 +328,9 @@ pub struct Split {
     pub h: [u8; HASHLEN],
 }
 
+/// Bytes of stack that a message's key exchanges need, and more: they leave secrets there.
+const STACK: usize = 64 * 1024;
+
 /// Number of no message: a handshake that has failed.
 const OVER: usize = usize::MAX;
 
@@ -386,8 +389,14 @@ impl HandshakeState {
     ///
     /// # Errors
     /// [`Error::OutOfTurn`], [`Error::BadKey`], [`Error::Exhausted`].
-    #[inline(never)]
     pub fn write_message(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let result = self.write(payload, out);
+        zeroize_stack::<STACK>();
+        result
+    }
+
+    #[inline(never)]
+    fn write(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let (tokens, after) = self.turn(true)?;
         for token in tokens {
             match token {
@@ -425,8 +434,14 @@ impl HandshakeState {
     ///
     /// # Errors
     /// All of [`Error`]; the handshake is over after any of them.
-    #[inline(never)]
     pub fn read_message(&mut self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let result = self.read(message);
+        zeroize_stack::<STACK>();
+        result
+    }
+
+    #[inline(never)]
+    fn read(&mut self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let (tokens, after) = self.turn(false)?;
         let mut rest = message;
         for token in tokens {

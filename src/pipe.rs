@@ -18,7 +18,6 @@ use crate::net::Met;
 use crate::policy::Policy;
 use crate::role::Role;
 use crate::sas::Sas;
-use crate::secret;
 use crate::session::{Event, Reason, Session};
 use crate::status::{Address, Status};
 use crate::stdio::Stdio;
@@ -130,11 +129,7 @@ impl<'a> Pipe<'a> {
         }
         let deliver = !matches!(
             result,
-            Err(Error::Signal(_)
-                | Error::Output(_)
-                | Error::MessagesInData
-                | Error::OutputClosed
-                | Error::Input(_))
+            Err(Error::Signal(_) | Error::Output(_) | Error::OutputClosed | Error::Input(_))
         );
         match (self.close(deliver), &result) {
             (Err(late @ Error::Signal(_)), Err(first)) => {
@@ -321,10 +316,7 @@ impl<'a> Pipe<'a> {
                 self.exchanged_at = Instant::now();
                 self.introduce(&sas)?;
             }
-            Event::Rekey => {
-                self.exchanged_at = Instant::now();
-                secret::wipe_deep_stack();
-            }
+            Event::Rekey => self.exchanged_at = Instant::now(),
             // In the place of OPEN, it is the key that is refused.
             Event::Abort(Reason::Refused) if self.open_by.is_some() => {
                 return Err(Error::KeyRefused);
@@ -337,9 +329,6 @@ impl<'a> Pipe<'a> {
     fn drain_inbound(&mut self) -> Result<(), Error> {
         if !self.stdout.is_ready() || !self.session.wants_output() {
             return Ok(());
-        }
-        if self.stdout.has_messages() {
-            return Err(Error::MessagesInData);
         }
         match self.stdout.write(&self.session.plain()) {
             Ok(n) => Ok(self.session.written(n)?),

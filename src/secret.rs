@@ -12,11 +12,6 @@ pub fn wipe_stack() {
     zeroize_stack::<{ 16 * 1024 }>();
 }
 
-/// The same after a handshake or an exchange of keys, which go deeper.
-pub fn wipe_deep_stack() {
-    zeroize_stack::<{ 64 * 1024 }>();
-}
-
 /// `N` secret bytes, wiped on drop. They stand on the heap, so that moving them
 /// leaves no copy behind. No `Clone`, no `Debug`.
 pub struct Secret<const N: usize>(Box<[u8; N]>);

@@ -39,6 +39,9 @@ pub struct Stdio {
     token: Token,
     registry: Registry,
     is_terminal: bool,
+    /// It is the file that standard error goes to, so that what people are told would
+    /// stand among the data. A pipe or a terminal for both can be meant so; a file with
+    /// messages in it is a copy that is wrong.
     has_messages: bool,
     is_closed: bool,
     ready: bool,
@@ -94,13 +97,6 @@ impl Stdio {
             _ => stdio.way = Way::Ready,
         }
         Ok(stdio)
-    }
-
-    /// Whether this is the file that standard error goes to, so that what people
-    /// are told would stand among the data. A pipe or a terminal for both can be
-    /// meant so; a file with messages in it is a copy that is wrong.
-    pub fn has_messages(&self) -> bool {
-        self.has_messages
     }
 
     /// Whether it is a terminal.
@@ -174,11 +170,10 @@ impl Stdio {
     }
 
     fn read_once(&mut self, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        self.call(
-            |fd, nowait| {
-                if nowait { read_now(fd, pieces) } else { rustix::io::readv(fd, pieces) }
-            },
-        )
+        self.call(|fd, nowait| match nowait {
+            true => read_now(fd, pieces),
+            false => rustix::io::readv(fd, pieces),
+        })
     }
 
     /// Writes from `pieces`.
@@ -186,11 +181,15 @@ impl Stdio {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; else the system's.
     pub fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.has_messages {
+            return Err(io::Error::other("messages go to the same file; 2>log keeps them out"));
+        }
         let first = pieces.first().map_or(&[][..], |piece| piece);
         let little = [IoSlice::new(&first[..first.len().min(PIPE_BUF)])];
         let pieces = if matches!(self.way, Way::Polled) { &little } else { pieces };
-        Ok(self.call(|fd, nowait| {
-            if nowait { write_now(fd, pieces) } else { rustix::io::writev(fd, pieces) }
+        Ok(self.call(|fd, nowait| match nowait {
+            true => write_now(fd, pieces),
+            false => rustix::io::writev(fd, pieces),
         })?)
     }
 

@@ -8,11 +8,13 @@ mod scat;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use peer::{DATA, Keys, Options, Peer, REKEY1, REKEY3};
+use peer::{
+    DATA, FLIGHT2, FLIGHT3, Handshake, Keys, Options, Peer, REKEY1, REKEY3, Role, read_flight,
+};
 use rustix::io::Errno;
 use scat::{Place, Scat, dial};
 use std::fs::{self, File, Permissions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::time::Duration;
@@ -80,8 +82,9 @@ fn assert_erased(scat: &Scat, keys: &[[u8; 32]]) {
     }
 }
 
-/// Nothing that these were made from is left.
-fn assert_made_from_nothing(scat: &Scat, keys: &Keys) {
+/// These are there, and nothing that they were made from.
+fn assert_holds_only_keys(scat: &Scat, keys: &Keys) {
+    assert_holds(scat, &[keys.k_c2l, keys.k_l2c, keys.rk]);
     // Four secrets are mixed, or five values of which two are exchanged; each
     // mixing makes a chaining key and a cipher key.
     assert_eq!(keys.secrets.len(), 12);
@@ -120,6 +123,25 @@ fn a_session_keeps_neither_identity_nor_pre_shared_key() {
     assert_erased(&scat, &kept);
 }
 
+#[test]
+fn a_listener_erases_what_a_failed_handshake_leaves() {
+    let (mut scat, port) = Scat::new(&["-lv", "127.0.0.1", "0"]).with_port();
+    let mut secrets = Vec::new();
+    // While the second is served, a wait has come since the first.
+    for _ in 0..2 {
+        let mut stream = dial(port);
+        let mut stranger = Handshake::new(Role::Connector, Options::default()).unwrap();
+        stream.write_all(&stranger.flight1().unwrap()).unwrap();
+        stranger.read_flight2(&read_flight(&mut stream, FLIGHT2).unwrap()).unwrap();
+        secrets.push(stranger.secrets());
+        stream.write_all(&[7; FLIGHT3]).unwrap();
+        scat.next_line("forged or altered handshake");
+    }
+    // Three secrets were mixed.
+    assert_eq!(secrets[0].len(), 9);
+    assert_erased(&scat, &secrets[0]);
+}
+
 /// In both directions, then some under the next keys.
 const FRAMES_TO_A_REKEY: u32 = 1030;
 
@@ -129,15 +151,13 @@ fn a_listener_erases_the_keys_of_before_a_rekey_and_of_before_an_exchange() {
     let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
     ping_pong(&mut scat, &mut peer, 10);
     let first = peer.keys.clone();
-    assert_holds(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
-    assert_made_from_nothing(&scat, &first);
+    assert_holds_only_keys(&scat, &first);
     peer.start_ratchet().unwrap();
     ping_pong(&mut scat, &mut peer, 10);
     assert_eq!(peer.ratchets, 1);
     assert_erased(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
     let second = peer.keys.clone();
-    assert_holds(&scat, &[second.k_c2l, second.k_l2c, second.rk]);
-    assert_made_from_nothing(&scat, &second);
+    assert_holds_only_keys(&scat, &second);
     ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
     assert_holds(&scat, &[second.rk]);
     assert_erased(&scat, &[second.k_c2l, second.k_l2c]);
@@ -156,8 +176,7 @@ fn a_connector_erases_the_keys_of_before_a_rekey() {
     let (mut scat, mut peer) = scat_connects();
     ping_pong(&mut scat, &mut peer, 10);
     let first = peer.keys.clone();
-    assert_holds(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
-    assert_made_from_nothing(&scat, &first);
+    assert_holds_only_keys(&scat, &first);
     ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
     assert_erased(&scat, &[first.k_c2l, first.k_l2c]);
 }
@@ -175,6 +194,5 @@ fn a_connector_erases_the_keys_of_before_an_exchange() {
     assert_eq!(peer.ratchets, 1);
     assert_erased(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
     let second = peer.keys.clone();
-    assert_holds(&scat, &[second.k_c2l, second.k_l2c, second.rk]);
-    assert_made_from_nothing(&scat, &second);
+    assert_holds_only_keys(&scat, &second);
 }

@@ -7,8 +7,9 @@ use pty::Terminal;
 use scat::Scat;
 use std::process::Stdio;
 
-#[test]
-fn an_input_terminal_that_controls_nobody_is_read() {
+/// A connector with a terminal as its input that is not its controlling one; a
+/// line has gone through. Nobody is told when it hangs up: there is no SIGHUP.
+fn typed_at() -> (Terminal, Scat, Scat) {
     let (mut listener, port) = Scat::listen();
     let mut terminal = Terminal::new();
     let port = port.to_string();
@@ -16,6 +17,12 @@ fn an_input_terminal_that_controls_nobody_is_read() {
     connector.line("they say");
     terminal.enter("hello");
     assert_eq!(listener.read(6), b"hello\n");
+    (terminal, connector, listener)
+}
+
+#[test]
+fn an_input_terminal_that_controls_nobody_is_read() {
+    let (mut terminal, connector, listener) = typed_at();
     terminal.keys("\u{4}");
     listener.end().expect(0, "");
     connector.end_by_itself().expect(0, "");
@@ -23,14 +30,7 @@ fn an_input_terminal_that_controls_nobody_is_read() {
 
 #[test]
 fn an_input_terminal_that_hangs_up_has_ended() {
-    let (mut listener, port) = Scat::listen();
-    let mut terminal = Terminal::new();
-    let port = port.to_string();
-    // Nobody is told: without a controlling terminal there is no SIGHUP.
-    let mut connector = Scat::between(&["127.0.0.1", &port], terminal.slave(), Stdio::piped());
-    connector.line("they say");
-    terminal.enter("hello");
-    assert_eq!(listener.read(6), b"hello\n");
+    let (terminal, connector, listener) = typed_at();
     terminal.hang_up();
     listener.end().expect(0, "");
     connector.end_by_itself().expect(0, "");

@@ -473,6 +473,11 @@ impl Handshake {
         }
     }
 
+    /// What was mixed so far: shared secrets, chaining and cipher keys.
+    pub fn secrets(&self) -> Vec<[u8; 32]> {
+        self.noise.secrets.lock().unwrap().clone()
+    }
+
     fn write(&mut self, payload: &[u8]) -> io::Result<Vec<u8>> {
         let message = self.noise.write(payload)?;
         self.h.push(self.noise.h());
