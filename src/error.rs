@@ -1,8 +1,8 @@
 //! Why scat ends other than well: one enum, one line, one exit status each.
 
-use crate::handshake;
 use crate::keys;
-use crate::session::{self, Counters, Reason};
+use crate::protocol::handshake;
+use crate::protocol::session::{self, Counters, Reason};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -358,7 +358,7 @@ impl From<getrandom::Error> for Error {
 impl fmt::Display for session::Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            session::Error::Frame(crate::frame::Error::Forged) => {
+            session::Error::Frame(crate::protocol::frame::Error::Forged) => {
                 write!(f, "corrupted or forged data received")
             }
             session::Error::Frame(_) => write!(f, "malformed frame received"),

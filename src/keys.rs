@@ -4,8 +4,8 @@
 //! at leisure. A key that is kept encrypted comes through a pipe:
 //! `-i <(age -d key.age)`.
 
-use crate::noise;
-use crate::secret::Key;
+use crate::protocol::noise;
+use crate::protocol::secret::Key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fs::{File, OpenOptions};

@@ -1,19 +1,19 @@
 //! scat: options -> peer -> session -> exit status.
 
 use scat::cli::{self, Command, Common, Connect, Listen};
-use scat::confirm::Terminal;
-use scat::connect;
 use scat::error::Error;
-use scat::handshake::{self, Local};
+use scat::event_loop::Wait;
 use scat::keys;
-use scat::listen;
+use scat::net::connect;
+use scat::net::listen;
 use scat::net::{self, Limit, Met};
 use scat::pipe::Pipe;
 use scat::policy::Policy;
-use scat::secret;
-use scat::session::{Schedule, Session};
-use scat::status::Status;
-use scat::wait::Wait;
+use scat::protocol::handshake::{self, Local};
+use scat::protocol::secret;
+use scat::protocol::session::{Schedule, Session};
+use scat::report::Report;
+use scat::term::confirm::Terminal;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
-    let status = Status { verbose: false };
+    let status = Report { verbose: false };
     if let Error::Signal(signal) = error {
         // Whoever sent it is to see that it worked.
         let _ = signal_hook::low_level::emulate_default_handler(signal);
@@ -64,7 +64,7 @@ fn credentials(common: &Common) -> Result<(Local, Policy), Error> {
 
 fn run_listener(options: Listen) -> Result<(), Error> {
     let Listen { host, service, common } = options;
-    let status = Status { verbose: common.verbose };
+    let status = Report { verbose: common.verbose };
     let limit = Limit::new(common.within);
     let (local, policy) = credentials(&common)?;
     let mut wait = Wait::new()?;
@@ -86,7 +86,7 @@ fn run_listener(options: Listen) -> Result<(), Error> {
 
 fn run_connector(options: Connect) -> Result<(), Error> {
     let Connect { host, service, source, source_port, common } = options;
-    let status = Status { verbose: common.verbose };
+    let status = Report { verbose: common.verbose };
     let limit = Limit::new(common.within);
     let (local, policy) = credentials(&common)?;
     let mut wait = Wait::new()?;

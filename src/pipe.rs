@@ -11,17 +11,17 @@
 //! well, for 2 s at most. A close with unread data would send a reset, which
 //! can destroy the last frames on their way.
 
-use crate::confirm::{Ceremony, Progress, Questions};
 use crate::error::{Ended, Error};
+use crate::event_loop::{Asked, Wait};
 use crate::keys;
 use crate::net::Met;
 use crate::policy::Policy;
-use crate::role::Role;
-use crate::sas::Sas;
-use crate::session::{Event, Reason, Session};
-use crate::status::{Address, Status};
-use crate::stdio::Stdio;
-use crate::wait::{Asked, Wait};
+use crate::protocol::role::Role;
+use crate::protocol::sas::Sas;
+use crate::protocol::session::{Event, Reason, Session};
+use crate::report::{Address, Report};
+use crate::term::confirm::{Ceremony, Progress, Questions};
+use crate::term::stdio::Stdio;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 use std::io::{self, Read, Write};
@@ -63,7 +63,7 @@ pub struct Pipe<'a> {
     ceremony: Option<Ceremony>,
     stdin: Stdio,
     stdout: Stdio,
-    status: Status,
+    status: Report,
     started: Instant,
     /// Until when OPEN has to be there; `None` once it is.
     open_by: Option<Instant>,
@@ -82,7 +82,7 @@ impl<'a> Pipe<'a> {
         met: Met<Session>,
         policy: Policy,
         open_by: Option<Instant>,
-        status: Status,
+        status: Report,
     ) -> Result<Self, Error> {
         let Met { stream, address, outcome: session } = met;
         let set_up = |why| Error::System("standard input and output", why);

@@ -1,8 +1,8 @@
 //! How this side makes sure who is at the other end: its own choice, made before
 //! it connects, and unknown to the other side.
 
-use crate::confirm::Terminal;
-use crate::handshake::Peer;
+use crate::protocol::handshake::Peer;
+use crate::term::confirm::Terminal;
 
 /// All that is given must hold. With nothing, the people compare when they like.
 pub struct Policy {

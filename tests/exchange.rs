@@ -1,9 +1,9 @@
 //! When the connector starts an exchange of fresh keys, without a socket or a
 //! clock.
 
-use scat::handshake::{Initiator, Local, Responder, random};
-use scat::noise::Ephemerals;
-use scat::session::{Event, Schedule, Session};
+use scat::protocol::handshake::{Initiator, Local, Responder, random};
+use scat::protocol::noise::Ephemerals;
+use scat::protocol::session::{Event, Schedule, Session};
 use std::time::Duration;
 
 /// A connector and a listener, OPEN taken.

@@ -1,11 +1,11 @@
 //! Frames: what is sealed is opened, and nothing else is.
 
 use proptest::prelude::*;
-use scat::frame::{
+use scat::protocol::frame::{
     CONTENT_AT, Error, Kind, MAX_CONTENT, MAX_FRAME, MAX_RECEIVED, Opener, Sealer, frame_len,
     reread,
 };
-use scat::noise::{CipherState, TAGLEN};
+use scat::protocol::noise::{CipherState, TAGLEN};
 
 const K: [u8; 32] = [7; 32];
 

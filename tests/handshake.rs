@@ -4,14 +4,14 @@
 mod peer;
 
 use peer::{Handshake, Options};
-use scat::handshake::{
+use scat::protocol::handshake::{
     Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Greeting, Initiator, Local, PREFACE_LEN,
     Responder, ResponderReply, flight1_len, greeting, preface,
 };
-use scat::noise::{self, Ephemerals};
-use scat::role::Role;
-use scat::sas;
-use scat::secret::{Key, Secret};
+use scat::protocol::noise::{self, Ephemerals};
+use scat::protocol::role::Role;
+use scat::protocol::sas;
+use scat::protocol::secret::{Key, Secret};
 
 /// Everything that one side draws, so that a handshake can be run again and
 /// again with one byte changed.
@@ -93,7 +93,8 @@ fn both_ends_reach_the_same_keys_and_know_each_other() {
         let accepted = reply.read_flight3(&flight3).unwrap();
 
         let (a, b) = (&connected.keys, &accepted.keys);
-        let bytes = |keys: &scat::handshake::Keys| (*keys.c2l, *keys.l2c, *keys.rk, keys.h3);
+        let bytes =
+            |keys: &scat::protocol::handshake::Keys| (*keys.c2l, *keys.l2c, *keys.rk, keys.h3);
         assert_eq!(bytes(a), bytes(b));
         assert!(*a.c2l != *a.l2c && *a.l2c != *a.rk);
         assert_eq!((connected.peer.key, connected.peer.long_lived), (public(2), true));

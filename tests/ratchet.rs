@@ -5,11 +5,11 @@ mod ends;
 
 use ends::{End, Forger, N_L, NEVER, Pair, connector, feed, fill, listener, open_all, write};
 use proptest::prelude::*;
-use scat::frame::{self, Kind, Opener, Sealer};
-use scat::noise::{self, Ephemerals};
-use scat::ratchet::{Fresh, REKEY1_LEN, REKEY2_LEN};
-use scat::role::Role;
-use scat::session::{Error, Event, Reason, Schedule, Session};
+use scat::protocol::frame::{self, Kind, Opener, Sealer};
+use scat::protocol::noise::{self, Ephemerals};
+use scat::protocol::ratchet::{Fresh, REKEY1_LEN, REKEY2_LEN};
+use scat::protocol::role::Role;
+use scat::protocol::session::{Error, Event, Reason, Schedule, Session};
 use std::time::Duration;
 
 const FORGED: Error = Error::Frame(frame::Error::Forged);

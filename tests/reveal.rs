@@ -4,12 +4,14 @@
 mod peer;
 mod scat;
 
-use ::scat::handshake::Accepted;
-use ::scat::handshake::{FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Responder, ResponderReply};
-use ::scat::noise::Ephemerals;
-use ::scat::role::Role;
-use ::scat::sas::Sas;
-use ::scat::secret::{Key, Secret};
+use ::scat::protocol::handshake::Accepted;
+use ::scat::protocol::handshake::{
+    FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Responder, ResponderReply,
+};
+use ::scat::protocol::noise::Ephemerals;
+use ::scat::protocol::role::Role;
+use ::scat::protocol::sas::Sas;
+use ::scat::protocol::secret::{Key, Secret};
 use peer::{FLIGHT2, Handshake, Options, Peer, read_flight};
 use scat::{Scat, dial, noise};
 use std::io::{Read, Write};

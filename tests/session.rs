@@ -7,13 +7,13 @@ use ends::{
     open_all, write,
 };
 use proptest::prelude::*;
-use scat::frame::{self, Kind, MAX_CONTENT, MAX_FRAME};
-use scat::inbound::CAPACITY;
-use scat::noise;
-use scat::outbound::BULK;
-use scat::role::Role;
-use scat::sas::Sas;
-use scat::session::{Error, Event, Reason, Session};
+use scat::protocol::frame::{self, Kind, MAX_CONTENT, MAX_FRAME};
+use scat::protocol::inbound::CAPACITY;
+use scat::protocol::noise;
+use scat::protocol::outbound::BULK;
+use scat::protocol::role::Role;
+use scat::protocol::sas::Sas;
+use scat::protocol::session::{Error, Event, Reason, Session};
 use std::time::Duration;
 
 fn bytes(len: usize, first: u8) -> Vec<u8> {

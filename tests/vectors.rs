@@ -1,13 +1,13 @@
 //! The published bytes: two whole sessions of an independent model
 //! (`vectors.json`) and Noise's own vectors (`noise-vectors.json`).
 
-use scat::frame::{CONTENT_AT, Kind, MAX_FRAME, Opener, Sealer, frame_len};
-use scat::handshake::{Accepted, Connected, Initiator, Local, Responder};
-use scat::noise::{CipherState, Ephemerals, Error, HandshakeState, Pattern, Token, hash};
-use scat::ratchet::{Fresh, Ratchet};
-use scat::role::Role;
-use scat::sas::{self, Sas};
-use scat::secret::{Key, Secret};
+use scat::protocol::frame::{CONTENT_AT, Kind, MAX_FRAME, Opener, Sealer, frame_len};
+use scat::protocol::handshake::{Accepted, Connected, Initiator, Local, Responder};
+use scat::protocol::noise::{CipherState, Ephemerals, Error, HandshakeState, Pattern, Token, hash};
+use scat::protocol::ratchet::{Fresh, Ratchet};
+use scat::protocol::role::Role;
+use scat::protocol::sas::{self, Sas};
+use scat::protocol::secret::{Key, Secret};
 use serde_json::Value;
 
 fn bytes(hex: &Value) -> Vec<u8> {

@@ -23,8 +23,8 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
-use scat::frame::{MAX_CONTENT, MAX_RECEIVED};
-use scat::noise::{CipherState, TAGLEN};
+use scat::protocol::frame::{MAX_CONTENT, MAX_RECEIVED};
+use scat::protocol::noise::{CipherState, TAGLEN};
 
 /// The plaintext of scat's bulk frame: its content and three bytes of header.
 pub const FRAME: usize = MAX_CONTENT + 3;

@@ -4,14 +4,14 @@
 // Each test crate that includes this module uses its own part of it.
 #![allow(dead_code)]
 
-use scat::frame::{CONTENT_AT, Kind, Opener, Sealer, frame_len};
-use scat::handshake::{Accepted, Connected, Keys, Peer};
-use scat::noise::{CipherState, Ephemerals};
-use scat::ratchet::{Fresh, Ratchet};
-use scat::role::Role;
-use scat::sas;
-use scat::secret::{Key, Secret};
-use scat::session::{Error, Event, Schedule, Session};
+use scat::protocol::frame::{CONTENT_AT, Kind, Opener, Sealer, frame_len};
+use scat::protocol::handshake::{Accepted, Connected, Keys, Peer};
+use scat::protocol::noise::{CipherState, Ephemerals};
+use scat::protocol::ratchet::{Fresh, Ratchet};
+use scat::protocol::role::Role;
+use scat::protocol::sas;
+use scat::protocol::secret::{Key, Secret};
+use scat::protocol::session::{Error, Event, Schedule, Session};
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -2,16 +2,16 @@
 //! handshake as it goes through.
 
 use crate::error::Error;
-use crate::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
-use crate::handshake::{
+use crate::net::is_transient;
+use crate::policy::Policy;
+use crate::protocol::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
+use crate::protocol::handshake::{
     Accepted, FLIGHT3_LEN, Greeting, Local, Responder, ResponderReply, flight1_len, greeting,
     preface, random,
 };
-use crate::net::is_transient;
-use crate::noise::Ephemerals;
-use crate::policy::Policy;
-use crate::role::Role;
-use crate::session::Reason;
+use crate::protocol::noise::Ephemerals;
+use crate::protocol::role::Role;
+use crate::protocol::session::Reason;
 use mio::Token;
 use mio::net::TcpStream;
 use std::fmt;
@@ -215,7 +215,7 @@ impl<'a> Stranger<'a> {
                 self.leave(abort, Why::OtherKey);
                 Verdict::Stays
             }
-            Err(crate::handshake::Error::Myself) => Verdict::Gone(Why::Myself),
+            Err(crate::protocol::handshake::Error::Myself) => Verdict::Gone(Why::Myself),
             Err(_) => Verdict::Gone(Why::Forged),
         }
     }

@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_manual_page_shows_the_same_lists_at_the_same_bytes() {
-        let page = include_str!("../man/scat-protocol.7");
+        let page = include_str!("../../man/scat-protocol.7");
         for (position, heading) in [(0, ".Ss Even list"), (1, ".Ss Odd list")] {
             let section = page.split(heading).nth(1).unwrap();
             let table = section.split(".Bd -literal\n").nth(1).unwrap();

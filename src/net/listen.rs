@@ -1,12 +1,12 @@
 //! Listening: many strangers, of whom the first good one becomes the peer.
 
 use crate::error::Error;
-use crate::handshake::{Accepted, Local};
+use crate::event_loop::Wait;
+use crate::net::candidate::{Network, Stage, Stranger, Verdict, Why};
 use crate::net::{Family, Limit, Met, SOCKET, STEP, is_transient, tune};
 use crate::policy::Policy;
-use crate::status::{Address, RateLimit, Status};
-use crate::stranger::{Network, Stage, Stranger, Verdict, Why};
-use crate::wait::Wait;
+use crate::protocol::handshake::{Accepted, Local};
+use crate::report::{Address, RateLimit, Report};
 use mio::net::TcpListener;
 use mio::{Interest, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -83,7 +83,7 @@ pub fn listen(
     local: &Local,
     policy: &Policy,
     limit: &Limit,
-    status: Status,
+    status: Report,
 ) -> Result<Met<Accepted>, Error> {
     let system = |why| Error::System("listen", why);
     let at = listener.local_addr().map_err(system)?;
@@ -156,7 +156,7 @@ struct Door<'a> {
     /// There may be connections to accept.
     is_knocked_at: bool,
     log: RateLimit,
-    status: Status,
+    status: Report,
 }
 
 impl<'a> Door<'a> {

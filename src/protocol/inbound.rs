@@ -11,7 +11,7 @@
 //! are seen although the output is slow. When the space has gone, nothing more
 //! is read from the socket, and TCP slows the peer down.
 
-use crate::frame::{self, Kind, MAX_RECEIVED, Opened, Opener};
+use crate::protocol::frame::{self, Kind, MAX_RECEIVED, Opened, Opener};
 use std::io::IoSlice;
 
 /// Bytes of the buffer.

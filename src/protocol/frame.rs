@@ -8,7 +8,7 @@
 //! The plaintext is padded to a multiple of 256 bytes, so that a keystroke and
 //! the end of the input look alike: 274 bytes.
 
-use crate::noise::{self, CipherState, MAXMSGLEN, TAGLEN};
+use crate::protocol::noise::{self, CipherState, MAXMSGLEN, TAGLEN};
 use std::ops::Range;
 
 /// Bytes of `len`.

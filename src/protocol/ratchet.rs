@@ -10,8 +10,8 @@
 //!
 //! Whoever copied one side's keys and then only listens is shut out by it.
 
-use crate::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
-use crate::secret::Key;
+use crate::protocol::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
+use crate::protocol::secret::Key;
 
 const PR: Pattern = Pattern {
     name: "Noise_NNhfs+psk0_25519+MLKEM768_ChaChaPoly_BLAKE2s",

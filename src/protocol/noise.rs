@@ -6,7 +6,7 @@
 //! published vectors do. Nothing here owns a descriptor, a clock or a source of
 //! randomness.
 
-use crate::secret::{Key, Secret};
+use crate::protocol::secret::{Key, Secret};
 use blake2::{Blake2s256, Digest};
 use ml_kem::kem::KeyExport;
 use ml_kem::{DecapsulationKey768, EncapsulationKey768};

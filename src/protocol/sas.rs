@@ -4,9 +4,9 @@
 //! neither side, and nobody between them, can search for a string that fits
 //! (the idea of ZRTP, RFC 6189 section 4.4.1.1; here the listener commits).
 
-use crate::noise::hash;
-use crate::role::Role;
-use crate::words;
+use crate::protocol::noise::hash;
+use crate::protocol::role::Role;
+use crate::protocol::words;
 use std::fmt;
 
 /// Bytes of the whole string, three for each half.

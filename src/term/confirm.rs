@@ -5,9 +5,9 @@
 //! cannot be clicked through. The terminal's settings are not touched, so there
 //! is nothing to put back, however this ends.
 
-use crate::role::Role;
-use crate::sas::{Half, Sas};
-use crate::words::{self, Found};
+use crate::protocol::role::Role;
+use crate::protocol::sas::{Half, Sas};
+use crate::protocol::words::{self, Found};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::fd::{AsRawFd, OwnedFd};

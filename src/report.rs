@@ -1,8 +1,8 @@
 //! What people are told, on standard error. Nothing that came from the network
 //! is among it but addresses and numbers.
 
-use crate::role::Role;
-use crate::sas::Sas;
+use crate::protocol::role::Role;
+use crate::protocol::sas::Sas;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 /// How much is told.
 #[derive(Clone, Copy)]
-pub struct Status {
+pub struct Report {
     /// `-v`: also the stages on the way.
     pub verbose: bool,
 }
 
-impl Status {
+impl Report {
     /// A line that everybody sees. A standard error that cannot be written is
     /// no reason to stop.
     pub fn say(&self, line: impl fmt::Display) {

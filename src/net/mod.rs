@@ -1,7 +1,11 @@
 //! What connecting and listening share: names, deadlines, the TCP connection.
 
+mod candidate;
+pub mod connect;
+pub mod listen;
+
 use crate::error::{Error, plain};
-use crate::wait::Wait;
+use crate::event_loop::Wait;
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use mio::Token;
 use mio::net::TcpStream;

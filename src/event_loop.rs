@@ -1,7 +1,7 @@
 //! Waiting: the one mio poll of the process, with the signals in it.
 
 use crate::error::Error;
-use crate::secret;
+use crate::protocol::secret;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGUSR1};

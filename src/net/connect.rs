@@ -1,16 +1,16 @@
 //! Connecting: from several addresses to one peer, by way of the handshake.
 
 use crate::error::{Ended, Error, plain};
-use crate::handshake::{
+use crate::event_loop::Wait;
+use crate::net::{Limit, Met, SOCKET, STEP, is_transient, tune};
+use crate::policy::Policy;
+use crate::protocol::handshake::{
     Connected, FLIGHT2_LEN, Greeting, Initiator, Local, PREFACE_LEN, greeting, random,
 };
-use crate::net::{Limit, Met, SOCKET, STEP, is_transient, tune};
-use crate::noise::Ephemerals;
-use crate::policy::Policy;
-use crate::role::Role;
-use crate::session::Counters;
-use crate::status::{Address, Status};
-use crate::wait::Wait;
+use crate::protocol::noise::Ephemerals;
+use crate::protocol::role::Role;
+use crate::protocol::session::Counters;
+use crate::report::{Address, Report};
 use mio::Interest;
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -38,7 +38,7 @@ pub fn connect(
     local: &Local,
     policy: &Policy,
     limit: &Limit,
-    status: Status,
+    status: Report,
 ) -> Result<Met<Connected>, Error> {
     let mut refused = None;
     for (i, &address) in to.addresses.iter().enumerate() {

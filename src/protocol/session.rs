@@ -4,15 +4,15 @@
 //! A side is finished when it has sent EOF and DONE and received EOF and DONE.
 //! Nothing else is an end.
 
-use crate::frame::{self, Kind};
-use crate::handshake::{Accepted, Connected, Keys, Peer};
-use crate::inbound::{Inbound, PIECES};
-use crate::noise::{self, Ephemerals};
-use crate::outbound::Outbound;
-use crate::ratchet::Ratchet;
-use crate::role::Role;
-use crate::sas::{self, Sas};
-use crate::secret::Key;
+use crate::protocol::frame::{self, Kind};
+use crate::protocol::handshake::{Accepted, Connected, Keys, Peer};
+use crate::protocol::inbound::{Inbound, PIECES};
+use crate::protocol::noise::{self, Ephemerals};
+use crate::protocol::outbound::Outbound;
+use crate::protocol::ratchet::Ratchet;
+use crate::protocol::role::Role;
+use crate::protocol::sas::{self, Sas};
+use crate::protocol::secret::Key;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::time::Duration;
 

@@ -5,8 +5,8 @@
 //! data; behind the data, each control frame has its reserved place, so that a
 //! peer who does not read never keeps this side from answering.
 
-use crate::frame::{self, CONTENT_AT, Kind, MAX_CONTENT, MAX_FRAME, Sealer, frame_len};
-use crate::ratchet::REKEY2_LEN;
+use crate::protocol::frame::{self, CONTENT_AT, Kind, MAX_CONTENT, MAX_FRAME, Sealer, frame_len};
+use crate::protocol::ratchet::REKEY2_LEN;
 use std::io::{self, IoSliceMut};
 
 /// Frames of data that may wait at once.

@@ -13,10 +13,10 @@
 //! fits, so a flight out of order, used twice or of another size does not
 //! compile. Sizes and offsets are those of scat-protocol(7).
 
-use crate::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
-use crate::role::Role;
-use crate::sas;
-use crate::secret::{Key, Secret};
+use crate::protocol::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
+use crate::protocol::role::Role;
+use crate::protocol::sas;
+use crate::protocol::secret::{Key, Secret};
 
 /// Bytes of a preface.
 pub const PREFACE_LEN: usize = 8;
