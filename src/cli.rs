@@ -3,8 +3,8 @@
 
 use crate::error::Error;
 use crate::keys;
-use crate::net::Family;
-use argh::FromArgs;
+use crate::net::resolve::Family;
+use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,10 +12,8 @@ use std::time::Duration;
 pub enum Command {
     /// Print this text, which answers a question.
     Print(String),
-    /// Listen for one peer.
-    Listen(Listen),
-    /// Connect to one.
-    Connect(Connect),
+    /// Run a session.
+    Run(Options),
     /// `--genkey`: make an identity in this new file.
     GenerateKey(PathBuf),
     /// `--pubkey`: print this identity's public key.
@@ -24,32 +22,10 @@ pub enum Command {
     GeneratePsk(PathBuf),
 }
 
-/// `scat -l`
-pub struct Listen {
-    /// Address to bind; every interface without one.
-    pub host: Option<String>,
-    /// Port number or service name.
-    pub service: String,
-    /// What both roles have.
-    pub common: Common,
-}
-
-/// `scat host port`
-pub struct Connect {
-    /// Name or address.
-    pub host: String,
-    /// Port number or service name.
-    pub service: String,
-    /// `-s`: address to connect from.
-    pub source: Option<String>,
-    /// `-p`: port to connect from.
-    pub source_port: Option<String>,
-    /// What both roles have.
-    pub common: Common,
-}
-
-/// Options of both roles.
-pub struct Common {
+/// A session's options.
+pub struct Options {
+    /// How the peer is met.
+    pub endpoint: Endpoint,
     /// `-4`, `-6`
     pub family: Family,
     /// `-n`
@@ -68,9 +44,31 @@ pub struct Common {
     pub psk: Option<PathBuf>,
 }
 
+/// How the peer is met.
+pub enum Endpoint {
+    /// `scat -l`
+    Listen {
+        /// Address to bind; every interface without one.
+        address: Option<String>,
+        /// Port number or service name.
+        service: String,
+    },
+    /// `scat host port`
+    Connect {
+        /// Name or address.
+        host: String,
+        /// Port number or service name.
+        service: String,
+        /// `-s`: address to connect from.
+        source: Option<String>,
+        /// `-p`: port to connect from.
+        source_port: Option<String>,
+    },
+}
+
 /// Encrypted netcat: standard input and output to one peer and back. Read the
 /// words aloud to know that nobody sits in between.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(
     help_triggers("-h", "--help"),
     example = "scat -l 9000 > copy            at one end, and\nscat their.host 9000 < file    at the other",
@@ -135,22 +133,8 @@ struct Args {
     places: Vec<String>,
 }
 
-/// Options with a value, long and short. (argh knows them too, but wants each
-/// option and each value to be a word of its own.)
-const VALUED: [(&str, Option<char>); 9] = [
-    ("port", Some('p')),
-    ("source", Some('s')),
-    ("within", Some('w')),
-    ("identity", Some('i')),
-    ("peer", None),
-    ("psk", None),
-    ("genkey", None),
-    ("pubkey", None),
-    ("genpsk", None),
-];
-
 /// netcat's options that scat has none of, and what to do instead.
-const ELSEWHERE: [(char, &str); 6] = [
+const UNSUPPORTED: [(char, &str); 6] = [
     ('k', "-k: one run serves one peer; for more, a loop: while :; do scat -l 9000; done"),
     ('e', "-e: scat starts no programs; use a pipeline, or socat as in scat(1)"),
     ('u', "-u: scat speaks TCP only"),
@@ -190,7 +174,15 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
             _ => Err(usage("--genkey, --pubkey and --genpsk stand alone")),
         };
     }
-    let common = Common {
+    let endpoint = match args.listen {
+        true => listen(args.places, args.port, args.source)?,
+        false => connect(args.places, args.port, args.source)?,
+    };
+    if args.peer.len() > 1 && !args.listen {
+        return Err(usage("--peer can be repeated with -l only"));
+    }
+    Ok(Command::Run(Options {
+        endpoint,
         family: match (args.ipv4, args.ipv6) {
             (true, true) => return Err(usage("-4 and -6 exclude each other")),
             (true, false) => Family::V4,
@@ -204,50 +196,60 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
         identity: args.identity,
         peers: args.peer.iter().map(|key| public_key(key)).collect::<Result<_, _>>()?,
         psk: args.psk,
-    };
-    let mut places = args.places.into_iter();
+    }))
+}
+
+/// `-l port`, `-l addr port`, `-l addr:port`, and `-p port` and `-s addr` in their place.
+fn listen(
+    places: Vec<String>,
+    given: Option<String>,
+    source: Option<String>,
+) -> Result<Endpoint, Error> {
+    let mut places = places.into_iter();
     let places = (places.next(), places.next(), places.next());
-    if args.listen {
-        let (host, service) = match (places, args.port) {
-            ((Some(only), None, None), None) => match split(&only) {
-                Some((host, service)) => (Some(host), service),
-                None => (None, only),
-            },
-            ((Some(host), Some(service), None), None) => (Some(host), service),
-            ((host, None, None), Some(port)) if !host.as_deref().is_some_and(is_number) => {
-                (host, port)
-            }
-            (_, Some(_)) => return Err(usage("two ports to listen on")),
-            ((None, ..), None) => return Err(usage("no port to listen on: scat -l PORT")),
-            _ => return Err(usage("too many arguments: scat -l [ADDR] PORT")),
-        };
-        let host = match (host, args.source) {
-            (Some(_), Some(_)) => return Err(usage("two addresses to listen on")),
-            (host, source) => host.or(source),
-        };
-        Ok(Command::Listen(Listen { host, service: port(service)?, common }))
-    } else {
-        if common.peers.len() > 1 {
-            return Err(usage("--peer can be repeated with -l only"));
+    let (address, service) = match (places, given) {
+        ((Some(only), None, None), None) => match split(&only) {
+            Some((address, service)) => (Some(address), service),
+            None => (None, only),
+        },
+        ((Some(address), Some(service), None), None) => (Some(address), service),
+        ((address, None, None), Some(port)) if !address.as_deref().is_some_and(is_number) => {
+            (address, port)
         }
-        let (host, service) = match places {
-            (Some(only), None, None) => {
-                split(&only).ok_or_else(|| usage(&format!("no port: scat {only} PORT")))?
-            }
-            (Some(host), Some(service), None) => (host, service),
-            (None, ..) => {
-                return Err(usage("nowhere to connect to: scat HOST PORT, or scat -l PORT"));
-            }
-            _ => return Err(usage("too many arguments: scat HOST PORT")),
-        };
-        Ok(Command::Connect(Connect {
-            host,
-            service: port(service)?,
-            source: args.source,
-            source_port: args.port.map(port).transpose()?,
-            common,
-        }))
-    }
+        (_, Some(_)) => return Err(usage("two ports to listen on")),
+        ((None, ..), None) => return Err(usage("no port to listen on: scat -l PORT")),
+        _ => return Err(usage("too many arguments: scat -l [ADDR] PORT")),
+    };
+    let address = match (address, source) {
+        (Some(_), Some(_)) => return Err(usage("two addresses to listen on")),
+        (address, source) => address.or(source),
+    };
+    Ok(Endpoint::Listen { address, service: port(service)? })
+}
+
+/// `host port`, `host:port`.
+fn connect(
+    places: Vec<String>,
+    source_port: Option<String>,
+    source: Option<String>,
+) -> Result<Endpoint, Error> {
+    let mut places = places.into_iter();
+    let (host, service) = match (places.next(), places.next(), places.next()) {
+        (Some(only), None, None) => {
+            split(&only).ok_or_else(|| usage(&format!("no port: scat {only} PORT")))?
+        }
+        (Some(host), Some(service), None) => (host, service),
+        (None, ..) => {
+            return Err(usage("nowhere to connect to: scat HOST PORT, or scat -l PORT"));
+        }
+        _ => return Err(usage("too many arguments: scat HOST PORT")),
+    };
+    Ok(Endpoint::Connect {
+        host,
+        service: port(service)?,
+        source,
+        source_port: source_port.map(port).transpose()?,
+    })
 }
 
 /// Takes bundles (`-lvp9000`) and `--name=value` apart, so that each option and
@@ -266,10 +268,11 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (long, None),
             };
-            out.push(format!("--{name}"));
-            let is_valued = VALUED.iter().any(|(long, _)| *long == name);
+            let name = format!("--{name}");
+            let is_valued = takes_value(|flag| flag.long == name);
+            out.push(name.clone());
             match value {
-                Some(_) if !is_valued => return Err(usage(&format!("--{name} takes no value"))),
+                Some(_) if !is_valued => return Err(usage(&format!("{name} takes no value"))),
                 Some(value) => out.push(value),
                 // A value may look like an option.
                 None if is_valued => out.extend(words.next()),
@@ -283,11 +286,11 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
         };
         let mut letters = letters.chars();
         while let Some(letter) = letters.next() {
-            if let Some((_, instead)) = ELSEWHERE.iter().find(|(own, _)| *own == letter) {
-                return Err(Error::Elsewhere(instead));
+            if let Some((_, instead)) = UNSUPPORTED.iter().find(|(own, _)| *own == letter) {
+                return Err(Error::Unsupported(instead));
             }
             out.push(format!("-{letter}"));
-            if VALUED.iter().any(|(_, own)| *own == Some(letter)) {
+            if takes_value(|flag| flag.short == Some(letter)) {
                 let attached = letters.as_str();
                 if attached.is_empty() {
                     out.extend(words.next());
@@ -299,6 +302,13 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
         }
     }
     Ok(out)
+}
+
+/// Whether the option that `is_it` finds takes a value. (argh knows, but wants each
+/// option and each value to be a word of its own.)
+fn takes_value(is_it: impl Fn(&FlagInfo<'_>) -> bool) -> bool {
+    let info = Args::get_args_info();
+    info.flags.iter().any(|flag| is_it(flag) && matches!(flag.kind, FlagInfoKind::Option { .. }))
 }
 
 /// `host:port`, `[v6]:port`. A bare IPv6 address has no port in it.

@@ -1,8 +1,12 @@
-//! Why scat ends other than well: one enum, one line, one exit status each.
+//! Why scat ends other than well: one enum, grouped as the exit statuses are.
+//!
+//! [`Error::account`] has, for each error in one place, its exit status, its line,
+//! its hint and what the peer is told.
 
 use crate::keys;
-use crate::protocol::handshake;
+use crate::protocol::handshake::{self, Mismatch};
 use crate::protocol::session::{self, Counters, Reason};
+use crate::report::plain;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -26,7 +30,7 @@ pub enum Error {
     /// A command line that makes no sense.
     Usage(String),
     /// An option of netcat's that scat has not; what to do instead.
-    Elsewhere(&'static str),
+    Unsupported(&'static str),
     /// `-c` without a terminal.
     NoTerminal(io::Error),
 
@@ -56,8 +60,6 @@ pub enum Error {
     Waited(Duration),
     /// The listener took the connection and said nothing.
     Silent,
-    /// The other side speaks something else.
-    NotScat,
     /// The connection ended in the middle of the handshake.
     HandshakeCut(Option<io::Error>),
     /// The listener was silent for too long.
@@ -65,17 +67,18 @@ pub enum Error {
     /// Flight 2 does not verify.
     HandshakeAltered,
 
+    // 3 or 4: the listener's preface does not fit ours
+    /// How, and whether this side has a pre-shared key.
+    Preface {
+        /// How it differs.
+        mismatch: Mismatch,
+        /// Whether this side has a pre-shared key.
+        psk: bool,
+    },
+
     // 4: identity
-    /// The listener has a pre-shared key, this side none.
-    PskWanted,
-    /// This side has a pre-shared key, the listener none.
-    PskUnwanted,
     /// The listener could not read a flight 1 made with our pre-shared key.
     PskDiffers,
-    /// The other side speaks another version; its byte.
-    Version(u8),
-    /// The other side connects as well.
-    BothConnect,
     /// Connected to oneself.
     Myself,
     /// The listener's key is not one of `--peer`.
@@ -84,241 +87,229 @@ pub enum Error {
     WordsDiffer,
     /// The person here refused.
     NotAccepted,
-    /// Our key is not one of the listener's `--peer`.
+    /// ABORT 1 in the place of OPEN: our key is not one of the listener's `--peer`.
     KeyRefused,
-    /// The other side's person refused the words.
-    Refused(Ended),
 
     // 5: corrupted or forged
     /// A frame that cannot be the peer's, or must not come now.
     Session(session::Error),
-    /// The peer says so of ours.
-    PeerProtocol,
 
     // 6: cut off
     /// The connection ended before the authenticated end.
-    Cut(Ended, Option<io::Error>),
+    Cut(Totals, Option<io::Error>),
     /// The listener did not open its commitment in time.
     OpenTimeout,
-    /// The peer gave up waiting.
-    PeerTimeout(Ended),
-    /// The peer was interrupted.
-    PeerInterrupted(Ended),
-    /// The peer could not read its input.
-    PeerInput(Ended),
 
-    // 7: an output was closed early, or the peer's failed
+    // 7: an output was closed early
     /// Nobody reads our standard output any more.
     OutputClosed,
-    /// Nobody reads the peer's.
-    PeerOutputClosed(Ended),
-    /// The peer could not write its output.
-    PeerOutput(Ended),
+
+    // 4 to 7, as its reason says
+    /// The peer's ABORT.
+    Aborted(Reason, Totals),
 
     /// A signal; the process ends by it.
     Signal(i32),
 }
 
-/// What had happened when a session ended early.
-#[derive(Clone, Copy, Debug)]
-pub struct Ended {
+/// How far a session had come when it ended early.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
     /// Bytes so far.
     pub counters: Counters,
-    /// Whether the peer had confirmed all that was sent.
-    pub confirmed: bool,
+    /// Whether the peer had said that it wrote out all that was sent.
+    pub acknowledged: bool,
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counters { sent, received, .. } = self.counters;
         if (sent, received) == (0, 0) {
             return write!(f, "nothing was sent or received");
         }
-        let confirmed = if self.confirmed { "confirmed" } else { "not confirmed" };
-        write!(f, "sent {sent} bytes, {confirmed}; received {received} bytes")
+        let acknowledged = if self.acknowledged { "confirmed" } else { "not confirmed" };
+        write!(f, "sent {sent} bytes, {acknowledged}; received {received} bytes")
+    }
+}
+
+/// The exit statuses, as in scat(1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// A local failure.
+    Failure = 1,
+    /// A command line that no retry can mend.
+    Usage = 2,
+    /// No session; nothing was sent or revealed, so a retry is safe.
+    NoSession = 3,
+    /// The other side is not who it should be, or not accepted.
+    Identity = 4,
+    /// Corrupted or forged data.
+    Forged = 5,
+    /// The session was cut off.
+    Cut = 6,
+    /// An output was closed early, or the peer's failed.
+    Output = 7,
+}
+
+/// What an error comes to.
+pub struct Account {
+    /// The exit status.
+    pub status: Status,
+    /// What to tell the peer, if it is there to be told and does not know.
+    pub abort: Option<Reason>,
+    /// What the user is told.
+    pub line: String,
+    /// What the user can do about it.
+    pub hint: Option<&'static str>,
+}
+
+impl Status {
+    fn line(self, line: impl Into<String>) -> Account {
+        Account { status: self, abort: None, line: line.into(), hint: None }
+    }
+}
+
+impl Account {
+    fn abort(self, reason: Reason) -> Self {
+        Account { abort: Some(reason), ..self }
+    }
+
+    fn hint(self, hint: &'static str) -> Self {
+        Account { hint: Some(hint), ..self }
     }
 }
 
 impl Error {
-    /// What a peer's ABORT means here.
-    pub fn from_abort(reason: Reason, ended: Ended) -> Error {
-        match reason {
-            Reason::Refused => Error::Refused(ended),
-            Reason::OutputClosed => Error::PeerOutputClosed(ended),
-            Reason::Protocol => Error::PeerProtocol,
-            Reason::Timeout => Error::PeerTimeout(ended),
-            Reason::Interrupted => Error::PeerInterrupted(ended),
-            Reason::OutputFailed => Error::PeerOutput(ended),
-            Reason::InputFailed => Error::PeerInput(ended),
-        }
-    }
-
-    /// What to tell the peer, if it is there to be told and does not know.
-    pub fn reason(&self) -> Option<Reason> {
-        Some(match self {
-            Error::System(..) | Error::Random | Error::Signal(_) => Reason::Interrupted,
-            Error::Input(_) => Reason::InputFailed,
-            Error::Output(_) => Reason::OutputFailed,
-            Error::OutputClosed => Reason::OutputClosed,
-            Error::Session(_) => Reason::Protocol,
-            Error::OpenTimeout => Reason::Timeout,
-            Error::WordsDiffer | Error::NotAccepted => Reason::Refused,
-            _ => return None,
-        })
-    }
-
-    /// The exit status, as in scat(1).
-    pub fn status(&self) -> u8 {
+    /// Everything that follows from an error.
+    pub fn account(&self) -> Account {
+        use Status::{Cut, Failure, Forged, Identity, NoSession, Output, Usage};
         match self {
-            Error::System(..) | Error::Input(_) | Error::Output(_) | Error::Random => 1,
-            Error::Key(_) => 1,
-            Error::Usage(_) | Error::Elsewhere(_) | Error::NoTerminal(_) => 2,
-            Error::Resolve { .. }
-            | Error::Connect { .. }
-            | Error::Bind { .. }
-            | Error::Waited(_)
-            | Error::Silent
-            | Error::NotScat
-            | Error::HandshakeCut(_)
-            | Error::HandshakeTimeout
-            | Error::HandshakeAltered => 3,
-            Error::PskWanted
-            | Error::PskUnwanted
-            | Error::PskDiffers
-            | Error::Version(_)
-            | Error::BothConnect
-            | Error::Myself
-            | Error::OtherKey
-            | Error::WordsDiffer
-            | Error::NotAccepted
-            | Error::KeyRefused
-            | Error::Refused(_) => 4,
-            Error::Session(_) | Error::PeerProtocol => 5,
-            Error::Cut(..)
-            | Error::OpenTimeout
-            | Error::PeerTimeout(_)
-            | Error::PeerInterrupted(_)
-            | Error::PeerInput(_)
-            // The shell's own account of a signal is 128 + n; this is for the
-            // case that the default action did not end the process.
-            | Error::Signal(_) => 6,
-            Error::OutputClosed | Error::PeerOutputClosed(_) | Error::PeerOutput(_) => 7,
-        }
-    }
+            Error::System(what, why) => {
+                Failure.line(format!("{what}: {}", plain(why))).abort(Reason::Interrupted)
+            }
+            Error::Input(why) => Failure
+                .line(format!("read standard input: {}", plain(why)))
+                .abort(Reason::InputFailed),
+            Error::Output(why) => Failure
+                .line(format!("write standard output: {}", plain(why)))
+                .abort(Reason::OutputFailed),
+            Error::Random => {
+                Failure.line("the system gives no random numbers").abort(Reason::Interrupted)
+            }
+            Error::Key(error) => Account { hint: error.hint(), ..Failure.line(error.to_string()) },
 
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Error::Usage(_) => "see scat --help",
-            Error::NoTerminal(_) => "start it in a terminal, or verify with --peer or --psk",
-            Error::Key(keys::Error { why: keys::Why::Readable, .. }) => {
-                "chmod 600, and make a new one if others may have read it"
+            Error::Usage(what) => Usage.line(what.as_str()).hint("see scat --help"),
+            Error::Unsupported(instead) => Usage.line(*instead),
+            Error::NoTerminal(why) => Usage
+                .line(format!("-c needs a terminal: {}", plain(why)))
+                .hint("start it in a terminal, or verify with --peer or --psk"),
+
+            Error::Resolve { name, why } => NoSession.line(format!("resolve {name}: {why}")),
+            Error::Connect { to, why } => NoSession.line(format!("connect {to}: {}", plain(why))),
+            Error::Bind { at, why } => NoSession.line(format!("bind {at}: {}", plain(why))),
+            Error::Waited(time) => NoSession.line(format!("no session within {time:?}")),
+            Error::Silent => NoSession
+                .line("the other side closed without a word")
+                .hint("is it scat that listens there?"),
+            Error::HandshakeCut(None) => NoSession.line("the handshake was cut off"),
+            Error::HandshakeCut(Some(why)) => {
+                NoSession.line(format!("the handshake was cut off: {}", plain(why)))
             }
-            Error::Key(keys::Error { why: keys::Why::Exists, .. }) => {
-                "keys are never overwritten: name another file"
+            Error::HandshakeTimeout => NoSession.line("the other side does not answer"),
+            Error::HandshakeAltered => NoSession.line("the handshake was altered on its way"),
+
+            Error::Preface { mismatch, psk } => match mismatch {
+                Mismatch::NotScat => NoSession
+                    .line("the other side does not speak scat")
+                    .hint("is it scat that listens there?"),
+                Mismatch::Version(byte) if byte.is_ascii_graphic() => {
+                    let version = char::from(*byte);
+                    Identity
+                        .line(format!("the other side speaks version {version}"))
+                        .hint("use the same version of scat at both ends")
+                }
+                Mismatch::Version(_) | Mismatch::Unknown => Identity
+                    .line("the other side speaks an unknown version")
+                    .hint("use the same version of scat at both ends"),
+                Mismatch::SameRole => Identity
+                    .line("both sides are connecting")
+                    .hint("one of the two sides has to listen: scat -l PORT"),
+                Mismatch::Psk if *psk => Identity
+                    .line("the listener has no pre-shared key")
+                    .hint("start the listener with --psk too, or leave it out here"),
+                Mismatch::Psk => Identity
+                    .line("the listener wants a pre-shared key")
+                    .hint("ask for the key file and give it with --psk"),
+            },
+
+            Error::PskDiffers => {
+                Identity.line("the listener hung up: the pre-shared keys may differ")
             }
-            Error::Silent | Error::NotScat => "is it scat that listens there?",
-            Error::PskWanted => "ask for the key file and give it with --psk",
-            Error::PskUnwanted => "start the listener with --psk too, or leave it out here",
-            Error::BothConnect => "one of the two sides has to listen: scat -l PORT",
+            Error::Myself => Identity.line("connected to myself: both ends have the same key"),
+            Error::OtherKey => Identity
+                .line("the listener's key is not the one expected: someone may be in the middle")
+                .hint("without -i at their end, their key is a new one each time"),
+            Error::WordsDiffer => Identity
+                .line("those are not the words: someone may be in the middle; nothing was sent")
+                .abort(Reason::Refused),
+            Error::NotAccepted => {
+                Identity.line("you refused; nothing was sent").abort(Reason::Refused)
+            }
             Error::KeyRefused => {
-                "give your key with -i; they need, for --peer, what scat --pubkey prints of it"
+                Identity.line("the listener refused our key; nothing was sent").hint(
+                    "give your key with -i; they need, for --peer, what scat --pubkey prints of it",
+                )
             }
-            Error::OtherKey => "without -i at their end, their key is a new one each time",
-            Error::Version(_) => "use the same version of scat at both ends",
-            _ => return None,
-        })
+
+            Error::Session(why) => Forged.line(why.to_string()).abort(Reason::Protocol),
+
+            Error::Cut(totals, None) => {
+                Cut.line(format!("cut off: the connection ended too early; {totals}"))
+            }
+            Error::Cut(totals, Some(why)) => Cut.line(format!("cut off: {}; {totals}", plain(why))),
+            Error::OpenTimeout => Cut
+                .line("cut off: the other side did not finish the handshake")
+                .abort(Reason::Timeout),
+
+            Error::OutputClosed => {
+                Output.line("standard output was closed").abort(Reason::OutputClosed)
+            }
+
+            Error::Aborted(reason, totals) => match reason {
+                Reason::Refused => Identity.line(format!(
+                    "the other side refused the words: someone may be in the middle; {totals}"
+                )),
+                Reason::OutputClosed => {
+                    Output.line(format!("the other side's output was closed; {totals}"))
+                }
+                Reason::Protocol => Forged.line("the other side received corrupted or forged data"),
+                Reason::Timeout => {
+                    Cut.line(format!("cut off: the other side gave up waiting; {totals}"))
+                }
+                Reason::Interrupted => {
+                    Cut.line(format!("cut off: the other side was interrupted; {totals}"))
+                }
+                Reason::OutputFailed => {
+                    Output.line(format!("the other side could not write its output; {totals}"))
+                }
+                Reason::InputFailed => {
+                    Cut.line(format!("cut off: the other side could not read its input; {totals}"))
+                }
+            },
+
+            // The shell's own account of a signal is 128 + n; this is for the case
+            // that the default action did not end the process.
+            Error::Signal(number) => {
+                Cut.line(format!("ended by signal {number}")).abort(Reason::Interrupted)
+            }
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::System(what, why) => write!(f, "{what}: {}", plain(why)),
-            Error::Input(why) => write!(f, "read standard input: {}", plain(why)),
-            Error::Output(why) => write!(f, "write standard output: {}", plain(why)),
-            Error::Random => write!(f, "the system gives no random numbers"),
-            Error::Usage(what) => write!(f, "{what}"),
-            Error::Elsewhere(instead) => write!(f, "{instead}"),
-            Error::NoTerminal(why) => write!(f, "-c needs a terminal: {}", plain(why)),
-            Error::Key(keys::Error { path, why }) => match why {
-                keys::Why::System(why) => write!(f, "{path}: {}", plain(why)),
-                keys::Why::Readable => write!(f, "{path}: others may read or write this file"),
-                keys::Why::Malformed => {
-                    write!(f, "{path}: not a key: one line of base64, 32 bytes")
-                }
-                keys::Why::Exists => write!(f, "{path}: file exists"),
-            },
-            Error::Resolve { name, why } => write!(f, "resolve {name}: {why}"),
-            Error::Connect { to, why } => write!(f, "connect {to}: {}", plain(why)),
-            Error::Bind { at, why } => write!(f, "bind {at}: {}", plain(why)),
-            Error::Waited(time) => {
-                write!(f, "no session within {time:?}")
-            }
-            Error::Silent => write!(f, "the other side closed without a word"),
-            Error::NotScat => write!(f, "the other side does not speak scat"),
-            Error::HandshakeCut(None) => write!(f, "the handshake was cut off"),
-            Error::HandshakeCut(Some(why)) => {
-                write!(f, "the handshake was cut off: {}", plain(why))
-            }
-            Error::HandshakeTimeout => write!(f, "the other side does not answer"),
-            Error::HandshakeAltered => {
-                write!(f, "the handshake was altered on its way")
-            }
-            Error::PskWanted => write!(f, "the listener wants a pre-shared key"),
-            Error::PskUnwanted => write!(f, "the listener has no pre-shared key"),
-            Error::PskDiffers => {
-                write!(f, "the listener hung up: the pre-shared keys may differ")
-            }
-            Error::Version(byte) if byte.is_ascii_graphic() => {
-                write!(f, "the other side speaks version {}", char::from(*byte))
-            }
-            Error::Version(_) => write!(f, "the other side speaks an unknown version"),
-            Error::BothConnect => write!(f, "both sides are connecting"),
-            Error::Myself => write!(f, "connected to myself: both ends have the same key"),
-            Error::OtherKey => {
-                write!(
-                    f,
-                    "the listener's key is not the one expected: someone may be in the middle"
-                )
-            }
-            Error::WordsDiffer => {
-                write!(f, "those are not the words: someone may be in the middle; nothing was sent")
-            }
-            Error::NotAccepted => write!(f, "you refused; nothing was sent"),
-            Error::KeyRefused => write!(f, "the listener refused our key; nothing was sent"),
-            Error::Refused(ended) => {
-                write!(f, "the other side refused the words: someone may be in the middle; {ended}")
-            }
-            Error::Session(why) => write!(f, "{why}"),
-            Error::PeerProtocol => {
-                write!(f, "the other side received corrupted or forged data")
-            }
-            Error::Cut(ended, None) => {
-                write!(f, "cut off: the connection ended too early; {ended}")
-            }
-            Error::Cut(ended, Some(why)) => write!(f, "cut off: {}; {ended}", plain(why)),
-            Error::OpenTimeout => {
-                write!(f, "cut off: the other side did not finish the handshake")
-            }
-            Error::PeerTimeout(ended) => {
-                write!(f, "cut off: the other side gave up waiting; {ended}")
-            }
-            Error::PeerInterrupted(ended) => {
-                write!(f, "cut off: the other side was interrupted; {ended}")
-            }
-            Error::PeerInput(ended) => {
-                write!(f, "cut off: the other side could not read its input; {ended}")
-            }
-            Error::OutputClosed => write!(f, "standard output was closed"),
-            Error::PeerOutputClosed(ended) => {
-                write!(f, "the other side's output was closed; {ended}")
-            }
-            Error::PeerOutput(ended) => {
-                write!(f, "the other side could not write its output; {ended}")
-            }
-            Error::Signal(number) => write!(f, "ended by signal {number}"),
-        }
+        f.write_str(&self.account().line)
     }
 }
 
@@ -326,17 +317,13 @@ impl std::error::Error for Error {}
 
 impl From<session::Error> for Error {
     fn from(error: session::Error) -> Self {
-        match error {
-            session::Error::Random => Error::Random,
-            error => Error::Session(error),
-        }
+        Error::Session(error)
     }
 }
 
 impl From<handshake::Error> for Error {
     fn from(error: handshake::Error) -> Self {
         match error {
-            handshake::Error::Random => Error::Random,
             handshake::Error::Myself => Error::Myself,
             handshake::Error::Noise(_) | handshake::Error::UnknownId => Error::HandshakeAltered,
         }
@@ -346,42 +333,5 @@ impl From<handshake::Error> for Error {
 impl From<keys::Error> for Error {
     fn from(error: keys::Error) -> Self {
         Error::Key(error)
-    }
-}
-
-impl From<getrandom::Error> for Error {
-    fn from(_: getrandom::Error) -> Self {
-        Error::Random
-    }
-}
-
-impl fmt::Display for session::Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            session::Error::Frame(crate::protocol::frame::Error::Forged) => {
-                write!(f, "corrupted or forged data received")
-            }
-            session::Error::Frame(_) => write!(f, "malformed frame received"),
-            session::Error::Rule(which) => write!(f, "protocol error: {which}"),
-            session::Error::Commitment => {
-                write!(f, "forged handshake: the opening does not fit the commitment")
-            }
-            session::Error::Exchange(_) => write!(f, "protocol error: a bad key exchange"),
-            session::Error::Random => write!(f, "the system gives no random numbers"),
-        }
-    }
-}
-
-/// The system's words without the number, in lower case: `connection refused`.
-pub fn plain(why: &io::Error) -> String {
-    let text = why.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    match letters.next() {
-        // Not an abbreviation.
-        Some(first) if letters.as_str().starts_with(char::is_lowercase) => {
-            first.to_lowercase().chain(letters).collect()
-        }
-        _ => text.to_string(),
     }
 }

@@ -1,48 +1,61 @@
-//! Waiting: the one mio poll of the process, with the signals in it.
+//! The event loop's one poll, with signals and timers in it.
 
 use crate::error::Error;
 use crate::protocol::secret;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook_mio::v1_0::Signals;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// Where the signals arrive; every other token belongs to the caller.
-const SIGNALS: Token = Token(usize::MAX);
-/// Where other threads knock.
-const WAKER: Token = Token(usize::MAX - 1);
+/// The connection to the peer, from connecting to the session's end. (A listener's
+/// candidates have tokens of their own; the one that becomes the peer gets this.)
+pub const LINK: Token = Token(0);
+/// The listening socket.
+pub const LISTENER: Token = Token(1);
+/// Standard input.
+pub const STDIN: Token = Token(2);
+/// Standard output.
+pub const STDOUT: Token = Token(3);
+/// The terminal of the ceremony.
+pub const TTY: Token = Token(4);
+/// Signals, which [`EventLoop::poll`] takes for itself.
+const SIGNALS: Token = Token(5);
+/// Other threads.
+const WAKER: Token = Token(6);
+/// A listener's candidates count up from here.
+pub const FIRST_CANDIDATE: usize = 7;
+
 /// Events taken from the system at once.
 const EVENTS: usize = 128;
 
-/// What signals asked for since the last look.
+/// What signals have asked for since the last poll.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
-    /// SIGUSR1 (SIGINFO where it exists): tell how things are.
+pub struct Signals {
+    /// SIGUSR1 (SIGINFO where it exists): show the counters.
     pub report: bool,
-    /// SIGCONT: the terminal may be ours again.
+    /// SIGCONT: the process may be in the terminal's foreground again.
     pub resumed: bool,
 }
 
 /// The poll, its events and the signals.
-pub struct Wait {
+pub struct EventLoop {
     poll: Poll,
     events: Events,
-    signals: Signals,
+    signals: signal_hook_mio::v1_0::Signals,
     waker: Arc<Waker>,
 }
 
-impl Wait {
-    /// From here on SIGINT, SIGTERM and SIGHUP are seen by [`Wait::until`], and a
+impl EventLoop {
+    /// From here on SIGINT, SIGTERM and SIGHUP are seen by [`EventLoop::poll`], and a
     /// second one ends the process at once. One that the process was started to
     /// ignore (nohup, a shell's background jobs) stays ignored. SIGTTOU is ignored:
     /// a background job that is stopped at a message could not even be ended.
     ///
     /// # Errors
-    /// The system's.
+    /// [`Error::System`].
     pub fn new() -> Result<Self, Error> {
         Self::try_new().map_err(|why| Error::System("event loop", why))
     }
@@ -63,10 +76,10 @@ impl Wait {
             signal_hook::flag::register(end, Arc::clone(&seen))?;
             watched.push(end);
         }
-        let mut signals = Signals::new(watched)?;
+        let mut signals = signal_hook_mio::v1_0::Signals::new(watched)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        Ok(Wait { poll, events: Events::with_capacity(EVENTS), signals, waker })
+        Ok(EventLoop { poll, events: Events::with_capacity(EVENTS), signals, waker })
     }
 
     /// Where sources are registered.
@@ -74,48 +87,58 @@ impl Wait {
         self.poll.registry()
     }
 
-    /// Makes [`Wait::until`] return from another thread. There is one for all:
-    /// mio allows a poll no second.
+    /// Makes [`EventLoop::poll`] return from another thread. All threads share one:
+    /// mio allows only one for a poll.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
-    /// Waits for events until `deadline` (for ever without one; not at all with
-    /// one that has passed). Read them with [`Wait::events`].
+    /// Waits for events until `timeout`: for ever without one, not at all if it has
+    /// passed. [`EventLoop::events`] has them then.
     ///
     /// # Errors
     /// [`Error::Signal`] when the process is asked to end.
-    pub fn until(&mut self, deadline: Option<Instant>) -> Result<Asked, Error> {
+    pub fn poll(&mut self, timeout: Option<Instant>) -> Result<Signals, Error> {
         // While scat waits, its memory holds no keys but those in use.
         secret::wipe_stack();
-        self.poll(deadline)
+        self.wait(timeout)
     }
 
-    // Not inlined: its stack has to be below its caller's, where it is wiped.
-    #[inline(never)]
-    fn poll(&mut self, deadline: Option<Instant>) -> Result<Asked, Error> {
-        let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+    #[inline(never)] // its stack lies where the caller has wiped
+    fn wait(&mut self, timeout: Option<Instant>) -> Result<Signals, Error> {
+        let timeout = timeout.map(|at| at.saturating_duration_since(Instant::now()));
         match self.poll.poll(&mut self.events, timeout) {
             Err(why) if why.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             result => result.map_err(|why| Error::System("poll", why))?,
         }
-        let mut asked = Asked::default();
+        let mut signals = Signals::default();
         if self.events.iter().any(|event| event.token() == SIGNALS) {
             for signal in self.signals.pending() {
                 match signal {
                     SIGINT | SIGTERM | SIGHUP => return Err(Error::Signal(signal)),
-                    SIGCONT => asked.resumed = true,
-                    _ => asked.report = true,
+                    SIGCONT => signals.resumed = true,
+                    _ => signals.report = true,
                 }
             }
         }
-        Ok(asked)
+        Ok(signals)
     }
 
-    /// What the last [`Wait::until`] brought.
+    /// What the last [`EventLoop::poll`] brought.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| ![SIGNALS, WAKER].contains(&event.token()))
     }
+}
+
+/// Whether `event` says that a read may do something. A hang-up or an error is
+/// noticed by the call that it makes fail.
+pub fn is_readable(event: &Event) -> bool {
+    event.is_readable() || event.is_read_closed() || event.is_error()
+}
+
+/// Whether `event` says that a write may do something.
+pub fn is_writable(event: &Event) -> bool {
+    event.is_writable() || event.is_write_closed() || event.is_error()
 }
 
 fn ignore(signal: i32) {

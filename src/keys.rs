@@ -6,8 +6,10 @@
 
 use crate::protocol::noise;
 use crate::protocol::secret::Key;
+use crate::report::plain;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -23,7 +25,7 @@ const NOT_OWNER: u32 = 0o077;
 ///
 /// # Errors
 /// [`Error`] if it is not there, not ours alone, or not 32 bytes in base64.
-#[inline(never)]
+#[inline(never)] // what it leaves on the stack is wiped by its caller's next wait
 pub fn read(path: &Path) -> Result<Key, Error> {
     let failed = |why| failed(path, why);
     let mut file = File::open(path).map_err(|why| failed(Why::System(why)))?;
@@ -31,7 +33,7 @@ pub fn read(path: &Path) -> Result<Key, Error> {
     if metadata.is_dir() {
         return Err(failed(Why::System(io::ErrorKind::IsADirectory.into())));
     }
-    // Only a file on a disk has readers to come; a pipe has this one.
+    // A file on a disk can be read by others later; a pipe is read by us alone.
     let is_stream = metadata.file_type().is_fifo() || metadata.file_type().is_socket();
     if !is_stream && metadata.mode() & NOT_OWNER != 0 {
         return Err(failed(Why::Readable));
@@ -118,6 +120,29 @@ pub enum Why {
     Malformed,
     /// It would have to be overwritten.
     Exists,
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self.why {
+            Why::Readable => Some("chmod 600, and make a new one if others may have read it"),
+            Why::Exists => Some("keys are never overwritten: name another file"),
+            Why::System(_) | Why::Malformed => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &self.path;
+        match &self.why {
+            Why::System(why) => write!(f, "{path}: {}", plain(why)),
+            Why::Readable => write!(f, "{path}: others may read or write this file"),
+            Why::Malformed => write!(f, "{path}: not a key: one line of base64, 32 bytes"),
+            Why::Exists => write!(f, "{path}: file exists"),
+        }
+    }
 }
 
 fn failed(path: &Path, why: Why) -> Error {

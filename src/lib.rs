@@ -13,5 +13,6 @@ pub mod net;
 pub mod pipe;
 pub mod policy;
 pub mod protocol;
+pub mod random;
 pub mod report;
 pub mod term;

@@ -11,140 +11,87 @@
 //! well, for 2 s at most. A close with unread data would send a reset, which
 //! can destroy the last frames on their way.
 
-use crate::error::{Ended, Error};
-use crate::event_loop::{Asked, Wait};
+use crate::error::{Error, Totals};
+use crate::event_loop::{EventLoop, LINK, STDIN, STDOUT, Signals, TTY, is_readable, is_writable};
 use crate::keys;
-use crate::net::Met;
+use crate::net::link::Link;
+use crate::net::{Established, Opening};
 use crate::policy::Policy;
-use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Event, Reason, Session};
+use crate::random;
 use crate::report::{Address, Report};
-use crate::term::confirm::{Ceremony, Progress, Questions};
-use crate::term::stdio::Stdio;
-use mio::net::TcpStream;
-use mio::{Interest, Token};
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use crate::term::confirm::{Ceremony, Dialogue, Progress};
+use crate::term::stdio::{Input, Output};
+use crate::term::tty::Tty;
+use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-const LINK: Token = Token(0);
-const STDIN: Token = Token(1);
-const STDOUT: Token = Token(2);
-const TERMINAL: Token = Token(3);
-
-/// How long the connector waits for OPEN.
-const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a close may take.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+const CLOSE: Duration = Duration::from_secs(2);
 /// How often a ceremony looks whether it has the terminal.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
-/// Rounds without a look at the poll, while there is always something to do.
+/// Rounds without a poll while there is always something to do.
 const ROUNDS: u32 = 16;
-
-/// The TCP connection and what is known of it.
-struct Link {
-    stream: TcpStream,
-    readable: bool,
-    writable: bool,
-    /// The peer's FIN, or what broke the receiving half.
-    ended: Option<Option<io::Error>>,
-    /// What broke the sending half. Receiving goes on: the reason may still come.
-    broken: bool,
-}
 
 /// A session with the descriptors that it runs between.
 pub struct Pipe<'a> {
-    wait: &'a mut Wait,
+    events: &'a mut EventLoop,
     link: Link,
     peer: SocketAddr,
     session: Session,
     policy: Policy,
+    /// Where a person is asked, until that begins.
+    tty: Option<Tty>,
     ceremony: Option<Ceremony>,
-    stdin: Stdio,
-    stdout: Stdio,
-    status: Report,
+    stdin: Input,
+    stdout: Output,
+    report: Report,
     started: Instant,
-    /// Until when OPEN has to be there; `None` once it is.
+    /// A connector's time limit for OPEN, until that has come.
     open_by: Option<Instant>,
-    /// When the present keys came into use.
-    exchanged_at: Instant,
 }
 
 impl<'a> Pipe<'a> {
-    /// Sets up a session whose handshake is done. With `open_by`, the connector
-    /// gives up at that moment if that is before its own limit.
-    ///
-    /// # Errors
-    /// [`Error::System`] if a descriptor cannot be watched.
-    pub fn new(
-        wait: &'a mut Wait,
-        met: Met<Session>,
-        policy: Policy,
-        open_by: Option<Instant>,
-        status: Report,
-    ) -> Result<Self, Error> {
-        let Met { stream, address, outcome: session } = met;
-        let set_up = |why| Error::System("standard input and output", why);
-        let registry = wait.registry();
-        let stdin = Stdio::input(registry, STDIN).map_err(set_up)?;
-        let stdout = Stdio::output(registry, STDOUT).map_err(set_up)?;
-        let mut link = Link { stream, readable: true, writable: true, ended: None, broken: false };
-        let both = Interest::READABLE | Interest::WRITABLE;
-        registry.reregister(&mut link.stream, LINK, both).map_err(set_up)?;
-        let now = Instant::now();
-        let open_by = (session.role() == Role::Connector).then(|| {
-            let own = now + OPEN_WITHIN;
-            open_by.map_or(own, |given| given.min(own))
-        });
-        Ok(Pipe {
-            wait,
-            link,
-            peer: address,
-            session,
-            policy,
-            ceremony: None,
-            stdin,
-            stdout,
-            status,
-            started: now,
-            open_by,
-            exchanged_at: now,
-        })
-    }
-
-    /// Runs the session to its end. A listener has its `sas` already; it is shown
-    /// before OPEN leaves.
+    /// Runs the session of a peer to its end. With `tty`, a person is asked there first.
     ///
     /// # Errors
     /// Why it did not end well; the peer knows it too, if it could be told.
-    pub fn run(mut self, sas: Option<Sas>) -> Result<(), Error> {
-        let introduced = sas.map_or(Ok(()), |sas| self.introduce(&sas));
-        let mut result = introduced.and_then(|()| self.shuttle());
-        if let Some(ceremony) = self.ceremony.take() {
-            ceremony.leave();
-        }
-        if let Some(reason) = result.as_ref().err().and_then(Error::reason) {
-            let _ = self.session.abort(reason);
-        }
-        let deliver = !matches!(
-            result,
-            Err(Error::Signal(_) | Error::Output(_) | Error::OutputClosed | Error::Input(_))
-        );
-        match (self.close(deliver), &result) {
-            (Err(late @ Error::Signal(_)), Err(first)) => {
-                // Whoever sends a signal is to see that it worked.
-                self.status.say(first);
-                result = Err(late);
-            }
-            (Err(late), Ok(())) => result = Err(late),
-            _ => {}
-        }
-        if result.is_ok() && (self.link.broken || !self.session.sealed().is_empty()) {
-            // The peer could not be told that all is well here.
-            result = Err(Error::Cut(self.ended(), None));
-        }
-        self.summary(&result);
+    pub fn run(
+        events: &'a mut EventLoop,
+        established: Established,
+        policy: Policy,
+        tty: Option<Tty>,
+        report: Report,
+    ) -> Result<(), Error> {
+        let Established { link, address: peer, session, opening } = established;
+        let set_up = |why| Error::System("standard input and output", why);
+        let stdin = Input::new(events.registry()).map_err(set_up)?;
+        let stdout = Output::new(events.registry()).map_err(set_up)?;
+        let (sas, open_by) = match opening {
+            Opening::Ours(sas) => (Some(sas), None),
+            Opening::Theirs(by) => (None, Some(by)),
+        };
+        let mut pipe = Pipe {
+            events,
+            link,
+            peer,
+            session,
+            policy,
+            tty,
+            ceremony: None,
+            stdin,
+            stdout,
+            report,
+            started: Instant::now(),
+            open_by,
+        };
+        // A listener shows the words before OPEN leaves.
+        let introduced = sas.map_or(Ok(()), |sas| pipe.introduce(&sas));
+        let result = introduced.and_then(|()| pipe.shuttle());
+        let result = pipe.end(result);
+        pipe.report.summary(&pipe.session, pipe.started, result.is_ok());
         result
     }
 
@@ -152,77 +99,62 @@ impl<'a> Pipe<'a> {
     fn shuttle(&mut self) -> Result<(), Error> {
         let mut round = 0;
         loop {
-            if !self.can_do_something() {
-                let deadline = self.next_deadline();
-                let asked = self.wait.until(deadline)?;
-                self.note_events(asked);
+            if !self.has_work() {
+                self.poll(self.poll_timeout())?;
                 round = 0;
             } else if round == ROUNDS {
-                let asked = self.wait.until(Some(Instant::now()))?;
-                self.note_events(asked);
+                self.poll(Some(Instant::now()))?;
                 round = 0;
             }
             round += 1;
-            self.keep_time()?;
-            self.go_on_with_ceremony()?;
+            self.handle_timeout()?;
+            self.advance_ceremony()?;
             self.fill_outbound()?;
             self.drain_outbound();
             self.fill_inbound()?;
             self.drain_inbound()?;
-            self.end_with_peer()?;
+            self.follow_end()?;
             // The peer's last frame and its FIN may come together.
-            if self.is_complete() {
+            if self.session.is_finished() && self.session.sealed().is_empty() {
                 return Ok(());
             }
-            if let Some(why) = &mut self.link.ended {
-                let why = why.take();
-                return Err(Error::Cut(self.ended(), why));
+            if self.link.end().is_some() {
+                return Err(Error::Cut(self.totals(), self.link.receive_error()));
             }
         }
     }
 
-    /// Both sides have sent and received EOF and DONE, and ours have left.
-    fn is_complete(&self) -> bool {
-        self.session.is_finished() && self.session.sealed().is_empty()
-    }
-
-    fn can_do_something(&mut self) -> bool {
+    /// Whether a step of the loop could do something without waiting.
+    fn has_work(&self) -> bool {
         self.takes_input()
-            || self.link.writable && !self.session.sealed().is_empty()
-            || self.link.readable && !self.session.space().is_empty()
+            || self.link.is_writable() && !self.session.sealed().is_empty()
+            || self.link.is_readable() && self.session.has_space()
             || self.stdout.is_ready() && self.session.wants_output()
-            || self.ceremony.as_ref().is_some_and(Ceremony::can_go_on)
+            || self.ceremony.as_ref().is_some_and(Ceremony::wants_input)
     }
 
     /// Whether input can be had and sent. What is taken once the peer is gone is
     /// lost, and would count as sent.
     fn takes_input(&self) -> bool {
-        !self.link.broken && self.stdin.is_ready() && self.session.wants_input()
+        !self.link.is_broken() && self.stdin.is_ready() && self.session.wants_input()
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
-        let exchange =
-            self.session.exchange_due(self.exchanged_at.elapsed()).map(|due| Instant::now() + due);
-        let is_kept_waiting = self.ceremony.as_ref().is_some_and(Ceremony::is_kept_waiting);
-        let look = is_kept_waiting.then(|| Instant::now() + LOOK_AGAIN);
-        [self.open_by, exchange, look].into_iter().flatten().min()
+    /// When something has to be done although no event comes.
+    fn poll_timeout(&self) -> Option<Instant> {
+        let has_to_poll = self.ceremony.as_ref().is_some_and(Ceremony::has_to_poll);
+        let look = has_to_poll.then(|| Instant::now() + LOOK_AGAIN);
+        [self.open_by, self.session.poll_timeout(), look].into_iter().flatten().min()
     }
 
-    fn note_events(&mut self, asked: Asked) {
-        for event in self.wait.events() {
-            // A hang-up or an error is noticed by the call that it makes fail.
-            let (readable, writable) = (
-                event.is_readable() || event.is_read_closed() || event.is_error(),
-                event.is_writable() || event.is_write_closed() || event.is_error(),
-            );
+    /// Waits until `timeout` and notes what has become ready.
+    fn poll(&mut self, timeout: Option<Instant>) -> Result<(), Error> {
+        let signals = self.events.poll(timeout)?;
+        for event in self.events.events() {
             match event.token() {
-                LINK => {
-                    self.link.readable |= readable;
-                    self.link.writable |= writable;
-                }
-                STDIN if readable => self.stdin.set_ready(),
-                STDOUT if writable => self.stdout.set_ready(),
-                TERMINAL => {
+                LINK => self.link.note(event),
+                STDIN if is_readable(event) => self.stdin.set_ready(),
+                STDOUT if is_writable(event) => self.stdout.set_ready(),
+                TTY => {
                     if let Some(ceremony) = &mut self.ceremony {
                         ceremony.set_readable();
                     }
@@ -230,33 +162,37 @@ impl<'a> Pipe<'a> {
                 _ => {}
             }
         }
-        if asked.resumed {
-            self.stdin.look_again();
-            // The shell has written over the question.
-            if let Some(ceremony) = &mut self.ceremony {
-                ceremony.ask_again();
-            }
+        self.handle_signals(signals);
+        Ok(())
+    }
+
+    fn handle_signals(&mut self, signals: Signals) {
+        if signals.resumed {
+            self.stdin.resume();
         }
-        if asked.report {
-            self.report();
-            if let Some(ceremony) = &mut self.ceremony {
-                ceremony.ask_again();
-            }
+        if signals.report {
+            self.report.counters(&self.session, self.started);
+        }
+        // The shell or the report has written over the prompt.
+        if let Some(ceremony) = self.ceremony.as_mut().filter(|_| signals.resumed || signals.report)
+        {
+            ceremony.prompt_again();
         }
     }
 
-    /// Deadlines, and the connector's exchanges of fresh keys.
-    fn keep_time(&mut self) -> Result<(), Error> {
-        if self.open_by.is_some_and(|by| Instant::now() >= by) {
+    /// The time limit for OPEN, and the connector's ratchets.
+    fn handle_timeout(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        if self.open_by.is_some_and(|at| at <= now) {
             return Err(Error::OpenTimeout);
         }
-        let since = self.exchanged_at.elapsed();
-        if self.session.exchange_due(since) == Some(Duration::ZERO) {
-            self.session.start_exchange()?;
+        if self.session.poll_timeout().is_some_and(|at| at <= now) {
+            self.session.start_ratchet(random::ephemerals()?)?;
         }
         Ok(())
     }
 
+    /// stdin -> plain -> sealed
     fn fill_outbound(&mut self) -> Result<(), Error> {
         if !self.takes_input() {
             return Ok(());
@@ -269,142 +205,142 @@ impl<'a> Pipe<'a> {
         }
     }
 
+    /// sealed -> socket. A peer that is gone takes everything; why it is gone, only its
+    /// last frames can tell.
     fn drain_outbound(&mut self) {
-        let sealed = self.session.sealed();
-        if sealed.is_empty() || !self.link.writable {
-            return;
-        }
-        if self.link.broken {
-            self.session.drained(sealed.len());
-            return;
-        }
-        match self.link.stream.write(sealed) {
-            Ok(n) => self.session.drained(n),
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => self.link.writable = false,
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            // The peer is gone; why, only its last frames can tell.
-            Err(_) => self.link.broken = true,
-        }
+        let n = self.link.write(self.session.sealed());
+        self.session.drained(n);
     }
 
+    /// socket -> sealed -> plain
     fn fill_inbound(&mut self) -> Result<(), Error> {
-        if !self.link.readable {
+        if !self.link.is_readable() {
             return Ok(());
         }
-        let space = self.session.space();
-        if space.is_empty() {
-            return Ok(());
-        }
-        match self.link.stream.read(space) {
-            Ok(0) => self.link.ended = Some(None),
-            Ok(n) => self.session.received(n),
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => self.link.readable = false,
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why) => self.link.ended = Some(Some(why)),
-        }
-        while let Some(event) = self.session.open()? {
-            self.on(event)?;
+        let n = self.link.read(self.session.space());
+        self.session.received(n);
+        let now = Instant::now();
+        while let Some(event) = self.session.open(now)? {
+            self.handle(event)?;
         }
         Ok(())
     }
 
-    fn on(&mut self, event: Event) -> Result<(), Error> {
+    fn handle(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Data | Event::Eof | Event::Done => {}
+            Event::Data | Event::Eof | Event::Done | Event::Ratchet => Ok(()),
+            Event::RatchetRequest => Ok(self.session.answer_ratchet(random::ephemerals()?)?),
             Event::Open(sas) => {
                 self.open_by = None;
-                self.exchanged_at = Instant::now();
-                self.introduce(&sas)?;
+                self.introduce(&sas)
             }
-            Event::Rekey => self.exchanged_at = Instant::now(),
             // In the place of OPEN, it is the key that is refused.
-            Event::Abort(Reason::Refused) if self.open_by.is_some() => {
-                return Err(Error::KeyRefused);
-            }
-            Event::Abort(reason) => return Err(Error::from_abort(reason, self.ended())),
+            Event::Abort(Reason::Refused) if self.open_by.is_some() => Err(Error::KeyRefused),
+            Event::Abort(reason) => Err(Error::Aborted(reason, self.totals())),
         }
-        Ok(())
     }
 
+    /// plain -> stdout
     fn drain_inbound(&mut self) -> Result<(), Error> {
         if !self.stdout.is_ready() || !self.session.wants_output() {
             return Ok(());
         }
         match self.stdout.write(&self.session.plain()) {
             Ok(n) => Ok(self.session.written(n)?),
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(why) if is_gone(&why) => Err(Error::OutputClosed),
-            Err(why) => Err(Error::Output(why)),
+            Err(why) => match why.kind() {
+                io::ErrorKind::WouldBlock => Ok(()),
+                // Nobody reads it: a pipe says the one, a socket either.
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                    Err(Error::OutputClosed)
+                }
+                _ => Err(Error::Output(why)),
+            },
         }
     }
 
     /// When the peer has ended and all is written out, whoever reads our output
     /// sees its end too. And a person at a terminal is not left waiting for
     /// nobody: what was entered is sent, what was only typed is thrown away.
-    fn end_with_peer(&mut self) -> Result<(), Error> {
+    fn follow_end(&mut self) -> Result<(), Error> {
         if !self.session.output_ended() {
             return Ok(());
         }
         self.stdout.close();
         if self.stdin.is_terminal() && !self.stdin.is_ready() && !self.session.input_ended() {
-            self.stdin.flush_typed();
+            self.stdin.discard_typed();
             self.session.end_input()?;
         }
         Ok(())
     }
 
+    /// Leaves the terminal, tells the peer, closes, and settles what the end was.
+    fn end(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        if let Some(ceremony) = self.ceremony.take() {
+            ceremony.leave();
+        }
+        if let Some(reason) = result.as_ref().err().and_then(|error| error.account().abort) {
+            let _ = self.session.abort(reason);
+        }
+        // What is authentic is written out, unless this side itself has to stop.
+        let deliver = !matches!(
+            result,
+            Err(Error::Signal(_) | Error::Output(_) | Error::OutputClosed | Error::Input(_))
+        );
+        match (result, self.close(deliver)) {
+            (Err(first), Err(late @ Error::Signal(_))) => {
+                // Whoever sends a signal is to see that it worked.
+                self.report.say(first);
+                Err(late)
+            }
+            (Ok(()), Err(late)) => Err(late),
+            // The peer could not be told that all is well here.
+            (Ok(()), Ok(())) if self.link.is_broken() || !self.session.sealed().is_empty() => {
+                Err(Error::Cut(self.totals(), None))
+            }
+            (result, _) => result,
+        }
+    }
+
     /// Sends what is sealed and closes; with `deliver`, also writes out what has
     /// been received. A second signal ends the process meanwhile.
     fn close(&mut self, deliver: bool) -> Result<(), Error> {
-        let deadline = Instant::now() + CLOSE_WITHIN;
-        let mut waste = [0; 16384];
-        let mut shut = false;
+        let deadline = Instant::now() + CLOSE;
+        let mut discarded = [0; 16384];
+        let mut is_shut = false;
         loop {
-            let in_time = Instant::now() < deadline;
+            let is_late = Instant::now() >= deadline;
             self.drain_outbound();
-            if !shut && self.session.sealed().is_empty() {
-                let _ = self.link.stream.shutdown(Shutdown::Write);
-                shut = true;
+            if !is_shut && self.session.sealed().is_empty() {
+                self.link.shutdown();
+                is_shut = true;
             }
-            if in_time && self.link.readable && self.link.ended.is_none() {
-                match self.link.stream.read(&mut waste) {
-                    Ok(0) => self.link.ended = Some(None),
-                    Ok(_) => continue,
-                    Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
-                        self.link.readable = false;
-                    }
-                    Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-                    Err(why) => self.link.ended = Some(Some(why)),
-                }
+            if !is_late && self.link.read(&mut discarded) > 0 {
+                continue;
             }
-            let mut delivering = deliver && self.session.wants_output();
-            if delivering {
+            if deliver {
                 self.drain_inbound()?;
-                delivering = self.session.wants_output();
-                if delivering && self.stdout.is_ready() {
-                    continue;
-                }
             }
-            let is_closed = !in_time || shut && self.link.ended.is_some();
-            if !delivering && is_closed {
+            let delivers = deliver && self.session.wants_output();
+            if delivers && self.stdout.is_ready() {
+                continue;
+            }
+            let is_closed = is_late || is_shut && self.link.end().is_some();
+            if is_closed && !delivers {
                 return Ok(());
             }
-            let until = (!is_closed).then_some(deadline);
-            let asked = self.wait.until(until)?;
-            self.note_events(asked);
+            self.poll((!is_closed).then_some(deadline))?;
         }
     }
 
     /// The words are there: shows them as the policy says.
     fn introduce(&mut self, sas: &Sas) -> Result<(), Error> {
         let role = self.session.role();
-        if let Some(terminal) = self.policy.confirm.take() {
-            let questions = Questions::new(role, sas);
-            let registry = self.wait.registry();
-            let ceremony = Ceremony::new(terminal, questions, self.peer.ip(), registry, TERMINAL)
+        if let Some(tty) = self.tty.take() {
+            let dialogue = Dialogue::new(role, sas);
+            let ceremony = Ceremony::new(tty, dialogue, self.peer.ip(), self.events.registry())
                 .map_err(terminal_failed)?;
             if !ceremony.is_in_foreground().map_err(terminal_failed)? {
-                self.status.say(format_args!(
+                self.report.say(format_args!(
                     "connected to {}; bring scat to the foreground (fg) to compare the words",
                     Address(self.peer)
                 ));
@@ -413,88 +349,49 @@ impl<'a> Pipe<'a> {
             return Ok(());
         }
         match self.policy.verified_by() {
-            Some(by) => self.status.verified(role, self.peer, by, sas),
-            None => self.status.compare(role, self.peer, sas),
+            Some(by) => self.report.verified(role, self.peer, by, sas),
+            None => self.report.compare(role, self.peer, sas),
         }
-        if self.status.verbose {
+        if self.report.verbose {
             self.tell_key();
         }
         Ok(())
     }
 
-    /// Asks, reads what was typed, and lets the stream move once it is right.
-    fn go_on_with_ceremony(&mut self) -> Result<(), Error> {
+    /// Prompts, reads what was typed, and lets the stream move once it is right.
+    fn advance_ceremony(&mut self) -> Result<(), Error> {
         let Some(ceremony) = &mut self.ceremony else {
             return Ok(());
         };
-        match ceremony.go_on().map_err(terminal_failed)? {
+        match ceremony.advance().map_err(terminal_failed)? {
             Progress::Waiting => Ok(()),
             Progress::Wrong => Err(Error::WordsDiffer),
             Progress::No => Err(Error::NotAccepted),
             Progress::Accepted => {
                 self.ceremony = None;
-                self.session.release()?;
+                self.session.confirm()?;
                 self.tell_key();
                 Ok(())
             }
         }
     }
 
-    /// A key that the peer keeps, in the form that `--peer` takes.
+    /// Tells the key of a peer that keeps it, for `--peer` next time.
     fn tell_key(&self) {
         let peer = self.session.peer();
         if peer.long_lived {
-            self.status.say(format_args!("their key, for --peer: {}", keys::encode(&peer.key)));
+            self.report.peer_key(&keys::encode(&peer.key));
         }
     }
 
-    fn ended(&self) -> Ended {
-        Ended {
+    fn totals(&self) -> Totals {
+        Totals {
             counters: self.session.counters(),
-            confirmed: self.session.input_ended() && self.session.is_confirmed(),
+            acknowledged: self.session.input_ended() && self.session.is_acknowledged(),
         }
-    }
-
-    /// What SIGUSR1 asks for.
-    fn report(&self) {
-        let counters = self.session.counters();
-        self.status.say(format_args!(
-            "sent {} bytes, received {}, written {}; {:.1?}; {} key exchanges, the keys {} s old",
-            counters.sent,
-            counters.received,
-            counters.written,
-            self.started.elapsed(),
-            self.session.exchanges(),
-            self.exchanged_at.elapsed().as_secs(),
-        ));
-    }
-
-    /// What `-v` tells at the end.
-    fn summary(&self, result: &Result<(), Error>) {
-        let counters = self.session.counters();
-        let time = self.started.elapsed();
-        let rate = |bytes: u64| u128::from(bytes) / time.as_micros().max(1);
-        let confirmed = if self.session.is_confirmed() { "confirmed" } else { "not confirmed" };
-        self.status.detail(format_args!(
-            "{}: sent {} bytes ({confirmed}, {} MB/s), wrote {} of {} received ({} MB/s) \
-             in {time:.1?}, {} key exchanges, the keys {} s old",
-            if result.is_ok() { "complete" } else { "incomplete" },
-            counters.sent,
-            rate(counters.sent),
-            counters.written,
-            counters.received,
-            rate(counters.received),
-            self.session.exchanges(),
-            self.exchanged_at.elapsed().as_secs(),
-        ));
     }
 }
 
 fn terminal_failed(why: io::Error) -> Error {
     Error::System("terminal", why)
-}
-
-/// Nobody reads our output: a pipe says the one, a socket either.
-fn is_gone(why: &io::Error) -> bool {
-    matches!(why.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

@@ -2,12 +2,11 @@
 //! it connects, and unknown to the other side.
 
 use crate::protocol::handshake::Peer;
-use crate::term::confirm::Terminal;
 
 /// All that is given must hold. With nothing, the people compare when they like.
 pub struct Policy {
-    /// `-c`: a person types what the other person says, on this terminal.
-    pub confirm: Option<Terminal>,
+    /// `-c`: a person types what the other person says before anything moves.
+    pub confirm: bool,
     /// `--peer`: the other side's static key is one of these, 32 bytes each.
     pub peers: Vec<[u8; 32]>,
     /// `--psk`: the handshake itself proves that the other side has the same.

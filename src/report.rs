@@ -1,11 +1,12 @@
-//! What people are told, on standard error. Nothing that came from the network
-//! is among it but addresses and numbers.
+//! All that is said on standard error. Nothing that came from the network is
+//! among it but addresses and numbers.
 
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
+use crate::protocol::session::Session;
 use std::fmt;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// How much is told.
@@ -27,6 +28,17 @@ impl Report {
         if self.verbose {
             self.say(line);
         }
+    }
+
+    /// Where a listener listens; `only_v6` if its socket takes no IPv4.
+    pub fn listening(&self, at: SocketAddr, only_v6: bool) {
+        let address = match (at.ip(), only_v6) {
+            (ip, _) if !ip.is_unspecified() => ip.to_canonical().to_string(),
+            (IpAddr::V4(_), _) => "every IPv4 address,".to_owned(),
+            (IpAddr::V6(_), true) => "every IPv6 address,".to_owned(),
+            (IpAddr::V6(_), false) => "every address,".to_owned(),
+        };
+        self.say(format_args!("listening on {address} port {}", at.port()));
     }
 
     /// Verified without the words; the other person may still ask for this side's half.
@@ -52,6 +64,50 @@ impl Report {
             sas.half(Role::Connector),
         ));
     }
+
+    /// A key that the peer keeps, in the form that `--peer` takes.
+    pub fn peer_key(&self, key: &str) {
+        self.say(format_args!("their key, for --peer: {key}"));
+    }
+
+    /// What SIGUSR1 asks for.
+    pub fn counters(&self, session: &Session, started: Instant) {
+        let counters = session.counters();
+        self.say(format_args!(
+            "sent {} bytes, received {}, written {}; {:.1?}; {} key exchanges, the keys {} s old",
+            counters.sent,
+            counters.received,
+            counters.written,
+            started.elapsed(),
+            session.ratchets(),
+            key_age(session),
+        ));
+    }
+
+    /// What `-v` tells at the end.
+    pub fn summary(&self, session: &Session, started: Instant, is_complete: bool) {
+        let counters = session.counters();
+        let time = started.elapsed();
+        let rate = |bytes: u64| u128::from(bytes) / time.as_micros().max(1);
+        let acknowledged = if session.is_acknowledged() { "confirmed" } else { "not confirmed" };
+        self.detail(format_args!(
+            "{}: sent {} bytes ({acknowledged}, {} MB/s), wrote {} of {} received ({} MB/s) \
+             in {time:.1?}, {} key exchanges, the keys {} s old",
+            if is_complete { "complete" } else { "incomplete" },
+            counters.sent,
+            rate(counters.sent),
+            counters.written,
+            counters.received,
+            rate(counters.received),
+            session.ratchets(),
+            key_age(session),
+        ));
+    }
+}
+
+/// Seconds since the session's present keys came into use.
+fn key_age(session: &Session) -> u64 {
+    session.keyed_at().map_or(0, |at| at.elapsed().as_secs())
 }
 
 /// `198.51.100.4 port 40312`. An IPv4 address stays one on a dual-stack socket.
@@ -60,6 +116,20 @@ pub struct Address(pub SocketAddr);
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} port {}", self.0.ip().to_canonical(), self.0.port())
+    }
+}
+
+/// The system's words without the number, in lower case: `connection refused`.
+pub fn plain(why: &io::Error) -> String {
+    let text = why.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        // Not an abbreviation.
+        Some(first) if letters.as_str().starts_with(char::is_lowercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_string(),
     }
 }
 

@@ -5,8 +5,8 @@ mod peer;
 
 use peer::{Handshake, Options};
 use scat::protocol::handshake::{
-    Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Greeting, Initiator, Local, PREFACE_LEN,
-    Responder, ResponderReply, flight1_len, greeting, preface,
+    Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Mismatch, PREFACE_LEN,
+    Responder, ResponderReply, check_preface, flight1_len, preface,
 };
 use scat::protocol::noise::{self, Ephemerals};
 use scat::protocol::role::Role;
@@ -29,7 +29,7 @@ const N_L: [u8; 32] = [0x10; 32];
 /// The connector's and the listener's, with the same pre-shared key or none.
 fn locals(psk: bool) -> (Local, Local) {
     let psk = || psk.then(|| key(9));
-    (Local::with_secret(key(1), false, psk()), Local::with_secret(key(2), true, psk()))
+    (Local::new(key(1), false, psk()), Local::new(key(2), true, psk()))
 }
 
 fn connect(local: &Local) -> (Initiator<'_>, Vec<u8>) {
@@ -50,7 +50,7 @@ fn finish(
     initiator: Initiator<'_>,
     flight2: &[u8; FLIGHT2_LEN],
 ) -> Option<(Connected, [u8; FLIGHT3_LEN])> {
-    if greeting(flight2, Role::Listener, local.has_psk()) != Greeting::Fits {
+    if check_preface(flight2, Role::Listener, local.has_psk()) != Ok(true) {
         return None;
     }
     initiator.read_flight2(flight2).ok()?.write_flight3().ok()
@@ -142,7 +142,7 @@ fn no_byte_of_flight_1_can_be_altered_without_a_psk() {
     let mut answered = 0;
     for (at, altered) in alterations(&flight1) {
         if at < PREFACE_LEN {
-            assert_ne!(greeting(&altered, Role::Connector, false), Greeting::Fits, "byte {at}");
+            assert_ne!(check_preface(&altered, Role::Connector, false), Ok(true), "byte {at}");
             continue;
         }
         let Ok((reply, flight2)) = answer(&l, &altered) else {
@@ -162,7 +162,7 @@ fn no_byte_of_flight_1_can_be_altered_with_a_psk() {
     let (flight1, ..) = flights(true);
     for (at, altered) in alterations(&flight1) {
         if at < PREFACE_LEN {
-            assert_ne!(greeting(&altered, Role::Connector, true), Greeting::Fits, "byte {at}");
+            assert_ne!(check_preface(&altered, Role::Connector, true), Ok(true), "byte {at}");
         } else {
             assert_eq!(refusal(answer(&l, &altered)), FORGED, "byte {at}");
         }
@@ -177,7 +177,7 @@ fn no_byte_of_flight_2_can_be_altered() {
         for (at, altered) in alterations(&flight2) {
             let altered: [u8; FLIGHT2_LEN] = altered.try_into().unwrap();
             if at < PREFACE_LEN {
-                assert_ne!(greeting(&altered, Role::Listener, psk), Greeting::Fits, "byte {at}");
+                assert_ne!(check_preface(&altered, Role::Listener, psk), Ok(true), "byte {at}");
             } else {
                 let (initiator, _) = connect(&c);
                 assert_eq!(refusal(initiator.read_flight2(&altered)), FORGED, "byte {at}");
@@ -225,9 +225,8 @@ fn a_preface_fits_when_it_is_whole_and_not_before() {
         let (flight1, flight2, _) = flights(psk);
         for (flight, role) in [(&flight1[..], Role::Connector), (&flight2[..], Role::Listener)] {
             for len in 0..=flight.len() {
-                let expected =
-                    if len < PREFACE_LEN { Greeting::Unfinished } else { Greeting::Fits };
-                assert_eq!(greeting(&flight[..len], role, psk), expected, "{len}");
+                let expected = Ok(len >= PREFACE_LEN);
+                assert_eq!(check_preface(&flight[..len], role, psk), expected, "{len}");
             }
         }
     }
@@ -235,40 +234,44 @@ fn a_preface_fits_when_it_is_whole_and_not_before() {
 
 #[test]
 fn a_preface_that_does_not_fit_is_judged_by_its_first_difference() {
-    use Greeting::{Psk, SameRole, Stranger, Unfinished, Version};
+    const UNFINISHED: Result<bool, Mismatch> = Ok(false);
+    const NOT_SCAT: Result<bool, Mismatch> = Err(Mismatch::NotScat);
+    const SAME_ROLE: Result<bool, Mismatch> = Err(Mismatch::SameRole);
+    const PSK: Result<bool, Mismatch> = Err(Mismatch::Psk);
+    let version = |byte| Err(Mismatch::Version(byte));
     // What a listener without a pre-shared key says of a connector.
     for (received, expected) in [
-        (&b""[..], Unfinished),
-        (b"G", Stranger),
-        (b"SCA", Unfinished),
-        (b"SCAN", Stranger),
-        (b"scat1C\x00\n", Stranger),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01", Stranger),
-        (b"SSH-2.0-", Stranger),
-        (b"GET / HT", Stranger),
+        (&b""[..], UNFINISHED),
+        (b"G", NOT_SCAT),
+        (b"SCA", UNFINISHED),
+        (b"SCAN", NOT_SCAT),
+        (b"scat1C\x00\n", NOT_SCAT),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", NOT_SCAT),
+        (b"SSH-2.0-", NOT_SCAT),
+        (b"GET / HT", NOT_SCAT),
         // Of scat, but what it is shows only in the whole preface.
-        (b"SCAT2", Unfinished),
-        (b"SCAT2C\x00", Unfinished),
-        (b"SCAT1L\x00", Unfinished),
-        (b"SCAT2C\x00\n", Version(b'2')),
-        (b"SCAT2L\x01\n", Version(b'2')),
-        (b"SCAT\x00\x00\x00\x00", Version(0)),
-        (b"SCAT1L\x00\n", SameRole),
-        (b"SCAT1L\x01\n", SameRole),
-        (b"SCAT1C\x01\n", Psk),
-        (b"SCAT1C\x01\nand more", Psk),
+        (b"SCAT2", UNFINISHED),
+        (b"SCAT2C\x00", UNFINISHED),
+        (b"SCAT1L\x00", UNFINISHED),
+        (b"SCAT2C\x00\n", version(b'2')),
+        (b"SCAT2L\x01\n", version(b'2')),
+        (b"SCAT\x00\x00\x00\x00", version(0)),
+        (b"SCAT1L\x00\n", SAME_ROLE),
+        (b"SCAT1L\x01\n", SAME_ROLE),
+        (b"SCAT1C\x01\n", PSK),
+        (b"SCAT1C\x01\nand more", PSK),
     ] {
         let shown = received.escape_ascii();
-        assert_eq!(greeting(received, Role::Connector, false), expected, "{shown}");
+        assert_eq!(check_preface(received, Role::Connector, false), expected, "{shown}");
     }
     // And in the other places.
     let c = |psk| preface(Role::Connector, psk);
     let l = |psk| preface(Role::Listener, psk);
-    assert_eq!(greeting(&c(false), Role::Connector, true), Psk);
-    assert_eq!(greeting(&l(false), Role::Listener, true), Psk);
-    assert_eq!(greeting(&l(true), Role::Listener, false), Psk);
-    assert_eq!(greeting(&c(true), Role::Listener, true), SameRole);
-    assert_eq!(greeting(&c(false), Role::Listener, true), SameRole);
+    assert_eq!(check_preface(&c(false), Role::Connector, true), PSK);
+    assert_eq!(check_preface(&l(false), Role::Listener, true), PSK);
+    assert_eq!(check_preface(&l(true), Role::Listener, false), PSK);
+    assert_eq!(check_preface(&c(true), Role::Listener, true), SAME_ROLE);
+    assert_eq!(check_preface(&c(false), Role::Listener, true), SAME_ROLE);
 }
 
 #[test]
@@ -279,7 +282,7 @@ fn unknown_roles_and_flags_never_fit() {
                 let mut received = preface(role, psk);
                 received[at] = byte;
                 let fits = received == preface(role, psk);
-                assert_eq!(greeting(&received, role, psk) == Greeting::Fits, fits);
+                assert_eq!(check_preface(&received, role, psk) == Ok(true), fits);
             }
         }
     }
@@ -329,7 +332,7 @@ fn a_flag_rewritten_on_the_way_makes_no_session() {
 #[test]
 fn another_psk_is_refused_in_flight_1() {
     let (c, _) = locals(true);
-    let l = Local::with_secret(key(2), true, Some(key(10)));
+    let l = Local::new(key(2), true, Some(key(10)));
     let (_, flight1) = connect(&c);
     assert_eq!(refusal(answer(&l, &flight1)), FORGED);
 }
@@ -359,8 +362,8 @@ fn a_reflected_flight_is_refused() {
         let (initiator, flight1) = connect(&c);
         let (reply, flight2) = answer(&l, &flight1).unwrap();
         // As they are: the preface tells.
-        assert_eq!(greeting(&flight1, Role::Listener, psk), Greeting::SameRole);
-        assert_eq!(greeting(&flight2, Role::Connector, psk), Greeting::SameRole);
+        assert_eq!(check_preface(&flight1, Role::Listener, psk), Err(Mismatch::SameRole));
+        assert_eq!(check_preface(&flight2, Role::Connector, psk), Err(Mismatch::SameRole));
         // With the preface that is expected.
         let mut to_c = [0; FLIGHT2_LEN];
         let len = flight1.len().min(FLIGHT2_LEN);

@@ -3,13 +3,17 @@
 
 mod ends;
 
-use ends::{End, Forger, N_L, NEVER, Pair, connector, feed, fill, listener, open_all, write};
+use ends::{
+    End, Forger, N_L, NEVER, Pair, connector, feed, fill, is_ratchet_due, listener, open, open_all,
+    start_ratchet, start_time, write,
+};
 use proptest::prelude::*;
 use scat::protocol::frame::{self, Kind, Opener, Sealer};
-use scat::protocol::noise::{self, Ephemerals};
+use scat::protocol::noise;
 use scat::protocol::ratchet::{Fresh, REKEY1_LEN, REKEY2_LEN};
 use scat::protocol::role::Role;
 use scat::protocol::session::{Error, Event, Reason, Schedule, Session};
+use scat::random;
 use std::time::Duration;
 
 const FORGED: Error = Error::Frame(frame::Error::Forged);
@@ -45,7 +49,7 @@ proptest! {
         let l = End::new(listener(false), bytes(l, 2));
         let mut pair = Pair::new(c, l);
         pair.run(&sizes, rounds);
-        prop_assert_eq!(pair.c.session.exchanges(), pair.l.session.exchanges());
+        prop_assert_eq!(pair.c.session.ratchets(), pair.l.session.ratchets());
     }
 }
 
@@ -56,7 +60,7 @@ fn an_exchange_every_few_frames_survives_a_saturated_session() {
     let l = End::new(listener(false), bytes(20_000_000, 2));
     let mut pair = Pair::new(c, l);
     pair.run(&[[100_000; 8]], 1000);
-    assert!(pair.c.session.exchanges() > 50, "{}", pair.c.session.exchanges());
+    assert!(pair.c.session.ratchets() > 50, "{}", pair.c.session.ratchets());
 }
 
 // ---- when one is due ----
@@ -92,32 +96,42 @@ fn an_exchange_is_due_after_120_s_or_2_to_the_36_bytes() {
     assert_eq!(Schedule::STANDARD.interval, Duration::from_secs(120));
     assert_eq!(Schedule::STANDARD.bytes, 68_719_476_736);
     let (mut session, mut peer) = opened(Schedule::STANDARD);
-    let left = |session: &Session, s| session.exchange_due(Duration::from_secs(s));
-    assert_eq!(left(&session, 0), Some(Duration::from_secs(120)));
-    assert_eq!(left(&session, 119), Some(Duration::from_secs(1)));
-    assert_eq!(left(&session, 120), Some(Duration::ZERO));
-    assert_eq!(left(&session, 1000), Some(Duration::ZERO));
+    let due = Some(start_time() + Duration::from_secs(120));
+    assert_eq!(session.poll_timeout(), due);
     // At most one is under way.
-    assert!(session.start_exchange().unwrap());
-    assert_eq!(left(&session, 1000), None);
+    start_ratchet(&mut session);
+    assert_eq!(session.poll_timeout(), None);
     finish_exchange(&mut session, &mut peer);
-    assert_eq!(left(&session, 0), Some(Duration::from_secs(120)));
-    assert_eq!(session.exchanges(), 1);
+    assert_eq!(session.poll_timeout(), due);
+    assert_eq!(session.ratchets(), 1);
     // The listener starts none.
-    assert_eq!(listener(false).exchange_due(Duration::MAX), None);
+    assert!(!listener(false).may_start_ratchet());
+}
+
+#[test]
+fn a_ratchet_that_finds_no_room_is_not_due_before_there_is_some() {
+    let (mut session, _) = opened(ALWAYS);
+    while session.wants_input() {
+        session.fill(|pieces| Ok(pieces.iter().map(|piece| piece.len()).sum())).unwrap();
+    }
+    // Else a loop that waits until it is due would not wait at all.
+    assert_eq!(session.poll_timeout(), None);
+    let sealed = session.sealed().len();
+    session.drained(sealed);
+    assert!(is_ratchet_due(&session));
 }
 
 #[test]
 fn the_bytes_of_either_direction_make_an_exchange_due() {
     let schedule = Schedule { interval: Duration::MAX, bytes: 10 };
     let (mut session, mut peer) = opened(schedule);
-    let due = |session: &Session| session.exchange_due(Duration::ZERO) == Some(Duration::ZERO);
+    let due = is_ratchet_due;
     fill(&mut session, &[0; 9]);
     peer.send(&mut session, Kind::Data, &[0; 9]).unwrap();
     assert!(!due(&session));
     fill(&mut session, &[0; 1]);
     assert!(due(&session));
-    session.start_exchange().unwrap();
+    start_ratchet(&mut session);
     finish_exchange(&mut session, &mut peer);
     assert!(!due(&session));
     peer.send(&mut session, Kind::Data, &[0; 9]).unwrap();
@@ -130,10 +144,10 @@ fn the_bytes_of_either_direction_make_an_exchange_due() {
 fn no_exchange_starts_after_eof_and_done() {
     let (mut session, mut peer) = opened(ALWAYS);
     session.end_input().unwrap();
-    assert_eq!(session.exchange_due(Duration::ZERO), Some(Duration::ZERO));
+    assert!(is_ratchet_due(&session));
     peer.send(&mut session, Kind::Eof, &[]).unwrap();
     assert_eq!(peer.kinds(&mut session), [Kind::Eof, Kind::Done]);
-    assert_eq!(session.exchange_due(Duration::ZERO), None);
+    assert_eq!(session.poll_timeout(), None);
 }
 
 // ---- ends, aborts and cuts at every point of an exchange ----
@@ -216,7 +230,7 @@ impl World {
 
     fn enabled(&self) -> Vec<Act> {
         let mut acts = Vec::new();
-        if !self.started && self.c.session.exchange_due(Duration::ZERO).is_some() {
+        if !self.started && self.c.session.may_start_ratchet() {
             acts.push(Act::Start);
         }
         for (role, end, wire) in
@@ -234,7 +248,10 @@ impl World {
 
     fn act(&mut self, act: Act) {
         match act {
-            Act::Start => self.started = self.c.session.start_exchange().unwrap(),
+            Act::Start => {
+                start_ratchet(&mut self.c.session);
+                self.started = true;
+            }
             Act::End(role) => {
                 let end = self.end(role).0;
                 fill(&mut end.session, &end.input);
@@ -246,7 +263,7 @@ impl World {
                 let len = 2 + usize::from(u16::from_be_bytes([wire[0], wire[1]]));
                 feed(&mut end.session, &wire[..len]);
                 wire.drain(..len);
-                match end.session.open() {
+                match open(&mut end.session) {
                     Ok(Some(Event::Abort(Reason::Interrupted))) => {
                         assert!(wire.is_empty(), "something follows ABORT");
                         self.aborts.push(role);
@@ -288,7 +305,7 @@ fn eof_and_done_may_fall_anywhere_into_an_exchange() {
             world.act(act);
         }
         assert!(world.c.session.is_finished() && world.l.session.is_finished());
-        let counts = [&world.c, &world.l].map(|end| end.session.exchanges());
+        let counts = [&world.c, &world.l].map(|end| end.session.ratchets());
         assert_eq!(counts[0], counts[1]);
         runs += 1;
         exchanged += counts[0];
@@ -351,7 +368,7 @@ fn a_cut_inside_a_frame_of_an_exchange_leaves_both_sides_unfinished() {
         let mut session = listener(false);
         feed(&mut session, &rekey1[..len]);
         assert_eq!(open_all(&mut session), Ok(vec![]));
-        assert!(!session.is_finished() && session.exchanges() == 0);
+        assert!(!session.is_finished() && session.ratchets() == 0);
     }
 }
 
@@ -362,8 +379,8 @@ fn a_listener_at_its_end_does_not_answer_and_still_finishes() {
     peer.send(&mut session, Kind::Eof, &[]).unwrap();
     assert_eq!(peer.kinds(&mut session), [Kind::Eof, Kind::Done]);
     let rekey1 = peer.rekey1();
-    assert_eq!(peer.send(&mut session, Kind::Rekey1, &rekey1), Ok(Event::Rekey));
-    assert!(session.sealed().is_empty() && session.exchanges() == 0);
+    assert_eq!(peer.send(&mut session, Kind::Rekey1, &rekey1), Ok(Event::Ratchet));
+    assert!(session.sealed().is_empty() && session.ratchets() == 0);
     peer.send(&mut session, Kind::Done, &[]).unwrap();
     assert!(session.is_finished());
 }
@@ -371,14 +388,14 @@ fn a_listener_at_its_end_does_not_answer_and_still_finishes() {
 #[test]
 fn a_connector_answers_after_its_own_eof_and_done() {
     let (mut session, mut peer) = opened(ALWAYS);
-    session.start_exchange().unwrap();
+    start_ratchet(&mut session);
     session.end_input().unwrap();
     peer.send(&mut session, Kind::Eof, &[]).unwrap();
     let frames = peer.recv(&mut session);
     let kinds: Vec<_> = frames.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, [Kind::Rekey1, Kind::Eof, Kind::Done]);
     let (rekey2, fresh) = peer.rekey2(&frames[0].1);
-    assert_eq!(peer.send(&mut session, Kind::Rekey2, &rekey2), Ok(Event::Rekey));
+    assert_eq!(peer.send(&mut session, Kind::Rekey2, &rekey2), Ok(Event::Ratchet));
     assert_eq!(peer.kinds(&mut session), [Kind::Rekey3]);
     peer.switch_sealer(&fresh);
     peer.send(&mut session, Kind::Done, &[]).unwrap();
@@ -392,7 +409,7 @@ fn answering() -> (Session, Forger, Fresh) {
     let (mut session, mut peer) = accepted();
     let rekey1 = peer.rekey1();
     assert_eq!(rekey1.len(), REKEY1_LEN);
-    assert_eq!(peer.send(&mut session, Kind::Rekey1, &rekey1), Ok(Event::Rekey));
+    assert_eq!(peer.send(&mut session, Kind::Rekey1, &rekey1), Ok(Event::Ratchet));
     let [(Kind::Rekey2, rekey2)] = &peer.recv(&mut session)[..] else { panic!() };
     assert_eq!(rekey2.len(), REKEY2_LEN);
     let fresh = peer.ratchet.read_answer(rekey2).unwrap();
@@ -403,7 +420,7 @@ fn answering() -> (Session, Forger, Fresh) {
 /// A connector that has started, and the REKEY2 that it waits for.
 fn started() -> (Session, Forger, Vec<u8>, Fresh) {
     let (mut session, mut peer) = opened(NEVER);
-    session.start_exchange().unwrap();
+    start_ratchet(&mut session);
     let (_, rekey1) = peer.recv(&mut session).pop().unwrap();
     let (rekey2, fresh) = peer.rekey2(&rekey1);
     (session, peer, rekey2, fresh)
@@ -481,7 +498,7 @@ fn eof_and_done_pass_under_the_old_key_while_rekey3_is_due() {
         peer.send(&mut session, kind, &[]).unwrap();
     }
     assert!(session.is_finished());
-    assert_eq!(peer.send(&mut session, Kind::Rekey3, &[]), Ok(Event::Rekey));
+    assert_eq!(peer.send(&mut session, Kind::Rekey3, &[]), Ok(Event::Ratchet));
     peer.switch_sealer(&fresh);
     let abort = peer.send(&mut session, Kind::Abort, &[1]);
     assert_eq!(abort, Ok(Event::Abort(Reason::Refused)));
@@ -515,13 +532,13 @@ fn every_byte_of_an_exchange_counts() {
         altered[at] ^= 0x80;
         let (mut session, mut peer) = accepted();
         let result = peer.send(&mut session, Kind::Rekey1, &altered);
-        assert_eq!(result, Err(Error::Exchange(noise::Error::Forged)), "byte {at}");
+        assert_eq!(result, Err(Error::Ratchet(noise::Error::Forged)), "byte {at}");
     }
     for at in (0..REKEY2_LEN).step_by(13).chain([31, 32, REKEY2_LEN - 17, REKEY2_LEN - 1]) {
         let (mut session, mut peer, mut rekey2, _) = started();
         rekey2[at] ^= 0x80;
         let result = peer.send(&mut session, Kind::Rekey2, &rekey2);
-        assert_eq!(result, Err(Error::Exchange(noise::Error::Forged)), "byte {at}");
+        assert_eq!(result, Err(Error::Ratchet(noise::Error::Forged)), "byte {at}");
     }
 }
 
@@ -536,15 +553,15 @@ fn an_exchange_is_bound_to_the_one_before() {
     peer.send(&mut session, Kind::Rekey3, &[]).unwrap();
     peer.switch_sealer(&fresh);
     let result = peer.send(&mut session, Kind::Rekey1, &rekey1);
-    assert_eq!(result, Err(Error::Exchange(noise::Error::Forged)));
+    assert_eq!(result, Err(Error::Ratchet(noise::Error::Forged)));
 
     // The REKEY2 likewise.
     let (mut session, mut peer, rekey2, fresh) = started();
     peer.send(&mut session, Kind::Rekey2, &rekey2).unwrap();
     peer.switch_sealer(&fresh);
-    session.start_exchange().unwrap();
+    start_ratchet(&mut session);
     let result = peer.send(&mut session, Kind::Rekey2, &rekey2);
-    assert_eq!(result, Err(Error::Exchange(noise::Error::Forged)));
+    assert_eq!(result, Err(Error::Ratchet(noise::Error::Forged)));
 }
 
 // ---- healing ----
@@ -579,7 +596,7 @@ fn stolen() -> Stolen {
     pass(l, &mut [c, copy_of_c]);
     pass(copy_of_l, &mut []);
     for session in [&mut *c, &mut *copy_of_c] {
-        assert!(matches!(session.open(), Ok(Some(Event::Open(_)))));
+        assert!(matches!(open(session), Ok(Some(Event::Open(_)))));
         fill(session, b"from c");
     }
     for session in [&mut *l, &mut *copy_of_l] {
@@ -599,13 +616,13 @@ fn stolen() -> Stolen {
 /// An exchange that the copies do not take part in, but hear: REKEY1, REKEY2 and
 /// REKEY3 as they went over the wire.
 fn exchange(c: &mut Session, l: &mut Session) -> [Vec<u8>; 3] {
-    assert!(c.start_exchange().unwrap());
+    start_ratchet(c);
     let rekey1 = pass(c, &mut [l]);
-    assert_eq!(open_all(l), Ok(vec![Event::Rekey]));
+    assert_eq!(open_all(l), Ok(vec![Event::Ratchet]));
     let rekey2 = pass(l, &mut [c]);
-    assert_eq!(open_all(c), Ok(vec![Event::Rekey]));
+    assert_eq!(open_all(c), Ok(vec![Event::Ratchet]));
     let rekey3 = pass(c, &mut [l]);
-    assert_eq!(open_all(l), Ok(vec![Event::Rekey]));
+    assert_eq!(open_all(l), Ok(vec![Event::Ratchet]));
     [rekey1, rekey2, rekey3]
 }
 
@@ -636,7 +653,7 @@ fn after_an_exchange_a_copy_of_the_connector_is_shut_out() {
     // It may just listen, or have started an exchange of its own.
     for starts in [false, true] {
         let expected = if starts {
-            Error::Exchange(noise::Error::Forged)
+            Error::Ratchet(noise::Error::Forged)
         } else {
             Error::Rule("REKEY2 unasked")
         };
@@ -644,7 +661,7 @@ fn after_an_exchange_a_copy_of_the_connector_is_shut_out() {
             let Stolen { mut c, mut l, mut copy_of_c, .. } = stolen();
             let [_, rekey2, _] = exchange(&mut c, &mut l);
             if starts {
-                assert!(copy_of_c.start_exchange().unwrap());
+                start_ratchet(&mut copy_of_c);
                 pass(&mut copy_of_c, &mut []);
             }
             (l, copy_of_c, rekey2)
@@ -663,10 +680,10 @@ fn after_an_exchange_a_copy_of_the_listener_is_shut_out() {
     let [rekey1, _, rekey3] = exchange(&mut c, &mut l);
     // It answers as the listener did, with its own ephemerals.
     feed(&mut copy_of_l, &rekey1);
-    assert_eq!(open_all(&mut copy_of_l), Ok(vec![Event::Rekey]));
+    assert_eq!(open_all(&mut copy_of_l), Ok(vec![Event::Ratchet]));
     pass(&mut copy_of_l, &mut []);
     feed(&mut copy_of_l, &rekey3);
-    assert_eq!(open_all(&mut copy_of_l), Ok(vec![Event::Rekey]));
+    assert_eq!(open_all(&mut copy_of_l), Ok(vec![Event::Ratchet]));
     assert_eq!(reads(&mut copy_of_l, &next_data(&mut c)), Err(FORGED));
     assert_eq!(reads(&mut c, &next_data(&mut copy_of_l)), Err(FORGED));
 }
@@ -703,7 +720,7 @@ fn after_an_exchange_no_key_that_a_thief_can_make_opens_or_seals() {
     thief.rekey1();
     assert!(matches!(thief.ratchet.read_answer(&rekey2), Err(noise::Error::Forged)));
     // As the responder it reads the question, and comes to other keys.
-    let (_, own) = thief.ratchet.answer(&rekey1, Ephemerals::random().unwrap()).unwrap();
+    let (_, own) = thief.ratchet.answer(&rekey1, random::ephemerals().unwrap()).unwrap();
 
     let (from_c, from_l) = (next_data(&mut c), next_data(&mut l));
     let openers = [

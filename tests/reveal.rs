@@ -136,7 +136,7 @@ impl Seeded {
     }
 
     fn local(&mut self) -> Local {
-        Local::new(Some(self.key()), None).unwrap()
+        Local::new(self.key(), true, None)
     }
 
     fn ephemerals(&mut self) -> Ephemerals {

@@ -3,8 +3,8 @@
 mod ends;
 
 use ends::{
-    End, Forger, N_L, NEVER, Pair, STEPS, connector, feed, fill, first_frame, keys, listener,
-    open_all, write,
+    End, Forger, N_L, NEVER, Pair, STEPS, connector, feed, fill, first_frame, keys, listener, open,
+    open_all, start_ratchet, write,
 };
 use proptest::prelude::*;
 use scat::protocol::frame::{self, Kind, MAX_CONTENT, MAX_FRAME};
@@ -14,7 +14,6 @@ use scat::protocol::outbound::BULK;
 use scat::protocol::role::Role;
 use scat::protocol::sas::Sas;
 use scat::protocol::session::{Error, Event, Reason, Session};
-use std::time::Duration;
 
 fn bytes(len: usize, first: u8) -> Vec<u8> {
     (0..len).map(|i| first.wrapping_add((i % 251) as u8)).collect()
@@ -83,7 +82,7 @@ proptest! {
         }
         if held {
             prop_assert!(!session.wants_output());
-            session.release().unwrap();
+            session.confirm().unwrap();
         }
         let mut out = Vec::new();
         for read in reads.iter().cycle().take(10_000) {
@@ -148,7 +147,7 @@ fn a_connector_sends_nothing_before_open_but_abort() {
     let mut session = connector(NEVER, false);
     let mut peer = Forger::new(Role::Listener);
     assert!(!session.wants_input() && !session.wants_output());
-    assert_eq!(session.exchange_due(Duration::MAX), None);
+    assert!(!session.may_start_ratchet());
     session.end_input().unwrap();
     assert!(!session.input_ended() && session.sealed().is_empty());
     session.abort(Reason::Timeout).unwrap();
@@ -165,7 +164,7 @@ fn a_held_side_sends_no_data_eof_or_done_and_writes_nothing() {
         assert!(!session.wants_input() && !session.wants_output());
         assert!(session.sealed().is_empty());
         // Then a person accepts.
-        session.release().unwrap();
+        session.confirm().unwrap();
         assert!(session.wants_input() && session.sealed().is_empty());
         assert_eq!(write(&mut session, 99), b"secret");
         fill(&mut session, b"answer");
@@ -179,7 +178,7 @@ fn a_held_side_confirms_an_empty_stream_only_when_released() {
     for (mut session, mut peer) in [opened(true), accepted(true)] {
         peer.send(&mut session, Kind::Eof, &[]).unwrap();
         assert!(session.sealed().is_empty());
-        session.release().unwrap();
+        session.confirm().unwrap();
         assert_eq!(peer.kinds(&mut session), [Kind::Done]);
     }
 }
@@ -187,10 +186,10 @@ fn a_held_side_confirms_an_empty_stream_only_when_released() {
 #[test]
 fn a_held_side_exchanges_keys_and_aborts() {
     let (mut session, mut peer) = opened(true);
-    assert!(session.start_exchange().unwrap());
+    start_ratchet(&mut session);
     let [(Kind::Rekey1, rekey1)] = &peer.recv(&mut session)[..] else { panic!() };
     let (rekey2, fresh) = peer.rekey2(rekey1);
-    assert_eq!(peer.send(&mut session, Kind::Rekey2, &rekey2), Ok(Event::Rekey));
+    assert_eq!(peer.send(&mut session, Kind::Rekey2, &rekey2), Ok(Event::Ratchet));
     assert_eq!(peer.kinds(&mut session), [Kind::Rekey3]);
     peer.switch_opener(&fresh);
     session.abort(Reason::Refused).unwrap();
@@ -198,7 +197,7 @@ fn a_held_side_exchanges_keys_and_aborts() {
 
     let (mut session, mut peer) = accepted(true);
     let rekey1 = peer.rekey1();
-    assert_eq!(peer.send(&mut session, Kind::Rekey1, &rekey1), Ok(Event::Rekey));
+    assert_eq!(peer.send(&mut session, Kind::Rekey1, &rekey1), Ok(Event::Ratchet));
     assert_eq!(peer.kinds(&mut session), [Kind::Rekey2]);
 }
 
@@ -208,10 +207,10 @@ fn nothing_follows_abort() {
         fill(&mut session, b"before");
         session.abort(Reason::Interrupted).unwrap();
         assert!(!session.wants_input() && !session.wants_output());
-        assert_eq!(session.exchange_due(Duration::MAX), None);
+        assert!(!session.may_start_ratchet());
         session.end_input().unwrap();
         session.abort(Reason::Protocol).unwrap();
-        session.release().unwrap();
+        session.confirm().unwrap();
         peer.send(&mut session, Kind::Eof, &[]).unwrap();
         let frames = peer.recv(&mut session);
         assert_eq!(frames, [(Kind::Data, b"before".to_vec()), (Kind::Abort, vec![5])]);
@@ -238,9 +237,9 @@ fn done_waits_until_the_last_byte_is_written() {
         session.end_input().unwrap();
         session.end_input().unwrap();
         assert_eq!(peer.kinds(&mut session), [Kind::Eof]);
-        assert!(!session.is_confirmed());
+        assert!(!session.is_acknowledged());
         peer.send(&mut session, Kind::Done, &[]).unwrap();
-        assert!(session.is_confirmed() && session.is_finished());
+        assert!(session.is_acknowledged() && session.is_finished());
     }
 }
 
@@ -295,7 +294,7 @@ fn a_full_listener_still_answers_everything() {
 fn a_full_connector_still_answers_everything() {
     for first in [false, true] {
         let (mut session, mut peer) = opened(false);
-        assert!(session.start_exchange().unwrap());
+        start_ratchet(&mut session);
         if first {
             // REKEY1 is under way, and the data takes all of the room.
             peer.take(&mut session, usize::MAX);
@@ -307,7 +306,7 @@ fn a_full_connector_still_answers_everything() {
         let (kind, rekey1) = peer.open().unwrap();
         assert_eq!(kind, Kind::Rekey1);
         stuff(&mut session);
-        assert!(!session.start_exchange().unwrap(), "started without room");
+        assert!(!session.may_start_ratchet(), "would start without room");
         let (rekey2, fresh) = peer.rekey2(&rekey1);
         peer.send(&mut session, Kind::Rekey2, &rekey2).unwrap();
         peer.switch_sealer(&fresh);
@@ -484,20 +483,20 @@ fn a_garbled_exchange_is_an_error() {
         (&[0; 1249], noise::Error::Forged),
     ] {
         let result = hears(accepted(false), false, &[(Kind::Rekey1, wrong)]);
-        assert_eq!(result, Err(Error::Exchange(why)), "{} bytes", wrong.len());
+        assert_eq!(result, Err(Error::Ratchet(why)), "{} bytes", wrong.len());
     }
     for len in [0, 31, 1151, 1152, 1153] {
         let (mut session, mut peer) = opened(false);
-        session.start_exchange().unwrap();
+        start_ratchet(&mut session);
         let result = peer.send(&mut session, Kind::Rekey2, &vec![9; len]);
-        assert!(matches!(result, Err(Error::Exchange(_))), "{len}: {result:?}");
+        assert!(matches!(result, Err(Error::Ratchet(_))), "{len}: {result:?}");
     }
     // One that is right but for a byte too much, or too few.
     let (mut session, mut peer) = accepted(false);
     let mut rekey1 = peer.rekey1();
     rekey1.push(0);
     let result = peer.send(&mut session, Kind::Rekey1, &rekey1);
-    assert!(matches!(result, Err(Error::Exchange(_))), "{result:?}");
+    assert!(matches!(result, Err(Error::Ratchet(_))), "{result:?}");
 }
 
 #[test]
@@ -518,7 +517,7 @@ fn malformed_frames_are_errors() {
     ] {
         let mut session = listener(false);
         feed(&mut session, &frame);
-        assert_eq!(session.open(), Err(Error::Frame(error)));
+        assert_eq!(open(&mut session), Err(Error::Frame(error)));
         assert!(!session.wants_output());
     }
 }
@@ -530,5 +529,5 @@ fn a_frame_of_another_direction_is_refused() {
     fill(&mut session, b"mine");
     let mine = session.sealed().to_vec();
     feed(&mut session, &mine);
-    assert_eq!(session.open(), Err(Error::Frame(frame::Error::Forged)));
+    assert_eq!(open(&mut session), Err(Error::Frame(frame::Error::Forged)));
 }

@@ -52,7 +52,7 @@ fn replay_handshake(v: &Value) -> (Connected, Accepted) {
     let local = |s| {
         let psk = (!v["psk"].is_null()).then(|| key(&v["psk"]));
         // The model's session without a PSK has keys for one run, the other's are kept.
-        Local::with_secret(key(&v[s]), psk.is_some(), psk)
+        Local::new(key(&v[s]), psk.is_some(), psk)
     };
     let (c, l) = (local("C_s"), local("L_s"));
     let (initiator, flight1) =

@@ -1,29 +1,37 @@
 //! One who has connected to a listener and is not yet the peer: as much of the
 //! handshake as it goes through.
+//!
+//! ```text
+//! Flight1 --whole--> Queued --its turn--> Flight3 --whole, verified--> accepted
+//!    |                                       |
+//!    +---------------> Closing <-------------+          told why, then drained
+//! ```
+//!
+//! A candidate never makes the listener fail: whatever it does, it becomes the
+//! peer or a [`Rejection`].
 
+use super::STEP;
+use super::link::{End, Link};
 use crate::error::Error;
-use crate::net::is_transient;
 use crate::policy::Policy;
 use crate::protocol::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
 use crate::protocol::handshake::{
-    Accepted, FLIGHT3_LEN, Greeting, Local, Responder, ResponderReply, flight1_len, greeting,
-    preface, random,
+    self, Accepted, FLIGHT3_LEN, Local, Mismatch, Responder, ResponderReply, check_preface,
+    flight1_len, preface,
 };
-use crate::protocol::noise::Ephemerals;
 use crate::protocol::role::Role;
 use crate::protocol::session::Reason;
+use crate::random;
 use mio::Token;
-use mio::net::TcpStream;
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Time for one who is turned away to take what it was told.
-const LEAVE: Duration = Duration::from_secs(2);
-/// Most bytes that are thrown away at once for one who is turned away; none of
-/// what scat sends in a handshake comes near.
-const WASTE: usize = 1 << 16;
+/// Time for one that is turned away to take what it is told.
+const CLOSE: Duration = Duration::from_secs(2);
+/// Most bytes that are thrown away in one visit of a candidate that is turned away.
+/// A scat sends far less during a handshake; a flood would hold up the others.
+const DISCARD: usize = 1 << 16;
 
 /// An IPv4 address or an IPv6 /64: what counts as one source.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,207 +44,250 @@ impl Network {
     pub fn of(address: &SocketAddr) -> Self {
         match address.ip().to_canonical() {
             IpAddr::V4(ip) => Network::V4(ip.octets()),
-            IpAddr::V6(ip) => Network::V6(half(ip)),
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
+                Network::V6([a, b, c, d, e, f, g, h])
+            }
         }
     }
 }
 
-fn half(ip: Ipv6Addr) -> [u8; 8] {
-    let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-    [a, b, c, d, e, f, g, h]
-}
-
-/// Somebody who has connected and is not yet the peer.
-pub struct Stranger<'a> {
-    pub stream: TcpStream,
+/// One connection to a listener, before it is the peer.
+pub struct Candidate<'a> {
+    pub link: Link,
     pub address: SocketAddr,
     /// What its place is counted under.
     pub network: Network,
     pub token: Token,
-    /// When its time is over.
-    pub leave_by: Instant,
-    pub stage: Stage<'a>,
+    /// When its time is up.
+    pub give_up: Instant,
+    state: State<'a>,
 }
 
-pub enum Stage<'a> {
-    /// Sending flight 1.
-    Knocking(Vec<u8>),
+enum State<'a> {
+    /// Flight 1 is arriving.
+    Flight1(Vec<u8>),
     /// Flight 1 is whole and waits for its turn.
     Queued(Vec<u8>),
-    /// Flight 2 is written, up to what is left here; flight 3 is arriving.
-    Replied { reply: Box<ResponderReply<'a>>, unsent: Vec<u8>, flight3: Vec<u8> },
-    /// Turned away for this reason: being told what is left here, then drained.
-    Leaving(Vec<u8>, Why),
+    /// Flight 2 is written but for what is left in `unsent`; flight 3 is arriving.
+    Flight3 { reply: Box<ResponderReply<'a>>, unsent: Vec<u8>, flight3: Vec<u8> },
+    /// Turned away: told what is left in `unsent`, then drained, so that no reset
+    /// destroys it on its way.
+    Closing { unsent: Vec<u8>, why: Rejection },
 }
 
-/// Why a stranger did not become the peer.
+/// Why a candidate did not become the peer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum Rejection {
+    /// It closed before flight 1 was whole.
     Closed,
-    NotScat,
-    Version,
-    SameRole,
-    OnePsk,
-    OtherPsk,
+    /// Its preface does not fit ours.
+    Preface(Mismatch),
+    /// It could not have the same pre-shared key.
+    PskDiffers,
+    /// It closed before flight 3 was whole.
     HungUp,
+    /// Its connection failed.
     Lost,
+    /// It took longer than the time for a handshake.
     TooSlow,
+    /// Its place was needed.
     TooMany,
+    /// A flight did not verify.
     Forged,
+    /// It has this side's own key.
     Myself,
+    /// Its key is not one of `--peer`.
     OtherKey,
+    /// The system gave no random numbers for its handshake.
     Random,
 }
 
-impl Why {
+impl Rejection {
     /// Whether the person here should know without `-v`: somebody who speaks
     /// scat was started in a way that does not fit.
     pub fn concerns_user(self) -> bool {
-        matches!(self, Why::Version | Why::OnePsk | Why::OtherPsk)
+        use Mismatch::{Psk, Unknown, Version};
+        matches!(self, Rejection::Preface(Version(_) | Psk | Unknown) | Rejection::PskDiffers)
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Why::Closed => "closed before the handshake",
-            Why::NotScat => "does not speak scat",
-            Why::Version => "speaks another version",
-            Why::SameRole => "listens as well",
-            Why::OnePsk => "only one side has a pre-shared key",
-            Why::OtherPsk => "the pre-shared keys differ",
-            Why::HungUp => "hung up during the handshake",
-            Why::Lost => "connection lost during the handshake",
-            Why::TooSlow => "too slow",
-            Why::TooMany => "dropped: too many connections",
-            Why::Forged => "forged or altered handshake",
-            Why::Myself => "connected to myself",
-            Why::OtherKey => "its key is not one of --peer",
-            Why::Random => "no random numbers",
+            Rejection::Closed => "closed before the handshake",
+            Rejection::Preface(Mismatch::NotScat) => "does not speak scat",
+            Rejection::Preface(Mismatch::Version(_) | Mismatch::Unknown) => {
+                "speaks another version"
+            }
+            Rejection::Preface(Mismatch::SameRole) => "listens as well",
+            Rejection::Preface(Mismatch::Psk) => "only one side has a pre-shared key",
+            Rejection::PskDiffers => "the pre-shared keys differ",
+            Rejection::HungUp => "hung up during the handshake",
+            Rejection::Lost => "connection lost during the handshake",
+            Rejection::TooSlow => "too slow",
+            Rejection::TooMany => "dropped: too many connections",
+            Rejection::Forged => "forged or altered handshake",
+            Rejection::Myself => "connected to myself",
+            Rejection::OtherKey => "its key is not one of --peer",
+            Rejection::Random => "no random numbers",
         })
     }
 }
 
-/// What became of a stranger after it was looked at.
-pub enum Verdict {
-    Stays,
-    Gone(Why),
+/// What became of a candidate after a visit.
+pub enum Progress {
+    Waiting,
+    Rejected(Rejection),
     Accepted(Box<Accepted>),
 }
 
-impl<'a> Stranger<'a> {
+impl<'a> Candidate<'a> {
+    pub fn new(link: Link, address: SocketAddr, token: Token) -> Self {
+        Candidate {
+            link,
+            address,
+            network: Network::of(&address),
+            token,
+            give_up: Instant::now() + STEP,
+            state: State::Flight1(Vec::new()),
+        }
+    }
+
+    /// Whether its flight 1 waits for [`Candidate::answer`].
+    pub fn is_queued(&self) -> bool {
+        matches!(self.state, State::Queued(_))
+    }
+
     /// Reads and writes what is possible now.
-    pub fn advance(&mut self, local: &'a Local, policy: &Policy) -> io::Result<Verdict> {
-        let mut wasted = 0;
+    pub fn advance(&mut self, local: &'a Local, policy: &Policy) -> Progress {
+        let mut discarded = 0;
         loop {
-            match &mut self.stage {
-                Stage::Knocking(flight1) => {
+            match &mut self.state {
+                State::Flight1(flight1) => {
                     let whole = flight1_len(local.has_psk());
-                    if receive(&mut self.stream, flight1, whole)? == 0 {
-                        return Ok(Verdict::Gone(Why::Closed));
-                    }
-                    match greeting(flight1, Role::Connector, local.has_psk()) {
-                        Greeting::Unfinished => {}
-                        Greeting::Fits if flight1.len() < whole => {}
-                        Greeting::Fits => {
-                            self.stage = Stage::Queued(std::mem::take(flight1));
-                            return Ok(Verdict::Stays);
+                    receive(&mut self.link, flight1, whole);
+                    match check_preface(flight1, Role::Connector, local.has_psk()) {
+                        Ok(_) if flight1.len() == whole => {
+                            self.state = State::Queued(std::mem::take(flight1));
                         }
-                        Greeting::Stranger => return Ok(Verdict::Gone(Why::NotScat)),
-                        Greeting::Version(_) | Greeting::Other => {
-                            self.turn_away(local, Why::Version)
+                        Ok(_) => return self.wait_or(Rejection::Closed),
+                        // Only another scat is told what we speak.
+                        Err(Mismatch::NotScat) => {
+                            return Progress::Rejected(Rejection::Preface(Mismatch::NotScat));
                         }
-                        Greeting::SameRole => self.turn_away(local, Why::SameRole),
-                        Greeting::Psk => self.turn_away(local, Why::OnePsk),
+                        Err(mismatch) => self.turn_away(local, Rejection::Preface(mismatch)),
                     }
                 }
-                Stage::Queued(_) => return Ok(Verdict::Stays),
-                Stage::Replied { unsent, flight3, .. } => {
-                    flush(&mut self.stream, unsent)?;
-                    if receive(&mut self.stream, flight3, FLIGHT3_LEN)? == 0 {
-                        return Ok(Verdict::Gone(Why::HungUp));
-                    }
-                    if let Ok(flight3) = <[u8; FLIGHT3_LEN]>::try_from(flight3.as_slice()) {
-                        match self.accept(&flight3, policy) {
-                            Verdict::Stays => {}
-                            verdict => return Ok(verdict),
-                        }
+                State::Queued(_) => return Progress::Waiting,
+                State::Flight3 { unsent, flight3, .. } => {
+                    send(&mut self.link, unsent);
+                    receive(&mut self.link, flight3, FLIGHT3_LEN);
+                    let Ok(flight3) = <[u8; FLIGHT3_LEN]>::try_from(flight3.as_slice()) else {
+                        return self.wait_or(Rejection::HungUp);
+                    };
+                    if let Some(progress) = self.judge(&flight3, policy) {
+                        return progress;
                     }
                 }
-                Stage::Leaving(unsent, why) => {
-                    let waste = flush(&mut self.stream, unsent).and_then(|()| {
-                        self.stream.shutdown(Shutdown::Write)?;
-                        self.stream.read(&mut [0; 2048])
-                    });
-                    match waste {
-                        Err(error) if is_transient(&error) => return Err(error),
-                        // How it went is no reason; a socket that both have closed
-                        // refuses the shutdown.
-                        Ok(0) | Err(_) => return Ok(Verdict::Gone(*why)),
-                        // Who sends as fast as it is thrown away holds up the others.
-                        Ok(n) if wasted + n > WASTE => return Ok(Verdict::Gone(*why)),
-                        Ok(n) => wasted += n,
+                State::Closing { unsent, why } => {
+                    let why = *why;
+                    send(&mut self.link, unsent);
+                    if unsent.is_empty() {
+                        self.link.shutdown();
+                    }
+                    let n = self.link.read(&mut [0; 2048]);
+                    discarded += n;
+                    let is_gone = self.link.end().is_some() || self.link.is_broken();
+                    if is_gone || discarded > DISCARD {
+                        return Progress::Rejected(why);
+                    }
+                    if n == 0 {
+                        return Progress::Waiting;
                     }
                 }
             }
         }
     }
 
-    /// Its turn: the expensive step, taken once flight 1 is whole.
+    /// More is to come, unless the connection has ended: then `at_fin` is why it goes.
+    fn wait_or(&self, at_fin: Rejection) -> Progress {
+        match self.link.end() {
+            Some(End::Fin) => Progress::Rejected(at_fin),
+            Some(End::Failed(_)) => Progress::Rejected(Rejection::Lost),
+            None if self.link.is_broken() => Progress::Rejected(Rejection::Lost),
+            None => Progress::Waiting,
+        }
+    }
+
+    /// Its turn has come: the expensive step, taken once flight 1 is whole.
+    ///
+    /// # Errors
+    /// [`Error::Random`].
     pub fn answer(&mut self, local: &'a Local) -> Result<(), Error> {
-        let Stage::Queued(flight1) = &self.stage else {
+        let State::Queued(flight1) = &self.state else {
             return Ok(());
         };
-        match Responder::new(local).answer(flight1, Ephemerals::random()?, &*random()?) {
+        match Responder::new(local).answer(flight1, random::ephemerals()?, &*random::key()?) {
             Ok((reply, flight2)) => {
-                self.stage = Stage::Replied {
+                self.state = State::Flight3 {
                     reply: Box::new(reply),
                     unsent: flight2.to_vec(),
                     flight3: Vec::with_capacity(FLIGHT3_LEN),
                 };
             }
             // Under a pre-shared key, the preface alone says that the keys differ.
-            Err(_) if local.has_psk() => self.turn_away(local, Why::OtherPsk),
-            Err(_) => self.stage = Stage::Leaving(Vec::new(), Why::Forged),
+            Err(_) if local.has_psk() => self.turn_away(local, Rejection::PskDiffers),
+            Err(_) => self.close(Vec::new(), Rejection::Forged),
         }
         Ok(())
     }
 
-    fn accept(&mut self, flight3: &[u8; FLIGHT3_LEN], policy: &Policy) -> Verdict {
-        let gone = Stage::Leaving(Vec::new(), Why::Forged);
-        let stage = std::mem::replace(&mut self.stage, gone);
-        let Stage::Replied { reply, .. } = stage else {
-            return Verdict::Stays;
+    /// Flight 3 is whole. `None`: turned away, and still to be told.
+    fn judge(&mut self, flight3: &[u8; FLIGHT3_LEN], policy: &Policy) -> Option<Progress> {
+        let closing = State::Closing { unsent: Vec::new(), why: Rejection::Forged };
+        let State::Flight3 { reply, .. } = std::mem::replace(&mut self.state, closing) else {
+            return None;
         };
         match reply.read_flight3(flight3) {
-            Ok(accepted) if policy.admits(&accepted.peer) => Verdict::Accepted(Box::new(accepted)),
-            Ok(accepted) => {
-                let abort = refusal(accepted).unwrap_or_default();
-                self.leave(abort, Why::OtherKey);
-                Verdict::Stays
+            Ok(accepted) if policy.admits(&accepted.peer) => {
+                Some(Progress::Accepted(Box::new(accepted)))
             }
-            Err(crate::protocol::handshake::Error::Myself) => Verdict::Gone(Why::Myself),
-            Err(_) => Verdict::Gone(Why::Forged),
+            Ok(accepted) => {
+                self.close(refusal(accepted).unwrap_or_default(), Rejection::OtherKey);
+                None
+            }
+            Err(handshake::Error::Myself) => Some(Progress::Rejected(Rejection::Myself)),
+            Err(_) => Some(Progress::Rejected(Rejection::Forged)),
         }
     }
 
-    fn turn_away(&mut self, local: &Local, why: Why) {
-        self.leave(preface(Role::Listener, local.has_psk()).to_vec(), why);
+    /// Tells another scat by our preface what we speak.
+    fn turn_away(&mut self, local: &Local, why: Rejection) {
+        self.close(preface(Role::Listener, local.has_psk()).to_vec(), why);
     }
 
-    fn leave(&mut self, last_words: Vec<u8>, why: Why) {
-        self.leave_by = self.leave_by.min(Instant::now() + LEAVE);
-        self.stage = Stage::Leaving(last_words, why);
+    fn close(&mut self, unsent: Vec<u8>, why: Rejection) {
+        self.give_up = self.give_up.min(Instant::now() + CLOSE);
+        self.state = State::Closing { unsent, why };
+    }
+
+    /// Why it goes when its time is up.
+    pub fn late(&self) -> Rejection {
+        match self.state {
+            State::Closing { why, .. } => why,
+            _ => Rejection::TooSlow,
+        }
     }
 
     /// Who is dropped first when there are too many: lower goes first.
     pub fn rank(&self) -> (u8, Instant) {
-        let stage = match self.stage {
-            Stage::Leaving(..) => 0,
-            Stage::Knocking(_) => 1,
-            Stage::Queued(_) | Stage::Replied { .. } => 2,
+        let stage = match self.state {
+            State::Closing { .. } => 0,
+            State::Flight1(_) => 1,
+            State::Queued(_) | State::Flight3 { .. } => 2,
         };
-        (stage, self.leave_by)
+        (stage, self.give_up)
     }
 }
 
@@ -248,19 +299,20 @@ fn refusal(accepted: Accepted) -> Result<Vec<u8>, frame::Error> {
     Ok(frame)
 }
 
-/// Appends what there is to `buffer`, up to `whole` bytes in all. Nothing is the end.
-fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>, whole: usize) -> io::Result<usize> {
-    let len = buffer.len();
+/// Appends what there is to `buffer`, up to `whole` bytes in all.
+fn receive(link: &mut Link, buffer: &mut Vec<u8>, whole: usize) {
+    let mut len = buffer.len();
     buffer.resize(whole, 0);
-    let read = stream.read(&mut buffer[len..]);
-    buffer.truncate(len + *read.as_ref().unwrap_or(&0));
-    read
+    while len < whole {
+        match link.read(&mut buffer[len..]) {
+            0 => break,
+            n => len += n,
+        }
+    }
+    buffer.truncate(len);
 }
 
-fn flush(stream: &mut TcpStream, unsent: &mut Vec<u8>) -> io::Result<()> {
-    while !unsent.is_empty() {
-        let n = stream.write(unsent)?;
-        unsent.drain(..n);
-    }
-    Ok(())
+fn send(link: &mut Link, unsent: &mut Vec<u8>) {
+    let n = link.write(unsent);
+    unsent.drain(..n);
 }

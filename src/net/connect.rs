@@ -1,20 +1,27 @@
-//! Connecting: from several addresses to one peer, by way of the handshake.
+//! Connecting: from several addresses to one established peer.
+//!
+//! Each address is tried in turn until one takes the connection; whoever answers
+//! there has to go through the handshake. Until flight 3 is sent nothing was
+//! revealed, so every failure is one that may be tried again (status 3), or says
+//! who is there (status 4). From flight 3 on no failure invites a retry: each one
+//! would be another try at the words for somebody in the middle.
 
-use crate::error::{Ended, Error, plain};
-use crate::event_loop::Wait;
-use crate::net::{Limit, Met, SOCKET, STEP, is_transient, tune};
+use super::link::Link;
+use super::resolve::Deadline;
+use super::{Established, STEP};
+use crate::error::{Error, Totals};
+use crate::event_loop::{EventLoop, LINK};
 use crate::policy::Policy;
 use crate::protocol::handshake::{
-    Connected, FLIGHT2_LEN, Greeting, Initiator, Local, PREFACE_LEN, greeting, random,
+    FLIGHT2_LEN, Initiator, Local, Mismatch, PREFACE_LEN, check_preface,
 };
-use crate::protocol::noise::Ephemerals;
 use crate::protocol::role::Role;
-use crate::protocol::session::Counters;
-use crate::report::{Address, Report};
+use crate::random;
+use crate::report::{Address, Report, plain};
 use mio::Interest;
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -33,24 +40,24 @@ pub struct Target {
 /// # Errors
 /// Everything with exit status 3 or 4; after flight 3, [`Error::Cut`].
 pub fn connect(
-    wait: &mut Wait,
+    events: &mut EventLoop,
     to: &Target,
     local: &Local,
     policy: &Policy,
-    limit: &Limit,
-    status: Report,
-) -> Result<Met<Connected>, Error> {
+    deadline: &Deadline,
+    report: Report,
+) -> Result<Established, Error> {
     let mut refused = None;
     for (i, &address) in to.addresses.iter().enumerate() {
         let is_last = i + 1 == to.addresses.len();
-        status.detail(format_args!("connecting to {}", Address(address)));
-        match connect_one(wait, address, &to.sources, is_last, limit) {
+        report.detail(format_args!("connecting to {}", Address(address)));
+        match connect_one(events, address, &to.sources, is_last, deadline) {
             Ok(stream) => {
-                status.detail(format_args!("connected to {}; handshake", Address(address)));
-                return greet(wait, stream, address, local, policy, limit);
+                report.detail(format_args!("connected to {}; handshake", Address(address)));
+                return handshake(events, stream, address, local, policy, deadline);
             }
             Err(Error::Connect { to, why }) => {
-                status.detail(format_args!("connect {to}: {}", plain(&why)));
+                report.detail(format_args!("connect {to}: {}", plain(&why)));
                 refused = Some(why);
             }
             Err(error) => return Err(error),
@@ -60,12 +67,14 @@ pub fn connect(
     Err(Error::Connect { to: to.name.clone(), why })
 }
 
+/// Opens a TCP connection to `address`. Only while other addresses remain does it
+/// have a time limit of its own; the last one has the system's.
 fn connect_one(
-    wait: &mut Wait,
+    events: &mut EventLoop,
     address: SocketAddr,
     sources: &[SocketAddr],
     is_last: bool,
-    limit: &Limit,
+    deadline: &Deadline,
 ) -> Result<TcpStream, Error> {
     let failed = |why| Error::Connect { to: Address(address).to_string(), why };
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
@@ -85,119 +94,106 @@ fn connect_one(
         Err(why) => return Err(failed(why)),
     }
     let mut stream = TcpStream::from_std(socket.into());
-    let both = Interest::READABLE | Interest::WRITABLE;
-    wait.registry().register(&mut stream, SOCKET, both).map_err(failed)?;
-    let patience = (!is_last).then(|| Instant::now() + STEP);
+    events.registry().register(&mut stream, LINK, Interest::WRITABLE).map_err(failed)?;
+    let give_up = (!is_last).then(|| deadline.or(Instant::now() + STEP));
     loop {
-        wait.until(patience.map_or(limit.deadline(), |at| Some(limit.or(at))))?;
-        if wait.events().any(|event| event.token() == SOCKET) {
+        events.poll(give_up.or(deadline.at()))?;
+        // mio's documented test: writable, no error, and a peer address.
+        if events.events().any(|event| event.token() == LINK) {
             if let Some(why) = stream.take_error().map_err(failed)? {
                 return Err(failed(why));
             }
             if stream.peer_addr().is_ok() {
+                events.registry().deregister(&mut stream).map_err(failed)?;
                 return Ok(stream);
             }
         }
-        limit.check()?;
-        if patience.is_some_and(|at| Instant::now() >= at) {
+        deadline.check()?;
+        if give_up.is_some_and(|at| Instant::now() >= at) {
             return Err(failed(io::ErrorKind::TimedOut.into()));
         }
     }
 }
 
-/// The connector's handshake.
-fn greet(
-    wait: &mut Wait,
-    mut stream: TcpStream,
+/// The connector's three flights.
+fn handshake(
+    events: &mut EventLoop,
+    stream: TcpStream,
     address: SocketAddr,
     local: &Local,
     policy: &Policy,
-    limit: &Limit,
-) -> Result<Met<Connected>, Error> {
-    tune(&stream).map_err(|why| Error::System("socket", why))?;
-    let myself = stream.local_addr().is_ok_and(|own| own == address);
-    let (initiator, flight1) = Initiator::new(local, Ephemerals::random()?, &*random()?)?;
-    let deadline = limit.or(Instant::now() + STEP);
-    let mut unsent = &flight1[..];
+    deadline: &Deadline,
+) -> Result<Established, Error> {
+    let is_self = stream.local_addr().is_ok_and(|own| own == address);
+    let mut link =
+        Link::new(stream, events.registry(), LINK).map_err(|why| Error::System("socket", why))?;
+    let (initiator, flight1) = Initiator::new(local, random::ephemerals()?, &*random::key()?)?;
+    let give_up = deadline.or(Instant::now() + STEP);
+
+    let mut sent = 0;
     let mut flight2 = [0; FLIGHT2_LEN];
     let mut len = 0;
     while len < FLIGHT2_LEN {
-        let mut ended = None;
-        let mut is_idle = false;
-        match send(&mut stream, &mut unsent) {
-            Err(why) if why.kind() != io::ErrorKind::WouldBlock => ended = Some(why),
-            _ => {}
-        }
-        // What has arrived is read even if sending has failed: it tells more.
-        let at_end = match stream.read(&mut flight2[len..]) {
-            Ok(0) => true,
-            Ok(n) => {
-                len += n;
-                false
+        sent += link.write(&flight1[sent..]);
+        // What has arrived is read even if sending has failed: it says more.
+        len += link.read(&mut flight2[len..]);
+        check_preface(&flight2[..len], Role::Listener, local.has_psk()).map_err(|mismatch| {
+            match mismatch {
+                Mismatch::SameRole if is_self => Error::Myself,
+                mismatch => Error::Preface { mismatch, psk: local.has_psk() },
             }
-            Err(why) if is_transient(&why) => {
-                is_idle = true;
-                false
-            }
-            Err(why) => {
-                ended = Some(why);
-                true
-            }
-        };
-        match greeting(&flight2[..len], Role::Listener, local.has_psk()) {
-            Greeting::Fits | Greeting::Unfinished => {}
-            Greeting::Stranger => return Err(Error::NotScat),
-            Greeting::Version(version) => return Err(Error::Version(version)),
-            Greeting::Other => return Err(Error::Version(0)),
-            Greeting::SameRole if myself => return Err(Error::Myself),
-            Greeting::SameRole => return Err(Error::BothConnect),
-            Greeting::Psk if local.has_psk() => return Err(Error::PskUnwanted),
-            Greeting::Psk => return Err(Error::PskWanted),
+        })?;
+        if len < FLIGHT2_LEN && link.end().is_some() {
+            return Err(hung_up(&link, len, local.has_psk()));
         }
-        if at_end {
-            return Err(match len {
-                0 => Error::Silent,
-                PREFACE_LEN if local.has_psk() => Error::PskDiffers,
-                _ => Error::HandshakeCut(ended),
-            });
-        }
-        if is_idle {
-            wait.until(Some(deadline))?;
-            limit.check()?;
-            if Instant::now() >= deadline {
+        if len < FLIGHT2_LEN && !link.is_readable() {
+            wait(events, &mut link, give_up)?;
+            deadline.check()?;
+            if Instant::now() >= give_up {
                 return Err(Error::HandshakeTimeout);
             }
         }
     }
+
     let reply = initiator.read_flight2(&flight2)?;
     if !policy.admits(&reply.peer) {
         return Err(Error::OtherKey);
     }
-    let (outcome, flight3) = reply.write_flight3()?;
-    let mut unsent = &flight3[..];
-    while !unsent.is_empty() {
-        match send(&mut stream, &mut unsent) {
-            Ok(()) => {}
-            Err(why) if is_transient(&why) => {
-                wait.until(Some(deadline))?;
-                if Instant::now() >= deadline {
-                    return Err(Error::OpenTimeout);
-                }
-            }
-            Err(why) => return Err(Error::Cut(NOTHING, Some(why))),
+
+    // From here on this side has revealed its share of the words.
+    let (connected, flight3) = reply.write_flight3()?;
+    let mut sent = 0;
+    loop {
+        sent += link.write(&flight3[sent..]);
+        if let Some(why) = link.send_error() {
+            return Err(Error::Cut(Totals::default(), Some(why)));
+        }
+        if sent == flight3.len() {
+            break;
+        }
+        wait(events, &mut link, give_up)?;
+        if Instant::now() >= give_up {
+            return Err(Error::OpenTimeout);
         }
     }
-    Ok(Met { stream, address, outcome })
+    let open_by = deadline.or(Instant::now() + STEP);
+    Ok(Established::connector(link, address, connected, policy.confirm, open_by))
 }
 
-const NOTHING: Ended =
-    Ended { counters: Counters { sent: 0, received: 0, written: 0 }, confirmed: false };
-
-/// Writes as much of `unsent` as the socket takes.
-fn send(stream: &mut TcpStream, unsent: &mut &[u8]) -> io::Result<()> {
-    while !unsent.is_empty() {
-        let n = stream.write(unsent)?;
-        *unsent = &unsent[n..];
+fn wait(events: &mut EventLoop, link: &mut Link, until: Instant) -> Result<(), Error> {
+    events.poll(Some(until))?;
+    for event in events.events().filter(|event| event.token() == LINK) {
+        link.note(event);
     }
     Ok(())
+}
+
+/// What it means that the connection has ended after `len` bytes that fit: a listener
+/// answers what it cannot read with its preface alone.
+fn hung_up(link: &Link, len: usize, psk: bool) -> Error {
+    match len {
+        0 => Error::Silent,
+        PREFACE_LEN if psk => Error::PskDiffers,
+        _ => Error::HandshakeCut(link.receive_error().or(link.send_error())),
+    }
 }

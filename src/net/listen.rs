@@ -1,28 +1,34 @@
-//! Listening: many strangers, of whom the first good one becomes the peer.
+//! Listening: many candidates, of whom the first good one becomes the peer.
+//!
+//! Nothing that a candidate does stops the listener. Each has a time limit for its
+//! whole handshake; networks take turns at the expensive step; when all places
+//! are taken, the network that holds the most gives one up. The source is
+//! scat-protocol(7), LISTENER UNDER ATTACK.
 
+use super::Established;
+use super::candidate::{Candidate, Network, Progress, Rejection};
+use super::link::Link;
+use super::resolve::{Deadline, Family};
 use crate::error::Error;
-use crate::event_loop::Wait;
-use crate::net::candidate::{Network, Stage, Stranger, Verdict, Why};
-use crate::net::{Family, Limit, Met, SOCKET, STEP, is_transient, tune};
+use crate::event_loop::{EventLoop, FIRST_CANDIDATE, LISTENER};
 use crate::policy::Policy;
 use crate::protocol::handshake::{Accepted, Local};
 use crate::report::{Address, RateLimit, Report};
+use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Time until the next look when the system had no room for a connection.
-const AGAIN: Duration = Duration::from_millis(200);
+/// Time until accept is tried again after the system had no room for a connection.
+const RETRY: Duration = Duration::from_millis(200);
 /// Handshakes at once.
-const STRANGERS: usize = 64;
+const CANDIDATES: usize = 64;
 /// Connections that the system holds for us meanwhile.
 const BACKLOG: i32 = 128;
-/// Strangers' tokens count up from here.
-const FIRST_STRANGER: usize = 1;
 
 /// Binds the first of `addresses` that is to be had.
 ///
@@ -46,7 +52,8 @@ pub fn bind(
                 let at = Address(address).to_string();
                 let is_taken = why.kind() == io::ErrorKind::AddrInUse;
                 refused = Some(Error::Bind { at, why });
-                // Half a port is not what was asked for.
+                // Somebody has the port on one kind of address: listening on the
+                // other one alone would leave half of the callers to them.
                 if is_taken {
                     break;
                 }
@@ -71,108 +78,126 @@ fn bind_one(address: SocketAddr, dual: bool) -> io::Result<std::net::TcpListener
     Ok(socket.into())
 }
 
-/// Listens until a stranger completes the handshake. The listening socket and
-/// every other stranger are gone when this returns, so an opening cannot be
-/// revealed by anything that this process does afterwards but once.
+/// Listens until a candidate completes the handshake. The listening socket and
+/// every other candidate are gone when this returns: whatever this process does
+/// from then on, it reveals one opening at most.
 ///
 /// # Errors
-/// [`Error::Waited`], [`Error::Signal`], [`Error::System`]; never because of a stranger.
+/// [`Error::Waited`], [`Error::Signal`], [`Error::System`]; never because of a candidate.
 pub fn listen(
-    wait: &mut Wait,
+    events: &mut EventLoop,
     listener: std::net::TcpListener,
     local: &Local,
     policy: &Policy,
-    limit: &Limit,
-    status: Report,
-) -> Result<Met<Accepted>, Error> {
+    deadline: &Deadline,
+    report: Report,
+) -> Result<Established, Error> {
     let system = |why| Error::System("listen", why);
     let at = listener.local_addr().map_err(system)?;
     let only_v6 = at.is_ipv6() && SockRef::from(&listener).only_v6().map_err(system)?;
-    status.say(format_args!(
-        "listening on {} port {}",
-        match (at.ip(), only_v6) {
-            (ip, _) if !ip.is_unspecified() => ip.to_canonical().to_string(),
-            (IpAddr::V4(_), _) => "every IPv4 address,".to_owned(),
-            (IpAddr::V6(_), true) => "every IPv6 address,".to_owned(),
-            (IpAddr::V6(_), false) => "every address,".to_owned(),
-        },
-        at.port()
-    ));
-    let mut listener = TcpListener::from_std(listener);
-    wait.registry().register(&mut listener, SOCKET, Interest::READABLE).map_err(system)?;
-    let mut door = Door {
-        local,
-        policy,
-        listener,
-        strangers: Vec::new(),
-        next: FIRST_STRANGER,
-        served: HashMap::new(),
-        turns: 0,
-        failed: 0,
-        is_knocked_at: false,
-        log: RateLimit::new(),
-        status,
-    };
+    report.listening(at, only_v6);
+    let mut listener = Listener::new(listener, events, local, policy, report).map_err(system)?;
     loop {
-        let deadline = if door.has_work() { Some(Instant::now()) } else { door.deadline(limit) };
-        let asked = wait.until(deadline)?;
-        limit.check()?;
-        if asked.report {
-            status.say(format_args!(
+        let timeout = listener.poll_timeout(deadline);
+        let signals = events.poll(timeout)?;
+        deadline.check()?;
+        if signals.report {
+            report.say(format_args!(
                 "listening; {} handshakes under way, {} failed",
-                door.strangers.len(),
-                door.failed
+                listener.candidates.len(),
+                listener.failed
             ));
         }
-        let tokens: Vec<Token> = wait.events().map(|event| event.token()).collect();
-        for token in tokens {
-            if token == SOCKET {
-                door.is_knocked_at = true;
-            } else if let Some(met) = door.visit(token) {
-                return Ok(met);
+        for event in events.events() {
+            if event.token() == LISTENER {
+                listener.may_accept = true;
+            } else if let Some(peer) = listener.visit(event.token(), Some(event)) {
+                return establish(events, listener, peer);
             }
         }
-        door.send_away_the_late();
-        if door.is_knocked_at {
-            door.accept(wait).map_err(system)?;
+        listener.reject_late();
+        if listener.may_accept {
+            listener.accept(events).map_err(system)?;
         }
-        if let Some(met) = door.answer_one() {
-            return Ok(met);
+        if let Some(peer) = listener.answer_one() {
+            return establish(events, listener, peer);
         }
     }
 }
 
-/// The listening socket and the strangers before it.
-struct Door<'a> {
+/// A candidate whose handshake is done, and what came of it.
+type Winner<'a> = (Candidate<'a>, Accepted);
+
+/// Closes the door behind the peer before anything of the opening is used.
+fn establish(
+    events: &EventLoop,
+    listener: Listener<'_>,
+    (candidate, accepted): Winner<'_>,
+) -> Result<Established, Error> {
+    let confirm = listener.policy.confirm;
+    drop(listener);
+    let Candidate { link, address, .. } = candidate;
+    Established::listener(events, link, address, accepted, confirm)
+}
+
+/// The listening socket and its candidates.
+struct Listener<'a> {
     local: &'a Local,
     policy: &'a Policy,
-    listener: TcpListener,
-    strangers: Vec<Stranger<'a>>,
-    next: usize,
-    /// When each network had its last turn, by [`Door::turns`].
+    socket: TcpListener,
+    candidates: Vec<Candidate<'a>>,
+    next_token: usize,
+    /// When each network had its last turn, by [`Listener::turns`].
     served: HashMap<Network, u64>,
     turns: u64,
     failed: u64,
     /// There may be connections to accept.
-    is_knocked_at: bool,
+    may_accept: bool,
     log: RateLimit,
-    status: Report,
+    report: Report,
 }
 
-impl<'a> Door<'a> {
-    fn accept(&mut self, wait: &Wait) -> io::Result<()> {
+impl<'a> Listener<'a> {
+    fn new(
+        socket: std::net::TcpListener,
+        events: &EventLoop,
+        local: &'a Local,
+        policy: &'a Policy,
+        report: Report,
+    ) -> io::Result<Self> {
+        let mut socket = TcpListener::from_std(socket);
+        events.registry().register(&mut socket, LISTENER, Interest::READABLE)?;
+        Ok(Listener {
+            local,
+            policy,
+            socket,
+            candidates: Vec::new(),
+            next_token: FIRST_CANDIDATE,
+            served: HashMap::new(),
+            turns: 0,
+            failed: 0,
+            may_accept: false,
+            log: RateLimit::new(),
+            report,
+        })
+    }
+
+    /// Takes in everybody who waits. It ends only with an empty queue, so the event
+    /// for the next one is never missed.
+    fn accept(&mut self, events: &EventLoop) -> io::Result<()> {
         loop {
-            let (mut stream, address) = match self.listener.accept() {
+            let (stream, address) = match self.socket.accept() {
                 Ok(accepted) => accepted,
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_knocked_at = false;
+                    self.may_accept = false;
                     return Ok(());
                 }
                 Err(why) => match why.raw_os_error() {
                     Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK) => return Err(why),
-                    // No descriptors, no memory: a stranger goes, or it is tried again soon.
+                    // No descriptors, no memory: a candidate gives its own up, or there
+                    // is none and accept is tried again soon.
                     Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                        if self.strangers.is_empty() {
+                        if self.candidates.is_empty() {
                             return Ok(());
                         }
                         self.evict();
@@ -182,22 +207,13 @@ impl<'a> Door<'a> {
                     _ => continue,
                 },
             };
-            let token = Token(self.next);
-            self.next += 1;
-            let both = Interest::READABLE | Interest::WRITABLE;
-            if tune(&stream).is_err() || wait.registry().register(&mut stream, token, both).is_err()
-            {
+            let token = Token(self.next_token);
+            self.next_token += 1;
+            let Ok(link) = Link::new(stream, events.registry(), token) else {
                 continue;
-            }
-            self.strangers.push(Stranger {
-                stream,
-                address,
-                network: Network::of(&address),
-                token,
-                leave_by: Instant::now() + STEP,
-                stage: Stage::Knocking(Vec::new()),
-            });
-            if self.strangers.len() > STRANGERS {
+            };
+            self.candidates.push(Candidate::new(link, address, token));
+            if self.candidates.len() > CANDIDATES {
                 self.evict();
             }
         }
@@ -206,84 +222,84 @@ impl<'a> Door<'a> {
     /// Drops one: of the network that holds the most places, the first by rank.
     fn evict(&mut self) {
         let mut places: HashMap<Network, usize> = HashMap::new();
-        for stranger in &self.strangers {
-            *places.entry(stranger.network).or_default() += 1;
+        for candidate in &self.candidates {
+            *places.entry(candidate.network).or_default() += 1;
         }
         let most = places.values().copied().max().unwrap_or(0);
-        let greedy = self.strangers.iter().filter(|it| places.get(&it.network) == Some(&most));
+        let greedy = self.candidates.iter().filter(|it| places.get(&it.network) == Some(&most));
         if let Some(token) = greedy.min_by_key(|it| it.rank()).map(|it| it.token) {
-            self.dismiss(token, Why::TooMany);
+            self.reject(token, Rejection::TooMany);
         }
     }
 
-    /// Looks at one stranger. If it has become the peer, that is what comes back.
-    fn visit(&mut self, token: Token) -> Option<Met<Accepted>> {
-        let at = self.strangers.iter().position(|it| it.token == token)?;
-        match self.strangers[at].advance(self.local, self.policy) {
-            Ok(Verdict::Stays) => {}
-            Ok(Verdict::Gone(why)) => self.dismiss(token, why),
-            Ok(Verdict::Accepted(outcome)) => {
-                let Stranger { stream, address, .. } = self.strangers.swap_remove(at);
-                return Some(Met { stream, address, outcome: *outcome });
+    /// Lets one candidate go on, after `event` or after its turn.
+    fn visit(&mut self, token: Token, event: Option<&Event>) -> Option<Winner<'a>> {
+        let at = self.candidates.iter().position(|it| it.token == token)?;
+        let candidate = &mut self.candidates[at];
+        if let Some(event) = event {
+            candidate.link.note(event);
+        }
+        match candidate.advance(self.local, self.policy) {
+            Progress::Waiting => None,
+            Progress::Rejected(why) => {
+                self.reject(token, why);
+                None
             }
-            Err(why) if is_transient(&why) => {}
-            Err(_) => self.dismiss(token, Why::Lost),
+            Progress::Accepted(accepted) => Some((self.candidates.swap_remove(at), *accepted)),
         }
-        None
     }
 
-    fn has_work(&self) -> bool {
-        self.strangers.iter().any(|it| matches!(it.stage, Stage::Queued(_)))
-    }
-
-    /// Gives one turn, to the network that had none for the longest time.
-    fn answer_one(&mut self) -> Option<Met<Accepted>> {
-        let queued = self.strangers.iter_mut().filter(|it| matches!(it.stage, Stage::Queued(_)));
+    /// Gives one turn at the expensive step, to the network that has had none for the
+    /// longest time: a flood from one network delays the others by one step each.
+    fn answer_one(&mut self) -> Option<Winner<'a>> {
+        let queued = self.candidates.iter_mut().filter(|it| it.is_queued());
         let served = &self.served;
-        let next = queued.min_by_key(|it| (served.get(&it.network), it.leave_by))?;
+        let next = queued.min_by_key(|it| (served.get(&it.network), it.give_up))?;
         let (token, network) = (next.token, next.network);
         let answered = next.answer(self.local);
         self.turns += 1;
         self.served.insert(network, self.turns);
-        let strangers = &self.strangers;
-        self.served.retain(|network, _| strangers.iter().any(|it| it.network == *network));
+        let candidates = &self.candidates;
+        self.served.retain(|network, _| candidates.iter().any(|it| it.network == *network));
         if answered.is_err() {
-            self.dismiss(token, Why::Random);
+            self.reject(token, Rejection::Random);
         }
-        self.visit(token)
+        self.visit(token, None)
     }
 
-    fn send_away_the_late(&mut self) {
+    /// Rejects those whose time is up.
+    fn reject_late(&mut self) {
         let now = Instant::now();
-        while let Some(late) = self.strangers.iter().find(|it| it.leave_by <= now) {
-            let why = match late.stage {
-                Stage::Leaving(_, why) => why,
-                _ => Why::TooSlow,
-            };
-            self.dismiss(late.token, why);
+        while let Some(late) = self.candidates.iter().find(|it| it.give_up <= now) {
+            self.reject(late.token, late.late());
         }
     }
 
-    fn deadline(&self, limit: &Limit) -> Option<Instant> {
-        let again = self.is_knocked_at.then(|| Instant::now() + AGAIN);
-        let first = self.strangers.iter().map(|it| it.leave_by).chain(again).min();
-        first.map_or(limit.deadline(), |at| Some(limit.or(at)))
+    /// When something has to be done although no event comes.
+    fn poll_timeout(&self, deadline: &Deadline) -> Option<Instant> {
+        let now = Instant::now();
+        let is_queued = self.candidates.iter().any(Candidate::is_queued);
+        let turn = is_queued.then_some(now);
+        let retry = self.may_accept.then(|| now + RETRY);
+        let late = self.candidates.iter().map(|it| it.give_up).min();
+        [turn, retry, late, deadline.at()].into_iter().flatten().min()
     }
 
-    fn dismiss(&mut self, token: Token, why: Why) {
-        let Some(at) = self.strangers.iter().position(|it| it.token == token) else {
+    /// Lets a candidate go, and says so as far as it concerns the user.
+    fn reject(&mut self, token: Token, why: Rejection) {
+        let Some(at) = self.candidates.iter().position(|it| it.token == token) else {
             return;
         };
-        let stranger = self.strangers.swap_remove(at);
+        let candidate = self.candidates.swap_remove(at);
         self.failed += 1;
-        if !self.status.verbose && !why.concerns_user() {
+        if !self.report.verbose && !why.concerns_user() {
             return;
         }
         if let Some(kept) = self.log.pass() {
             if kept > 0 {
-                self.status.say(format_args!("({kept} more failed handshakes)"));
+                self.report.say(format_args!("({kept} more failed handshakes)"));
             }
-            self.status.say(format_args!("{}: {why}", Address(stranger.address)));
+            self.report.say(format_args!("{}: {why}", Address(candidate.address)));
         }
     }
 }

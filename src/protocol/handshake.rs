@@ -1,4 +1,4 @@
-//! The three flights that open a session, as states without socket or clock.
+//! The three flights that open a session.
 //!
 //! ```text
 //! connector                                       listener
@@ -9,9 +9,10 @@
 //! Connected                                        Accepted
 //! ```
 //!
-//! Each transition takes its state by value and arrays of the only length that
-//! fits, so a flight out of order, used twice or of another size does not
-//! compile. Sizes and offsets are those of scat-protocol(7).
+//! Each transition takes its state by value, so that a flight out of order or a
+//! second use does not compile. Flights 2 and 3 are arrays of the only length
+//! that fits; flight 1, which is longer under a pre-shared key, is a slice whose
+//! length is checked. Sizes and offsets are those of scat-protocol(7).
 
 use crate::protocol::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
 use crate::protocol::role::Role;
@@ -60,48 +61,46 @@ fn letter(role: Role) -> u8 {
     }
 }
 
-/// What the first bytes from the other side say about it.
+/// How the other side's preface differs from the one that fits ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Greeting {
-    /// As expected so far; fewer than 8 bytes are here.
-    Unfinished,
-    /// The very preface that fits ours.
-    Fits,
-    /// Not scat.
-    Stranger,
-    /// scat, of this other version (its byte in the preface).
+pub enum Mismatch {
+    /// It does not speak scat.
+    NotScat,
+    /// It speaks another version: the version's byte.
     Version(u8),
-    /// scat in the same role as ours.
+    /// It plays the same role as this side.
     SameRole,
-    /// scat, with a pre-shared key where we have none, or the other way round.
+    /// It has a pre-shared key and this side has none, or the other way round.
     Psk,
-    /// scat, of a kind that does not exist yet.
-    Other,
+    /// It speaks this version in a way that does not exist yet.
+    Unknown,
 }
 
-/// Judges the bytes received so far (any number of them) of a preface that
-/// should come from `peer`, `psk` saying whether we have a pre-shared key.
-pub fn greeting(received: &[u8], peer: Role, psk: bool) -> Greeting {
+/// Judges the bytes received so far of a preface that should come from `peer`,
+/// `psk` saying whether we have a pre-shared key. True once all 8 bytes are there.
+///
+/// # Errors
+/// [`Mismatch`], told apart only when a whole preface is there.
+pub fn check_preface(received: &[u8], peer: Role, psk: bool) -> Result<bool, Mismatch> {
     let expected = preface(peer, psk);
     let len = received.len().min(PREFACE_LEN);
     let received = &received[..len];
     if received == &expected[..len] {
-        return if len == PREFACE_LEN { Greeting::Fits } else { Greeting::Unfinished };
+        return Ok(len == PREFACE_LEN);
     }
     let magic = len.min(4);
     if received[..magic] != expected[..magic] {
-        return Greeting::Stranger;
+        return Err(Mismatch::NotScat);
     }
-    // Only a whole preface is worth an answer that tells more.
     let Some(received) = received.first_chunk::<PREFACE_LEN>() else {
-        return Greeting::Unfinished;
+        return Ok(false);
     };
-    match *received {
-        [_, _, _, _, version, _, _, _] if version != expected[4] => Greeting::Version(version),
-        [_, _, _, _, _, role, _, _] if role == letter(peer.peer()) => Greeting::SameRole,
-        [_, _, _, _, _, role, 0 | 1, b'\n'] if role == expected[5] => Greeting::Psk,
-        _ => Greeting::Other,
-    }
+    Err(match *received {
+        [_, _, _, _, version, _, _, _] if version != expected[4] => Mismatch::Version(version),
+        [_, _, _, _, _, role, _, _] if role == letter(peer.peer()) => Mismatch::SameRole,
+        [_, _, _, _, _, role, 0 | 1, b'\n'] if role == expected[5] => Mismatch::Psk,
+        _ => Mismatch::Unknown,
+    })
 }
 
 /// Bytes of flight 1.
@@ -118,19 +117,11 @@ pub enum Error {
     Myself,
     /// A payload's `id` byte is neither 0 nor 1.
     UnknownId,
-    /// The operating system gave no randomness.
-    Random,
 }
 
 impl From<noise::Error> for Error {
     fn from(error: noise::Error) -> Self {
         Error::Noise(error)
-    }
-}
-
-impl From<getrandom::Error> for Error {
-    fn from(_: getrandom::Error) -> Self {
-        Error::Random
     }
 }
 
@@ -142,22 +133,9 @@ pub struct Local {
 }
 
 impl Local {
-    /// With a static secret (32 bytes) that is kept between runs, or without one
-    /// with a fresh secret that serves this run only.
-    ///
-    /// # Errors
-    /// [`Error::Random`].
-    pub fn new(identity: Option<Key>, psk: Option<Key>) -> Result<Self, Error> {
-        let long_lived = identity.is_some();
-        let s = match identity {
-            Some(s) => s,
-            None => random()?,
-        };
-        Ok(Self::with_secret(s, long_lived, psk))
-    }
-
-    /// With a static secret (32 bytes, before clamping), and what is said of it.
-    pub fn with_secret(s: Key, long_lived: bool, psk: Option<Key>) -> Self {
+    /// With a static secret (32 bytes, before clamping), `long_lived` if it is kept
+    /// between runs, and the pre-shared key if there is one.
+    pub fn new(s: Key, long_lived: bool, psk: Option<Key>) -> Self {
         Local { s, long_lived, psk }
     }
 
@@ -204,16 +182,6 @@ impl Local {
     }
 }
 
-/// 32 random bytes from the operating system.
-///
-/// # Errors
-/// [`Error::Random`].
-pub fn random() -> Result<Key, Error> {
-    let mut bytes = Key::empty();
-    getrandom::fill(&mut *bytes)?;
-    Ok(bytes)
-}
-
 /// Who the other side says, and by the handshake proves, that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -256,7 +224,7 @@ impl<'a> Initiator<'a> {
     /// `n_c` is the nonce of this connection, fresh like all of `fresh`.
     ///
     /// # Errors
-    /// None that a peer can cause.
+    /// [`Error::Noise`] if the cipher fails, which it does not at this length.
     pub fn new(
         local: &'a Local,
         fresh: Ephemerals,
@@ -297,7 +265,7 @@ impl InitiatorReply<'_> {
     /// the short authentication string: no failure after it invites a retry.
     ///
     /// # Errors
-    /// None that a peer can cause, but a zero `se`.
+    /// [`Error::Noise`] with [`noise::Error::BadKey`] if `se` is all zero.
     pub fn write_flight3(self) -> Result<(Connected, [u8; FLIGHT3_LEN]), Error> {
         let Initiator { local, mut noise, h1, n_c } = self.before;
         let mut flight3 = Vec::with_capacity(FLIGHT3_LEN);

@@ -51,14 +51,23 @@ impl Inbound {
         self.opener = Opener::new(k);
     }
 
+    /// Whether [`Inbound::space`] has room, by moving what is left if need be.
+    pub fn has_space(&self) -> bool {
+        self.tail < CAPACITY || self.has_slack()
+    }
+
+    /// Whether so much is used up that moving the rest down costs less than it frees.
+    fn has_slack(&self) -> bool {
+        let head = if self.plain == 0 { self.opened } else { self.head };
+        head == self.tail || head >= CAPACITY / 2 && CAPACITY - self.tail < MAX_RECEIVED
+    }
+
     /// Where the next bytes from the socket go; empty while the buffer is full.
     pub fn space(&mut self) -> &mut [u8] {
         if self.plain == 0 {
             self.head = self.opened;
         }
-        // Moving the rest down costs less than it frees, or is not done.
-        let scarce = CAPACITY - self.tail < MAX_RECEIVED;
-        if self.head == self.tail || scarce && self.head >= CAPACITY / 2 {
+        if self.has_slack() {
             self.buffer.copy_within(self.head..self.tail, 0);
             self.opened -= self.head;
             self.tail -= self.head;

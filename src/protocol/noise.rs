@@ -3,8 +3,7 @@
 //!
 //! Beside the patterns that scat uses (with the tokens `e1` and `ekem1` of the
 //! Noise HFS draft), any pattern without a pre-message runs, so that the
-//! published vectors do. Nothing here owns a descriptor, a clock or a source of
-//! randomness.
+//! published vectors can be checked. Random values come in as [`Ephemerals`].
 
 use crate::protocol::secret::{Key, Secret};
 use blake2::{Blake2s256, Digest};
@@ -78,6 +77,8 @@ impl CipherState {
     ///
     /// # Errors
     /// [`Error::Forged`], [`Error::Exhausted`].
+    // Not inlined: what the cipher leaves on the stack has to lie below the caller's
+    // frame, where `wipe_stack` reaches it. So for every function marked like this.
     #[inline(never)]
     pub fn decrypt(
         &mut self,
@@ -127,7 +128,7 @@ fn cipher(k: &Key) -> Result<LessSafeKey, Error> {
 }
 
 /// Encrypts `buffer` in place and returns its tag. Fails beyond 2^38 bytes only.
-#[inline(never)]
+#[inline(never)] // its stack is wiped: see `decrypt`
 fn encrypt(k: &Key, nonce: Nonce, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Error> {
     let tag = cipher(k)?
         .seal_in_place_separate_tag(nonce, Aad::from(ad), buffer)
@@ -146,7 +147,7 @@ pub fn hash(parts: &[&[u8]]) -> [u8; HASHLEN] {
 
 /// HMAC (RFC 2104) with BLAKE2s-256: block 64 bytes, key at most one block.
 /// Keyed BLAKE2s is something else and would not interoperate.
-#[inline(never)]
+#[inline(never)] // its stack is wiped: see `decrypt`
 fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Key {
     let mut pad = Zeroizing::new([0x36; 64]);
     for (p, k) in pad.iter_mut().zip(key) {
@@ -257,7 +258,7 @@ impl SymmetricState {
 }
 
 /// The public key of an X25519 secret.
-#[inline(never)]
+#[inline(never)] // its stack is wiped: see `decrypt`
 pub fn public(secret: &Key) -> PublicKey {
     PublicKey::from(&StaticSecret::from(**secret))
 }
@@ -302,20 +303,6 @@ pub struct Ephemerals {
     pub m: Key,
 }
 
-impl Ephemerals {
-    /// Fresh from the operating system.
-    ///
-    /// # Errors
-    /// The system's, which nobody may survive.
-    pub fn random() -> Result<Self, getrandom::Error> {
-        let mut fresh = Ephemerals { e: Key::empty(), e1: Secret::empty(), m: Key::empty() };
-        getrandom::fill(&mut *fresh.e)?;
-        getrandom::fill(&mut *fresh.e1)?;
-        getrandom::fill(&mut *fresh.m)?;
-        Ok(fresh)
-    }
-}
-
 /// What `Split()` leaves: `HKDF(ck, "", 3)` and the final transcript hash.
 pub struct Split {
     /// Key from initiator to responder.
@@ -328,11 +315,13 @@ pub struct Split {
     pub h: [u8; HASHLEN],
 }
 
-/// Bytes of stack that a message's key exchanges need, and more: they leave secrets there.
+/// Bytes of stack to wipe after each message: its key exchanges leave secrets there, and
+/// need less than this.
 const STACK: usize = 64 * 1024;
 
-/// Number of no message: a handshake that has failed.
-const OVER: usize = usize::MAX;
+/// In the place of the next message's number once the handshake has failed: no
+/// pattern has that many messages, so nothing can follow.
+const FAILED: usize = usize::MAX;
 
 /// One side of a running handshake (section 5.3). Dropping it wipes every secret.
 pub struct HandshakeState {
@@ -395,7 +384,7 @@ impl HandshakeState {
         result
     }
 
-    #[inline(never)]
+    #[inline(never)] // its stack is wiped by the caller
     fn write(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let (tokens, after) = self.turn(true)?;
         for token in tokens {
@@ -433,14 +422,14 @@ impl HandshakeState {
     /// `ReadMessage(message)`: returns the payload.
     ///
     /// # Errors
-    /// All of [`Error`]; the handshake is over after any of them.
+    /// All of [`Error`]; after any of them the handshake has failed.
     pub fn read_message(&mut self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let result = self.read(message);
         zeroize_stack::<STACK>();
         result
     }
 
-    #[inline(never)]
+    #[inline(never)] // its stack is wiped by the caller
     fn read(&mut self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let (tokens, after) = self.turn(false)?;
         let mut rest = message;
@@ -498,7 +487,7 @@ impl HandshakeState {
 
     /// The next message's tokens, if it is this side's to write (or to read), and
     /// what `next` is after it. Until the message has succeeded the handshake
-    /// counts as over, so that nothing can follow one that fails.
+    /// counts as failed, so that nothing can follow a message that fails.
     fn turn(&mut self, write: bool) -> Result<(&'static [Token], usize), Error> {
         let initiator_writes = self.next.is_multiple_of(2);
         if (initiator_writes == self.initiator) != write {
@@ -506,7 +495,7 @@ impl HandshakeState {
         }
         let tokens = *self.pattern.messages.get(self.next).ok_or(Error::OutOfTurn)?;
         let after = self.next + 1;
-        self.next = OVER;
+        self.next = FAILED;
         Ok((tokens, after))
     }
 

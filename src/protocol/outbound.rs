@@ -44,7 +44,7 @@ impl Outbound {
 
     /// Whether at least one more frame of data fits, if what waits is moved down.
     pub fn has_room(&self) -> bool {
-        // Moving costs less than it frees, or is not done.
+        // Moving frees at least as much as it copies, or is not worth it.
         self.slots() > 0 || self.head >= BULK / 2
     }
 
@@ -53,14 +53,15 @@ impl Outbound {
     ///
     /// # Errors
     /// Those of `read`; after them nothing has changed. [`io::ErrorKind::Other`]
-    /// if the sealer's counter has run out.
+    /// after 2^64 - 1 frames.
+    ///
+    /// # Panics
+    /// Without [`Outbound::has_room`]: zero bytes would look like the input's end.
     pub fn fill(
         &mut self,
         read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        if !self.has_room() {
-            return Ok(0);
-        }
+        assert!(self.has_room(), "no room for input");
         if self.slots() == 0 {
             self.compact();
         }

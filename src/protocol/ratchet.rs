@@ -1,4 +1,4 @@
-//! Fresh keys inside the session: a new X25519 and ML-KEM-768 exchange, carried
+//! The ratchet: fresh keys from a new X25519 and ML-KEM-768 exchange, carried
 //! in three frames, by the same handshake code as the session's start.
 //!
 //! ```text
@@ -23,7 +23,7 @@ pub const REKEY1_LEN: usize = 1248;
 /// Bytes of REKEY2's content.
 pub const REKEY2_LEN: usize = 1152;
 
-/// The keys that an exchange brings.
+/// The keys that a ratchet brings.
 pub struct Fresh {
     /// Connector to listener.
     pub c2l: Key,
@@ -31,7 +31,7 @@ pub struct Fresh {
     pub l2c: Key,
 }
 
-/// What links one exchange to the next, and the connector's exchange under way.
+/// What links one ratchet to the next, and the connector's ratchet under way.
 pub struct Ratchet {
     rk: Key,
     hp: [u8; 32],
@@ -45,7 +45,7 @@ impl Ratchet {
         Ratchet { rk, hp: h3, started: None, finished: 0 }
     }
 
-    /// How many exchanges there were.
+    /// How many there were.
     pub fn finished(&self) -> u64 {
         self.finished
     }
@@ -58,7 +58,7 @@ impl Ratchet {
     /// Connector: `-> psk, e, e1`, the content of REKEY1.
     ///
     /// # Errors
-    /// None that a peer can cause.
+    /// [`noise::Error::Exhausted`], which a fresh handshake does not meet.
     pub fn start(&mut self, fresh: Ephemerals) -> Result<Vec<u8>, noise::Error> {
         let mut noise = self.handshake(true, fresh);
         let mut message = Vec::with_capacity(REKEY1_LEN);

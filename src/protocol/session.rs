@@ -1,5 +1,6 @@
 //! The rules of a session: which frame may come when, and what is owed to the
-//! peer. Pure: bytes go in and out through [`Outbound`] and [`Inbound`].
+//! peer. Bytes go in and out through [`Outbound`] and [`Inbound`]; the time and
+//! randomness come in as arguments.
 //!
 //! A side is finished when it has sent EOF and DONE and received EOF and DONE.
 //! Nothing else is an end.
@@ -13,13 +14,14 @@ use crate::protocol::ratchet::Ratchet;
 use crate::protocol::role::Role;
 use crate::protocol::sas::{self, Sas};
 use crate::protocol::secret::Key;
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// When the connector starts an exchange of fresh keys.
+/// When the connector starts a ratchet.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// Time after the last one.
+    /// Time after the last one, or after OPEN.
     pub interval: Duration,
     /// Bytes of data in either direction after the last one.
     pub bytes: u64,
@@ -76,8 +78,11 @@ pub enum Event {
     Eof,
     /// The peer has written out everything that this side sent.
     Done,
-    /// An exchange of fresh keys went a step on.
-    Rekey,
+    /// REKEY1 came: [`Session::answer_ratchet`] has to be called before the next frame
+    /// is opened.
+    RatchetRequest,
+    /// The keys of one or both directions are new, or will be with the peer's next step.
+    Ratchet,
     /// The peer ends the session early; nothing follows.
     Abort(Reason),
 }
@@ -91,10 +96,22 @@ pub enum Error {
     Rule(&'static str),
     /// OPEN does not fit the commitment.
     Commitment,
-    /// An exchange of fresh keys failed.
-    Exchange(noise::Error),
-    /// The operating system gave no randomness.
-    Random,
+    /// A message of the ratchet does not verify.
+    Ratchet(noise::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Frame(frame::Error::Forged) => write!(f, "corrupted or forged data received"),
+            Error::Frame(_) => write!(f, "malformed frame received"),
+            Error::Rule(which) => write!(f, "protocol error: {which}"),
+            Error::Commitment => {
+                write!(f, "forged handshake: the opening does not fit the commitment")
+            }
+            Error::Ratchet(_) => write!(f, "protocol error: a bad key exchange"),
+        }
+    }
 }
 
 impl From<frame::Error> for Error {
@@ -105,13 +122,7 @@ impl From<frame::Error> for Error {
 
 impl From<noise::Error> for Error {
     fn from(error: noise::Error) -> Self {
-        Error::Exchange(error)
-    }
-}
-
-impl From<getrandom::Error> for Error {
-    fn from(_: getrandom::Error) -> Self {
-        Error::Random
+        Error::Ratchet(error)
     }
 }
 
@@ -147,24 +158,29 @@ pub struct Session {
     inbound: Inbound,
     ratchet: Ratchet,
     schedule: Schedule,
-    /// Connector: what OPEN must fit, until it came.
-    unopened: Option<Unopened>,
-    /// Listener: the key to receive with after REKEY3, while that is due.
-    due: Option<Key>,
+    /// Connector: what OPEN must fit, until it has come.
+    commitment: Option<Commitment>,
+    /// Listener: REKEY1's content, until it is answered.
+    rekey1: Option<Vec<u8>>,
+    /// Listener: the key to receive with from REKEY3 on, until that has come.
+    next_c2l: Option<Key>,
     /// Nothing of the stream may move before a person has accepted the peer.
-    held: bool,
+    unconfirmed: bool,
     sent: Ends,
     received: Ends,
     /// ABORT is sealed: nothing may follow.
-    aborted: bool,
-    /// ABORT or a frame out of order was received: nothing may follow.
-    over: bool,
+    abort_sent: bool,
+    /// ABORT or a frame that is not allowed was received: nothing more is opened.
+    receive_closed: bool,
     counters: Counters,
-    /// Counters at the last exchange.
-    exchanged: Counters,
+    /// When the present keys came into use; for a connector, not before OPEN.
+    keyed_at: Option<Instant>,
+    /// The counters at that moment.
+    keyed_with: Counters,
 }
 
-struct Unopened {
+/// What the connector keeps to check OPEN.
+struct Commitment {
     h1: [u8; 32],
     h3: [u8; 32],
     commit: [u8; 32],
@@ -172,27 +188,29 @@ struct Unopened {
 
 impl Session {
     /// The connector's side. It sends nothing but ABORT before OPEN has come.
-    /// With `held`, nothing of the stream moves before [`Session::release`].
-    pub fn connector(connected: Connected, schedule: Schedule, held: bool) -> Self {
+    /// With `confirm`, nothing of the stream moves before [`Session::confirm`].
+    pub fn connector(connected: Connected, schedule: Schedule, confirm: bool) -> Self {
         let Connected { keys, peer, h1, commit } = connected;
-        let unopened = Unopened { h1, h3: keys.h3, commit };
-        Session::new(Role::Connector, peer, keys, Some(unopened), schedule, held)
+        let commitment = Commitment { h1, h3: keys.h3, commit };
+        Session::new(Role::Connector, peer, keys, Some(commitment), schedule, confirm)
     }
 
-    /// The listener's side, OPEN its first frame. By taking [`Accepted`] it makes
-    /// sure that no opening is revealed twice.
+    /// The listener's side, OPEN its first frame. Because it takes [`Accepted`], no
+    /// opening is revealed twice.
     ///
     /// # Errors
-    /// None that a peer can cause.
+    /// [`Error::Frame`] if OPEN cannot be sealed; the cipher allows it.
     pub fn listener(
         accepted: Accepted,
         schedule: Schedule,
-        held: bool,
+        confirm: bool,
+        now: Instant,
     ) -> Result<(Self, Sas), Error> {
         let Accepted { keys, peer, n_l } = accepted;
         let sas = Sas::new(&keys.h3, &n_l);
-        let mut session = Session::new(Role::Listener, peer, keys, None, schedule, held);
+        let mut session = Session::new(Role::Listener, peer, keys, None, schedule, confirm);
         session.outbound.control(Kind::Open, &*n_l)?;
+        session.keyed_at = Some(now);
         Ok((session, sas))
     }
 
@@ -200,9 +218,9 @@ impl Session {
         role: Role,
         peer: Peer,
         keys: Keys,
-        unopened: Option<Unopened>,
+        commitment: Option<Commitment>,
         schedule: Schedule,
-        held: bool,
+        confirm: bool,
     ) -> Self {
         let (to_peer, from_peer) = match role {
             Role::Connector => (keys.c2l, keys.l2c),
@@ -215,15 +233,17 @@ impl Session {
             inbound: Inbound::new(&from_peer),
             ratchet: Ratchet::new(keys.rk, keys.h3),
             schedule,
-            unopened,
-            due: None,
-            held,
+            commitment,
+            rekey1: None,
+            next_c2l: None,
+            unconfirmed: confirm,
             sent: Ends::default(),
             received: Ends::default(),
-            aborted: false,
-            over: false,
+            abort_sent: false,
+            receive_closed: false,
             counters: Counters::default(),
-            exchanged: Counters::default(),
+            keyed_at: None,
+            keyed_with: Counters::default(),
         }
     }
 
@@ -242,9 +262,14 @@ impl Session {
         self.counters
     }
 
-    /// How many exchanges of fresh keys there were.
-    pub fn exchanges(&self) -> u64 {
+    /// How many ratchets there were.
+    pub fn ratchets(&self) -> u64 {
         self.ratchet.finished()
+    }
+
+    /// When the present keys came into use; `None` at a connector before OPEN.
+    pub fn keyed_at(&self) -> Option<Instant> {
+        self.keyed_at
     }
 
     // The way out.
@@ -254,7 +279,8 @@ impl Session {
         self.may_stream() && !self.sent.eof && self.outbound.has_room()
     }
 
-    /// Takes input by way of `read`, as [`Outbound::fill`].
+    /// Takes input by way of `read`, as [`Outbound::fill`]. Zero bytes are the input's
+    /// end: call [`Session::end_input`] then.
     ///
     /// # Errors
     /// Those of `read`.
@@ -265,8 +291,9 @@ impl Session {
         &mut self,
         read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        // The one rule that must not be broken is not left to the caller.
-        assert!(self.may_stream() && !self.sent.eof, "input taken before it may move");
+        // Nothing moves before it may, and a full buffer is not the end of the input:
+        // neither is left to the caller's care.
+        assert!(self.wants_input(), "input taken when it may not be");
         let filled = self.outbound.fill(read)?;
         self.counters.sent += filled as u64;
         Ok(filled)
@@ -275,7 +302,7 @@ impl Session {
     /// The input has ended.
     ///
     /// # Errors
-    /// None that a peer can cause.
+    /// [`Error::Frame`] after 2^64 - 1 frames.
     pub fn end_input(&mut self) -> Result<(), Error> {
         if self.may_stream() && !self.sent.eof {
             self.outbound.control(Kind::Eof, &[])?;
@@ -293,11 +320,11 @@ impl Session {
     /// finished has nothing more to say.
     ///
     /// # Errors
-    /// None that a peer can cause.
+    /// [`Error::Frame`] after 2^64 - 1 frames.
     pub fn abort(&mut self, reason: Reason) -> Result<(), Error> {
-        if !self.aborted && !self.is_finished() {
+        if !self.abort_sent && !self.is_finished() {
             self.outbound.control(Kind::Abort, &[reason as u8])?;
-            self.aborted = true;
+            self.abort_sent = true;
         }
         Ok(())
     }
@@ -314,6 +341,11 @@ impl Session {
 
     // The way in.
 
+    /// Whether more can be received now.
+    pub fn has_space(&self) -> bool {
+        self.inbound.has_space()
+    }
+
     /// Where the next bytes from the socket go; empty while the buffer is full.
     pub fn space(&mut self) -> &mut [u8] {
         self.inbound.space()
@@ -327,24 +359,28 @@ impl Session {
     /// Opens the next frame, if all of it is here, and does what it asks for.
     ///
     /// # Errors
-    /// [`Error`]: the session is over, and [`Reason::Protocol`] is to be told.
-    /// After it, and after the peer's ABORT, nothing more is opened.
-    pub fn open(&mut self) -> Result<Option<Event>, Error> {
-        if self.over {
+    /// [`Error`]: the session cannot go on, and the peer is to be told
+    /// [`Reason::Protocol`]. After it, and after the peer's ABORT, nothing more is opened.
+    ///
+    /// # Panics
+    /// If [`Event::RatchetRequest`] was not answered.
+    pub fn open(&mut self, now: Instant) -> Result<Option<Event>, Error> {
+        if self.receive_closed {
             return Ok(None);
         }
-        // Only a frame that is in order leaves the way open for the next one.
-        self.over = true;
-        let event = self.open_next()?;
-        self.over = matches!(event, Some(Event::Abort(_)));
+        assert!(self.rekey1.is_none(), "REKEY1 was not answered");
+        // Only a frame that is allowed lets another one follow.
+        self.receive_closed = true;
+        let event = self.open_next(now)?;
+        self.receive_closed = matches!(event, Some(Event::Abort(_)));
         Ok(event)
     }
 
-    fn open_next(&mut self) -> Result<Option<Event>, Error> {
+    fn open_next(&mut self, now: Instant) -> Result<Option<Event>, Error> {
         let Some((kind, content)) = self.inbound.open()? else {
             return Ok(None);
         };
-        if self.unopened.is_some() && !matches!(kind, Kind::Open | Kind::Abort) {
+        if self.commitment.is_some() && !matches!(kind, Kind::Open | Kind::Abort) {
             return Err(Error::Rule("a frame before OPEN"));
         }
         let event = match kind {
@@ -376,13 +412,15 @@ impl Session {
                 Event::Done
             }
             Kind::Open => {
-                let unopened = self.unopened.as_ref().ok_or(Error::Rule("OPEN unasked"))?;
+                let Commitment { h1, h3, commit } =
+                    self.commitment.as_ref().ok_or(Error::Rule("OPEN unasked"))?;
                 let n_l = content.try_into().map_err(|_| Error::Rule("OPEN's length"))?;
-                if sas::commit(&unopened.h1, n_l) != unopened.commit {
+                if sas::commit(h1, n_l) != *commit {
                     return Err(Error::Commitment);
                 }
-                let sas = Sas::new(&unopened.h3, n_l);
-                self.unopened = None;
+                let sas = Sas::new(h3, n_l);
+                self.commitment = None;
+                self.keyed_at = Some(now);
                 Event::Open(sas)
             }
             Kind::Abort => {
@@ -393,19 +431,17 @@ impl Session {
                 Event::Abort(Reason::new(code).unwrap_or(Reason::Protocol))
             }
             Kind::Rekey1 => {
-                let answer_due = self.role == Role::Listener && self.due.is_none();
-                if !answer_due || self.received.both() {
+                let is_our_turn = self.role == Role::Listener && self.next_c2l.is_none();
+                if !is_our_turn || self.received.both() {
                     return Err(Error::Rule("REKEY1 out of turn"));
                 }
                 // After both of its own ends, a listener has nothing left to protect.
-                if !self.sent.both() && !self.aborted {
-                    let (rekey2, fresh) = self.ratchet.answer(content, Ephemerals::random()?)?;
-                    self.outbound.control(Kind::Rekey2, &rekey2)?;
-                    self.outbound.switch(&fresh.l2c);
-                    self.due = Some(fresh.c2l);
-                    self.exchanged = self.counters;
+                if self.sent.both() || self.abort_sent {
+                    Event::Ratchet
+                } else {
+                    self.rekey1 = Some(content.to_vec());
+                    Event::RatchetRequest
                 }
-                Event::Rekey
             }
             Kind::Rekey2 => {
                 if !self.ratchet.is_started() || self.received.both() {
@@ -413,18 +449,20 @@ impl Session {
                 }
                 let fresh = self.ratchet.read_answer(content)?;
                 self.inbound.switch(&fresh.l2c);
-                if !self.is_finished() && !self.aborted {
+                if !self.is_finished() && !self.abort_sent {
                     self.outbound.control(Kind::Rekey3, &[])?;
                     self.outbound.switch(&fresh.c2l);
                 }
-                self.exchanged = self.counters;
-                Event::Rekey
+                self.keyed_at = Some(now);
+                self.keyed_with = self.counters;
+                Event::Ratchet
             }
             Kind::Rekey3 => {
                 empty(content)?;
-                let c2l = self.due.take().ok_or(Error::Rule("REKEY3 unasked"))?;
+                let c2l = self.next_c2l.take().ok_or(Error::Rule("REKEY3 unasked"))?;
                 self.inbound.switch(&c2l);
-                Event::Rekey
+                self.keyed_at = Some(now);
+                Event::Ratchet
             }
         };
         self.inbound.accept();
@@ -434,7 +472,7 @@ impl Session {
     /// Whether bytes wait for the output and may be written. What was authentic
     /// stays so after our own ABORT.
     pub fn wants_output(&self) -> bool {
-        !self.held && self.unopened.is_none() && self.inbound.plain_len() > 0
+        !self.unconfirmed && self.commitment.is_none() && self.inbound.plain_len() > 0
     }
 
     /// The next pieces for the output, in order; unused places are empty.
@@ -445,7 +483,7 @@ impl Session {
     /// The output took the first `n` bytes of [`Session::plain`].
     ///
     /// # Errors
-    /// None that a peer can cause.
+    /// [`Error::Frame`] after 2^64 - 1 frames.
     pub fn written(&mut self, n: usize) -> Result<(), Error> {
         self.inbound.written(n);
         self.counters.written += n as u64;
@@ -454,7 +492,7 @@ impl Session {
 
     /// Whether the peer's data has ended, may be written out, and is.
     pub fn output_ended(&self) -> bool {
-        !self.held && self.received.eof && self.inbound.plain_len() == 0
+        !self.unconfirmed && self.received.eof && self.inbound.plain_len() == 0
     }
 
     // The session as a whole.
@@ -462,14 +500,14 @@ impl Session {
     /// A person has accepted the peer: the stream may move.
     ///
     /// # Errors
-    /// None that a peer can cause.
-    pub fn release(&mut self) -> Result<(), Error> {
-        self.held = false;
+    /// [`Error::Frame`] after 2^64 - 1 frames.
+    pub fn confirm(&mut self) -> Result<(), Error> {
+        self.unconfirmed = false;
         self.acknowledge()
     }
 
-    /// Whether the peer has confirmed that it wrote out all that was sent.
-    pub fn is_confirmed(&self) -> bool {
+    /// Whether the peer has said (DONE) that it wrote out all that was sent.
+    pub fn is_acknowledged(&self) -> bool {
         self.received.done
     }
 
@@ -479,44 +517,67 @@ impl Session {
         self.sent.both() && self.received.both()
     }
 
-    /// How long from now until an exchange of fresh keys is due, `since` being
-    /// the time since the last one (or since OPEN); `None` where this side
-    /// starts none now, or has no room for one before the outbound drains.
-    pub fn exchange_due(&self, since: Duration) -> Option<Duration> {
-        let may_start = self.role == Role::Connector
-            && self.unopened.is_none()
+    /// Whether this is a connector that may start a ratchet now: one at a time, after
+    /// OPEN, before its own ends, and with room for REKEY1.
+    pub fn may_start_ratchet(&self) -> bool {
+        self.role == Role::Connector
+            && self.commitment.is_none()
             && !self.ratchet.is_started()
             && !self.sent.both()
             && !self.received.both()
-            && !self.aborted
-            && self.outbound.has_room();
-        if !may_start {
-            return None;
-        }
-        let sent = self.counters.sent - self.exchanged.sent;
-        let received = self.counters.received - self.exchanged.received;
-        if sent.max(received) >= self.schedule.bytes {
-            return Some(Duration::ZERO);
-        }
-        Some(self.schedule.interval.saturating_sub(since))
+            && !self.abort_sent
+            && !self.receive_closed
+            && self.outbound.has_room()
     }
 
-    /// Starts an exchange of fresh keys, unless the outbound is full: then the
-    /// caller asks again when it has drained. Tells whether it has started.
+    /// When the connector has to call [`Session::start_ratchet`], if it may.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let keyed_at = self.keyed_at.filter(|_| self.may_start_ratchet())?;
+        let sent = self.counters.sent - self.keyed_with.sent;
+        let received = self.counters.received - self.keyed_with.received;
+        if sent.max(received) >= self.schedule.bytes {
+            return Some(keyed_at);
+        }
+        keyed_at.checked_add(self.schedule.interval)
+    }
+
+    /// Connector: starts a ratchet with REKEY1.
     ///
     /// # Errors
-    /// [`Error::Random`].
-    pub fn start_exchange(&mut self) -> Result<bool, Error> {
-        if !self.outbound.has_room() {
-            return Ok(false);
-        }
-        let rekey1 = self.ratchet.start(Ephemerals::random()?)?;
+    /// [`Error::Frame`] after 2^64 - 1 frames.
+    ///
+    /// # Panics
+    /// Unless [`Session::may_start_ratchet`].
+    pub fn start_ratchet(&mut self, fresh: Ephemerals) -> Result<(), Error> {
+        assert!(self.may_start_ratchet(), "a ratchet started when it may not be");
+        let rekey1 = self.ratchet.start(fresh)?;
         self.outbound.control(Kind::Rekey1, &rekey1)?;
-        Ok(true)
+        Ok(())
+    }
+
+    /// Listener: answers REKEY1 with REKEY2, and seals with the new key behind it.
+    ///
+    /// # Errors
+    /// [`Error::Ratchet`] if REKEY1 does not verify.
+    ///
+    /// # Panics
+    /// Without an [`Event::RatchetRequest`] before.
+    pub fn answer_ratchet(&mut self, fresh: Ephemerals) -> Result<(), Error> {
+        // As in `open`: after a failure nothing may follow.
+        self.receive_closed = true;
+        let rekey1 = self.rekey1.take();
+        assert!(rekey1.is_some(), "no REKEY1 to answer");
+        let (rekey2, fresh) = self.ratchet.answer(&rekey1.unwrap_or_default(), fresh)?;
+        self.outbound.control(Kind::Rekey2, &rekey2)?;
+        self.outbound.switch(&fresh.l2c);
+        self.next_c2l = Some(fresh.c2l);
+        self.keyed_with = self.counters;
+        self.receive_closed = false;
+        Ok(())
     }
 
     fn may_stream(&self) -> bool {
-        !self.held && !self.aborted && self.unopened.is_none()
+        !self.unconfirmed && !self.abort_sent && self.commitment.is_none()
     }
 
     /// Seals DONE as soon as it is true.

@@ -1,26 +1,24 @@
-//! The ceremony (`-c`): a person types what the other person says.
+//! The ceremony (`-c`): a person types what the other person says. [`Dialogue`] is
+//! what is said and what an answer means; [`Ceremony`] holds it at the terminal.
 //!
 //! It takes place on the terminal itself, never on standard input, and shows
 //! neither side the half that its person has to hear: what is not on the screen
 //! cannot be clicked through. The terminal's settings are not touched, so there
 //! is nothing to put back, however this ends.
 
+use crate::event_loop::TTY;
 use crate::protocol::role::Role;
 use crate::protocol::sas::{Half, Sas};
 use crate::protocol::words::{self, Found};
+use crate::term::tty::{Line, Tty};
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::termios::QueueSelector;
+use mio::{Interest, Registry};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 
 /// Complete answers that may be wrong before the third ends it.
 const TRIES: u8 = 3;
-/// Bytes of the longest line that is looked at.
-const LINE: usize = 256;
 
 /// What an answer comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +34,17 @@ pub enum Answer {
 }
 
 /// The comparison by itself: no terminal, only lines.
-pub struct Questions {
+pub struct Dialogue {
     role: Role,
     own: Half,
     wanted: Half,
     wrong: u8,
 }
 
-impl Questions {
+impl Dialogue {
     /// For the person at `role`, who has to hear the other role's half.
     pub fn new(role: Role, sas: &Sas) -> Self {
-        Questions { role, own: sas.half(role), wanted: sas.half(role.peer()), wrong: 0 }
+        Dialogue { role, own: sas.half(role), wanted: sas.half(role.peer()), wrong: 0 }
     }
 
     /// What the screen says before the first answer, `peer` being the other
@@ -164,34 +162,32 @@ pub enum Progress {
 
 /// A person at the terminal, comparing the words.
 pub struct Ceremony {
-    terminal: Terminal,
-    questions: Questions,
+    tty: Tty,
+    dialogue: Dialogue,
     peer: IpAddr,
-    /// Whether the screen shows the question.
-    is_asked: bool,
+    /// The screen shows the prompt.
+    is_prompted: bool,
     is_accepted: bool,
     is_readable: bool,
 }
 
 impl Ceremony {
-    /// Begins to watch `terminal`; the question comes with [`Ceremony::go_on`].
+    /// Begins to watch `tty`; the first prompt comes with [`Ceremony::advance`].
     ///
     /// # Errors
     /// The system's.
     pub fn new(
-        terminal: Terminal,
-        questions: Questions,
+        tty: Tty,
+        dialogue: Dialogue,
         peer: IpAddr,
         registry: &Registry,
-        token: Token,
     ) -> io::Result<Self> {
-        let fd = terminal.tty.as_raw_fd();
-        registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        registry.register(&mut SourceFd(&tty.as_raw_fd()), TTY, Interest::READABLE)?;
         Ok(Ceremony {
-            terminal,
-            questions,
+            tty,
+            dialogue,
             peer: peer.to_canonical(),
-            is_asked: false,
+            is_prompted: false,
             is_accepted: false,
             is_readable: true,
         })
@@ -202,20 +198,21 @@ impl Ceremony {
         self.is_readable = true;
     }
 
-    /// The process was stopped and goes on: the screen shows something else.
-    pub fn ask_again(&mut self) {
-        self.is_asked = false;
+    /// The screen shows something else by now: the process was stopped and goes on,
+    /// or a message has come in between.
+    pub fn prompt_again(&mut self) {
+        self.is_prompted = false;
     }
 
     /// Whether something may have been typed.
-    pub fn can_go_on(&self) -> bool {
-        self.is_asked && self.is_readable
+    pub fn wants_input(&self) -> bool {
+        self.is_prompted && self.is_readable
     }
 
-    /// Whether it waits for the terminal to be ours, or to take what is to be
-    /// shown. No event tells of that: it has to be looked at now and then.
-    pub fn is_kept_waiting(&self) -> bool {
-        !self.is_asked || !self.terminal.unsaid.is_empty()
+    /// Whether it waits for the foreground, or for a terminal that is stopped with
+    /// Ctrl-S. No event tells of either: they have to be looked at now and then.
+    pub fn has_to_poll(&self) -> bool {
+        !self.is_prompted || self.tty.has_unsent()
     }
 
     /// Whether scat is in the terminal's foreground.
@@ -223,136 +220,59 @@ impl Ceremony {
     /// # Errors
     /// The system's: the terminal has hung up.
     pub fn is_in_foreground(&self) -> io::Result<bool> {
-        self.terminal.is_ours()
+        self.tty.is_in_foreground()
     }
 
-    /// Asks, and judges what was typed.
+    /// Prompts, and judges what was typed.
     ///
     /// # Errors
     /// The system's: the terminal has hung up.
-    pub fn go_on(&mut self) -> io::Result<Progress> {
-        if !self.terminal.is_ours()? {
-            // Reading would stop the process; when it is back, the screen is new.
-            self.is_asked = false;
+    pub fn advance(&mut self) -> io::Result<Progress> {
+        if !self.tty.is_in_foreground()? {
+            // Reading would stop the process; when it is back, the screen is another one.
+            self.is_prompted = false;
             return Ok(Progress::Waiting);
         }
-        self.terminal.show("");
-        if !self.is_asked && !self.is_accepted {
-            // What was typed before the question is no answer to it.
-            self.terminal.flush();
-            self.terminal.show(&self.questions.opening(self.peer));
-            self.terminal.show(self.questions.prompt());
+        self.tty.show("");
+        if !self.is_prompted && !self.is_accepted {
+            // What was typed before the prompt is no answer to it.
+            self.tty.discard_input();
+            self.tty.show(&self.dialogue.opening(self.peer));
+            self.tty.show(self.dialogue.prompt());
         }
-        self.is_asked = true;
+        self.is_prompted = true;
         while self.is_readable && !self.is_accepted {
-            let line = match self.terminal.read_line() {
-                Ok(Some(line)) => line,
-                Ok(None) => {
+            let answer = match self.tty.read_line()? {
+                Line::None => {
                     self.is_readable = false;
                     break;
                 }
-                Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => return Ok(Progress::No),
-                Err(why) => return Err(why),
+                Line::End => return Ok(Progress::No),
+                Line::Whole(line) => self.dialogue.answer(&line),
             };
-            match self.questions.answer(&line) {
+            match answer {
                 Answer::Again(why) => {
-                    self.terminal.show(&format!("scat: {why}\n{}", self.questions.prompt()));
+                    self.tty.show(&format!("scat: {why}\n{}", self.dialogue.prompt()));
                 }
                 Answer::Wrong => return Ok(Progress::Wrong),
                 Answer::No => return Ok(Progress::No),
                 Answer::Right => {
-                    self.terminal.show(&self.questions.closing());
+                    self.tty.show(&self.dialogue.closing());
                     self.is_accepted = true;
                 }
             }
         }
         // The connector's person has to see what to answer.
-        let is_over = self.is_accepted && self.terminal.unsaid.is_empty();
-        Ok(if is_over { Progress::Accepted } else { Progress::Waiting })
+        let is_done = self.is_accepted && !self.tty.has_unsent();
+        Ok(if is_done { Progress::Accepted } else { Progress::Waiting })
     }
 
-    /// Leaves an open question behind as a person would: on a new line, and
-    /// nothing half typed for the shell.
+    /// Leaves an open prompt behind as a person would: on a new line, and nothing half
+    /// typed for the shell.
     pub fn leave(mut self) {
-        if self.is_asked && self.is_in_foreground().unwrap_or(false) {
-            self.terminal.flush();
-            self.terminal.show("\n");
-        }
-    }
-}
-
-/// The controlling terminal, whatever standard input is.
-pub struct Terminal {
-    tty: OwnedFd,
-    line: Vec<u8>,
-    /// What the terminal has not taken yet: a person can stop it with Ctrl-S.
-    unsaid: Vec<u8>,
-}
-
-impl Terminal {
-    /// Opens it, for ourselves, non-blocking.
-    ///
-    /// # Errors
-    /// The system's: above all that there is none.
-    pub fn open() -> io::Result<Self> {
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let tty = rustix::fs::open("/dev/tty", flags, Mode::empty())?;
-        Ok(Terminal { tty, line: Vec::new(), unsaid: Vec::new() })
-    }
-
-    /// Whether scat may use it now. In the background, reading would stop the process.
-    ///
-    /// # Errors
-    /// The system's: it has hung up, and will not come back.
-    fn is_ours(&self) -> io::Result<bool> {
-        Ok(rustix::termios::tcgetpgrp(&self.tty)? == rustix::process::getpgrp())
-    }
-
-    /// Shows `text`, or as much as the terminal takes, behind what it still owes.
-    fn show(&mut self, text: &str) {
-        self.unsaid.extend_from_slice(text.as_bytes());
-        while !self.unsaid.is_empty() {
-            match rustix::io::write(&self.tty, &self.unsaid) {
-                Ok(n) => drop(self.unsaid.drain(..n)),
-                Err(Errno::INTR) => {}
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Throws away what was typed and not read.
-    fn flush(&mut self) {
-        self.line.clear();
-        if self.is_ours().unwrap_or(false) {
-            let _ = rustix::termios::tcflush(&self.tty, QueueSelector::IFlush);
-        }
-    }
-
-    /// The next whole line, without its end; `None` while there is none.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] for Ctrl-D; else the system's.
-    fn read_line(&mut self) -> io::Result<Option<String>> {
-        loop {
-            let mut bytes = [0; LINE];
-            let n = match rustix::io::read(&self.tty, &mut bytes) {
-                Ok(0) => {
-                    // A terminal that has hung up reads like Ctrl-D, and is no refusal.
-                    self.is_ours()?;
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                Ok(n) => n,
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => return Ok(None),
-                Err(why) => return Err(why.into()),
-            };
-            self.line.extend_from_slice(&bytes[..n]);
-            let is_whole = matches!(self.line.last(), Some(b'\n' | b'\r'));
-            if is_whole || self.line.len() > LINE {
-                let line = String::from_utf8_lossy(&self.line).into_owned();
-                self.line.clear();
-                return Ok(Some(line));
-            }
+        if self.is_prompted && self.is_in_foreground().unwrap_or(false) {
+            self.tty.discard_input();
+            self.tty.show("\n");
         }
     }
 }
@@ -365,8 +285,8 @@ mod tests {
         Sas::new(&[seed; 32], &[seed.wrapping_mul(7); 32])
     }
 
-    fn questions(role: Role, seed: u8) -> Questions {
-        Questions::new(role, &sas(seed))
+    fn dialogue(role: Role, seed: u8) -> Dialogue {
+        Dialogue::new(role, &sas(seed))
     }
 
     /// What the person at `role` has to type.
@@ -394,7 +314,7 @@ mod tests {
                 format!("({left}-{behind})"),
                 digits.chars().map(|digit| format!("{digit} ")).collect(),
             ] {
-                assert_eq!(questions(role, 1).answer(&line), Answer::Right, "{line:?}");
+                assert_eq!(dialogue(role, 1).answer(&line), Answer::Right, "{line:?}");
             }
         }
     }
@@ -415,10 +335,10 @@ mod tests {
                 // The same 24 bits, and more above them.
                 format!("{:08}", half.number() + (1 << 24)),
             ] {
-                let mut questions = questions(role, 1);
-                let answer = questions.answer(&line);
+                let mut dialogue = dialogue(role, 1);
+                let answer = dialogue.answer(&line);
                 assert!(matches!(answer, Answer::Again(_)), "{line:?}: {answer:?}");
-                assert_eq!(questions.wrong, 1, "{line:?}");
+                assert_eq!(dialogue.wrong, 1, "{line:?}");
             }
         }
     }
@@ -427,29 +347,29 @@ mod tests {
     fn ones_own_half_is_not_the_answer() {
         for role in ROLES {
             let own = sas(1).half(role);
-            let mut questions = questions(role, 1);
-            assert_ne!(questions.answer(&own.words().join(" ")), Answer::Right);
-            assert_ne!(questions.answer(&format!("{:08}", own.number())), Answer::Right);
+            let mut dialogue = dialogue(role, 1);
+            assert_ne!(dialogue.answer(&own.words().join(" ")), Answer::Right);
+            assert_ne!(dialogue.answer(&format!("{:08}", own.number())), Answer::Right);
         }
     }
 
     #[test]
     fn the_third_wrong_answer_ends_it() {
-        let mut questions = questions(Role::Connector, 1);
+        let mut dialogue = dialogue(Role::Connector, 1);
         let wrong = "00000000";
-        assert!(matches!(questions.answer(wrong), Answer::Again(_)));
+        assert!(matches!(dialogue.answer(wrong), Answer::Again(_)));
         // What is no complete answer is not counted.
         for unfinished in ["", "tro", "kiwi", "1234", "trouble suspicious", "yes", "no no"] {
-            assert!(matches!(questions.answer(unfinished), Answer::Again(_)), "{unfinished:?}");
+            assert!(matches!(dialogue.answer(unfinished), Answer::Again(_)), "{unfinished:?}");
         }
-        assert!(matches!(questions.answer(wrong), Answer::Again(_)));
-        assert_eq!(questions.answer(wrong), Answer::Wrong);
+        assert!(matches!(dialogue.answer(wrong), Answer::Again(_)));
+        assert_eq!(dialogue.answer(wrong), Answer::Wrong);
     }
 
     #[test]
     fn no_in_any_case_refuses() {
         for no in ["no", "No.", " NO \n", "-no-"] {
-            assert_eq!(questions(Role::Listener, 1).answer(no), Answer::No, "{no:?}");
+            assert_eq!(dialogue(Role::Listener, 1).answer(no), Answer::No, "{no:?}");
         }
     }
 
@@ -474,7 +394,7 @@ mod tests {
                 "yes",
             ] {
                 let replies = (0..=255).zip(&answers).filter(|(_, answer)| *answer != typed);
-                let mut replies = replies.map(|(seed, _)| questions(role, seed).answer(typed));
+                let mut replies = replies.map(|(seed, _)| dialogue(role, seed).answer(typed));
                 let first = replies.next().unwrap();
                 assert!(replies.all(|reply| reply == first), "{typed:?}");
             }
@@ -484,7 +404,7 @@ mod tests {
     #[test]
     fn the_screen_shows_ones_own_half_only() {
         for role in ROLES {
-            let asked = questions(role, 1);
+            let asked = dialogue(role, 1);
             let all = [&asked.opening("192.0.2.1"), asked.prompt(), &asked.closing()].concat();
             let theirs = right(role, 1);
             assert!(!all.contains(&theirs.words().join(" ")));

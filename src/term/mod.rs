@@ -1,4 +1,6 @@
-//! Everything about the person's terminal, and standard input and output.
+//! Everything about the person's side: standard input and output, the terminal,
+//! and the ceremony in which a person accepts the peer.
 
 pub mod confirm;
 pub mod stdio;
+pub mod tty;

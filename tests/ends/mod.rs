@@ -6,14 +6,16 @@
 
 use scat::protocol::frame::{CONTENT_AT, Kind, Opener, Sealer, frame_len};
 use scat::protocol::handshake::{Accepted, Connected, Keys, Peer};
-use scat::protocol::noise::{CipherState, Ephemerals};
+use scat::protocol::noise::CipherState;
 use scat::protocol::ratchet::{Fresh, Ratchet};
 use scat::protocol::role::Role;
 use scat::protocol::sas;
 use scat::protocol::secret::{Key, Secret};
 use scat::protocol::session::{Error, Event, Schedule, Session};
+use scat::random;
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 pub const N_L: [u8; 32] = [0x10; 32];
 pub const H1: [u8; 32] = [0x11; 32];
@@ -39,7 +41,33 @@ pub fn connector(schedule: Schedule, held: bool) -> Session {
 
 pub fn listener(held: bool) -> Session {
     let accepted = Accepted { keys: keys(), peer: PEER, n_l: Secret::copy(&N_L) };
-    Session::listener(accepted, NEVER, held).unwrap().0
+    Session::listener(accepted, NEVER, held, start_time()).unwrap().0
+}
+
+/// When every session here begins; the tests' clock stands still unless they move it.
+pub fn start_time() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
+}
+
+/// Opens the next frame, and answers a ratchet that it asks for.
+pub fn open(session: &mut Session) -> Result<Option<Event>, Error> {
+    let event = session.open(start_time())?;
+    if event == Some(Event::RatchetRequest) {
+        session.answer_ratchet(random::ephemerals().unwrap())?;
+        return Ok(Some(Event::Ratchet));
+    }
+    Ok(event)
+}
+
+/// Starts a ratchet.
+pub fn start_ratchet(session: &mut Session) {
+    session.start_ratchet(random::ephemerals().unwrap()).unwrap();
+}
+
+/// Whether a ratchet is due at the start already.
+pub fn is_ratchet_due(session: &Session) -> bool {
+    session.poll_timeout().is_some_and(|at| at <= start_time())
 }
 
 /// Gives `bytes` to a session that has room for them, and opens nothing.
@@ -57,7 +85,7 @@ pub fn feed(session: &mut Session, mut bytes: &[u8]) {
 /// Everything that is there to be opened.
 pub fn open_all(session: &mut Session) -> Result<Vec<Event>, Error> {
     let mut events = Vec::new();
-    while let Some(event) = session.open()? {
+    while let Some(event) = open(session)? {
         events.push(event);
     }
     Ok(events)
@@ -158,10 +186,13 @@ impl End {
         !out.is_empty()
     }
 
-    /// A connector's exchange of fresh keys, if one is due and there is room.
-    fn exchange(&mut self) -> bool {
-        let due = self.session.exchange_due(Duration::ZERO) == Some(Duration::ZERO);
-        due && self.session.start_exchange().unwrap()
+    /// A connector's ratchet, if one is due and there is room.
+    fn ratchet(&mut self) -> bool {
+        let due = is_ratchet_due(&self.session);
+        if due {
+            start_ratchet(&mut self.session);
+        }
+        due
     }
 }
 
@@ -188,7 +219,7 @@ impl Pair {
             return false;
         }
         match which {
-            0 => c.exchange() | c.fill(most),
+            0 => c.ratchet() | c.fill(most),
             1 => c.send(c2l, most),
             2 => l.receive(c2l, most),
             3 => l.write(most),
@@ -210,7 +241,7 @@ impl Pair {
         while (0..STEPS).fold(false, |any, which| self.step(which, usize::MAX) | any) {}
         for (end, peer) in [(&self.c, &self.l), (&self.l, &self.c)] {
             assert!(end.session.is_finished(), "came to a stand");
-            assert!(end.session.is_confirmed() && end.session.sealed().is_empty());
+            assert!(end.session.is_acknowledged() && end.session.sealed().is_empty());
             assert!(end.output == peer.input, "other bytes arrived");
             let (own, other) = (end.session.counters(), peer.session.counters());
             assert_eq!(own.sent, end.input.len() as u64);
@@ -265,7 +296,7 @@ impl Forger {
     ) -> Result<Event, Error> {
         let frame = self.seal(kind, content);
         feed(session, &frame);
-        Ok(session.open()?.expect("a whole frame"))
+        Ok(open(session)?.expect("a whole frame"))
     }
 
     /// Opens everything that `session` has sealed.
@@ -300,11 +331,11 @@ impl Forger {
     }
 
     pub fn rekey1(&mut self) -> Vec<u8> {
-        self.ratchet.start(Ephemerals::random().unwrap()).unwrap()
+        self.ratchet.start(random::ephemerals().unwrap()).unwrap()
     }
 
     pub fn rekey2(&mut self, rekey1: &[u8]) -> (Vec<u8>, Fresh) {
-        self.ratchet.answer(rekey1, Ephemerals::random().unwrap()).unwrap()
+        self.ratchet.answer(rekey1, random::ephemerals().unwrap()).unwrap()
     }
 
     /// Seals with the new key from now on.

@@ -1,0 +1,155 @@
+//! The TCP connection with its readiness: one read, one write, one meaning of
+//! "gone".
+
+use crate::error::Error;
+use crate::event_loop::{is_readable, is_writable};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::{SockRef, TcpKeepalive};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+/// How the receiving half of a connection ended.
+pub enum End {
+    /// The peer's FIN. Nothing authenticates it.
+    Fin,
+    /// A reset, or another failure.
+    Failed(io::Error),
+}
+
+/// A TCP connection, non-blocking.
+///
+/// Reads and writes never fail by themselves: what went wrong is kept and asked
+/// for. Sending that has failed is no reason to stop receiving, because what the
+/// peer sent before may say why.
+pub struct Link {
+    stream: TcpStream,
+    readable: bool,
+    writable: bool,
+    end: Option<End>,
+    send_error: Option<io::Error>,
+}
+
+impl Link {
+    /// Takes over a connection, tunes it and registers it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(mut stream: TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
+        tune(&stream)?;
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Link { stream, readable: true, writable: true, end: None, send_error: None })
+    }
+
+    /// Goes on under another token.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn reregister(&mut self, registry: &Registry, token: Token) -> Result<(), Error> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry
+            .reregister(&mut self.stream, token, both)
+            .map_err(|why| Error::System("socket", why))
+    }
+
+    /// The loop saw an event for it.
+    pub fn note(&mut self, event: &Event) {
+        self.readable |= is_readable(event);
+        self.writable |= is_writable(event);
+    }
+
+    /// Whether a read may do something.
+    pub fn is_readable(&self) -> bool {
+        self.readable && self.end.is_none()
+    }
+
+    /// Whether a write may do something.
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Reads what is there, up to the length of `buffer`. Zero means that there is
+    /// nothing now, or that [`Link::end`] has come.
+    pub fn read(&mut self, buffer: &mut [u8]) -> usize {
+        while self.is_readable() && !buffer.is_empty() {
+            match self.stream.read(buffer) {
+                Ok(0) => self.end = Some(End::Fin),
+                Ok(n) => return n,
+                Err(why) => match why.kind() {
+                    io::ErrorKind::WouldBlock => self.readable = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => self.end = Some(End::Failed(why)),
+                },
+            }
+        }
+        0
+    }
+
+    /// Writes as much of `bytes` as the socket takes. Once sending has failed, every
+    /// byte counts as taken, and [`Link::send_error`] says so.
+    pub fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut written = 0;
+        while self.writable && written < bytes.len() {
+            if self.send_error.is_some() {
+                return bytes.len();
+            }
+            match self.stream.write(&bytes[written..]) {
+                Ok(n) => written += n,
+                Err(why) => match why.kind() {
+                    io::ErrorKind::WouldBlock => self.writable = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => self.send_error = Some(why),
+                },
+            }
+        }
+        written
+    }
+
+    /// Whether sending has failed.
+    pub fn is_broken(&self) -> bool {
+        self.send_error.is_some()
+    }
+
+    /// How receiving has ended, if it has.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// What made receiving fail, if something did.
+    pub fn receive_error(&self) -> Option<io::Error> {
+        match &self.end {
+            Some(End::Failed(why)) => Some(again(why)),
+            Some(End::Fin) | None => None,
+        }
+    }
+
+    /// What made sending fail, if something did.
+    pub fn send_error(&self) -> Option<io::Error> {
+        self.send_error.as_ref().map(again)
+    }
+
+    /// Sends FIN behind what was written. A connection that is gone refuses, and
+    /// needs none.
+    pub fn shutdown(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+/// The same system error once more: it cannot be cloned.
+fn again(why: &io::Error) -> io::Error {
+    why.raw_os_error().map_or_else(|| why.kind().into(), io::Error::from_raw_os_error)
+}
+
+/// No delay for small frames; a peer that vanishes from an idle connection is
+/// noticed within about two minutes. (TCP_USER_TIMEOUT would also end a peer
+/// that lives and merely does not read.)
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}

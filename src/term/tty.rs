@@ -1,0 +1,123 @@
+//! Terminals: who is in the foreground, what was typed ahead, and `/dev/tty` as
+//! something to show text on and read lines from.
+
+use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::termios::QueueSelector;
+use std::io;
+
+/// Bytes of the longest line that is looked at.
+const LINE: usize = 256;
+
+/// Whether this process is in the foreground of the terminal `fd`. A process in the
+/// background that reads is stopped by SIGTTIN.
+///
+/// # Errors
+/// The system's: the terminal has hung up, or is not the controlling one.
+pub fn is_in_foreground(fd: impl AsFd) -> io::Result<bool> {
+    Ok(rustix::termios::tcgetpgrp(fd)? == rustix::process::getpgrp())
+}
+
+/// Throws away what was typed on the terminal `fd` and not read.
+pub fn discard_input(fd: impl AsFd) {
+    let _ = rustix::termios::tcflush(fd, QueueSelector::IFlush);
+}
+
+/// What reading a line came to.
+pub enum Line {
+    /// Nothing, or not all of a line yet.
+    None,
+    /// A line without its end.
+    Whole(String),
+    /// Ctrl-D.
+    End,
+}
+
+/// The controlling terminal, whatever standard input is. Its settings are never
+/// touched, so there is nothing to put back.
+pub struct Tty {
+    fd: OwnedFd,
+    line: Vec<u8>,
+    /// What the terminal has not taken yet: a person can stop it with Ctrl-S.
+    unsent: Vec<u8>,
+}
+
+impl Tty {
+    /// Opens `/dev/tty`, for ourselves, non-blocking.
+    ///
+    /// # Errors
+    /// The system's: above all that there is none.
+    pub fn open() -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open("/dev/tty", flags, Mode::empty())?;
+        Ok(Tty { fd, line: Vec::new(), unsent: Vec::new() })
+    }
+
+    /// Whether scat may use it now.
+    ///
+    /// # Errors
+    /// The system's: it has hung up, and will not come back.
+    pub fn is_in_foreground(&self) -> io::Result<bool> {
+        is_in_foreground(&self.fd)
+    }
+
+    /// Whether it has not taken all that was shown.
+    pub fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Shows `text`, or as much as the terminal takes, behind what is still unsent.
+    pub fn show(&mut self, text: &str) {
+        self.unsent.extend_from_slice(text.as_bytes());
+        while !self.unsent.is_empty() {
+            match rustix::io::write(&self.fd, &self.unsent) {
+                Ok(n) => drop(self.unsent.drain(..n)),
+                Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Throws away what was typed and not read.
+    pub fn discard_input(&mut self) {
+        self.line.clear();
+        if self.is_in_foreground().unwrap_or(false) {
+            discard_input(&self.fd);
+        }
+    }
+
+    /// The next line, if all of it was typed. One that is too long is cut.
+    ///
+    /// # Errors
+    /// The system's: it has hung up.
+    pub fn read_line(&mut self) -> io::Result<Line> {
+        loop {
+            let mut bytes = [0; LINE];
+            let n = match rustix::io::read(&self.fd, &mut bytes) {
+                Ok(0) => {
+                    // A terminal that has hung up reads like Ctrl-D, and is no refusal.
+                    self.is_in_foreground()?;
+                    return Ok(Line::End);
+                }
+                Ok(n) => n,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return Ok(Line::None),
+                Err(why) => return Err(why.into()),
+            };
+            self.line.extend_from_slice(&bytes[..n]);
+            let is_whole = matches!(self.line.last(), Some(b'\n' | b'\r'));
+            if is_whole || self.line.len() > LINE {
+                let line = String::from_utf8_lossy(&self.line).into_owned();
+                self.line.clear();
+                return Ok(Line::Whole(line));
+            }
+        }
+    }
+}
+
+impl AsRawFd for Tty {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
