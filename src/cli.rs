@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::keys;
 use crate::net::resolve::Family;
+use crate::protocol::cipher;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -160,7 +161,11 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
         Err(exit) => return Err(usage(&one_line(&exit.output))),
     };
     if args.version {
-        return Ok(Command::Print(format!("scat {}\n", env!("CARGO_PKG_VERSION"))));
+        return Ok(Command::Print(format!(
+            "scat {} (ChaCha20-Poly1305: {})\n",
+            env!("CARGO_PKG_VERSION"),
+            cipher::NAME
+        )));
     }
     let key_work = [
         args.genkey.map(Command::GenerateKey),

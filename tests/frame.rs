@@ -5,7 +5,7 @@ use scat::protocol::frame::{
     CONTENT_AT, Error, Kind, MAX_CONTENT, MAX_FRAME, MAX_RECEIVED, Opener, Sealer, frame_len,
     reread,
 };
-use scat::protocol::noise::{CipherState, TAGLEN};
+use scat::protocol::{cipher::TAGLEN, noise::CipherState};
 
 const K: [u8; 32] = [7; 32];
 

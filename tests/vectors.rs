@@ -3,7 +3,8 @@
 
 use scat::protocol::frame::{CONTENT_AT, Kind, MAX_FRAME, Opener, Sealer, frame_len};
 use scat::protocol::handshake::{Accepted, Connected, Initiator, Local, Responder};
-use scat::protocol::noise::{CipherState, Ephemerals, Error, HandshakeState, Pattern, Token, hash};
+use scat::protocol::hash::hash;
+use scat::protocol::noise::{CipherState, Ephemerals, Error, HandshakeState, Pattern, Token};
 use scat::protocol::ratchet::{Fresh, Ratchet};
 use scat::protocol::role::Role;
 use scat::protocol::sas::{self, Sas};

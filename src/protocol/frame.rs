@@ -8,7 +8,8 @@
 //! The plaintext is padded to a multiple of 256 bytes, so that a keystroke and
 //! the end of the input look alike: 274 bytes.
 
-use crate::protocol::noise::{self, CipherState, MAXMSGLEN, TAGLEN};
+use crate::protocol::cipher::TAGLEN;
+use crate::protocol::noise::{self, CipherState, MAXMSGLEN};
 use std::ops::Range;
 
 /// Bytes of `len`.

@@ -6,13 +6,16 @@
 //! nothing but these files has to be read to check the protocol. From the ground:
 //!
 //! * [`role`], [`secret`]: the two ends; bytes of which no copy may stay.
+//! * [`cipher`], [`mod@hash`]: the primitives that have more than one use.
 //! * [`noise`]: the Noise framework's objects. [`handshake`]: the three flights.
 //! * [`sas`], [`words`]: the short authentication string and its words.
 //! * [`mod@frame`]: one direction's bytes, sealed and opened. [`ratchet`]: fresh keys.
 //! * [`outbound`], [`inbound`]: a direction's buffer. [`session`]: the rules.
 
+pub mod cipher;
 pub mod frame;
 pub mod handshake;
+pub mod hash;
 pub mod inbound;
 pub mod noise;
 pub mod outbound;

@@ -1,24 +1,21 @@
 //! The Noise protocol framework, revision 34, section 5: the three state
-//! objects, for X25519, ML-KEM-768, ChaCha20-Poly1305 and BLAKE2s.
+//! objects, for X25519, ML-KEM-768 and what [`cipher`] and [`super::hash`] are.
 //!
 //! Beside the patterns that scat uses (with the tokens `e1` and `ekem1` of the
 //! Noise HFS draft), any pattern without a pre-message runs, so that the
 //! published vectors can be checked. Random values come in as [`Ephemerals`].
 
-use crate::protocol::secret::{Key, Secret};
-use blake2::{Blake2s256, Digest};
+// By `super`, for the tests that run this file with another hash.
+use super::cipher::{self, TAGLEN};
+use super::hash::{BLOCKLEN, HASHLEN, hash};
+use super::secret::{Key, Secret};
 use ml_kem::kem::KeyExport;
 use ml_kem::{DecapsulationKey768, EncapsulationKey768};
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, Zeroizing, zeroize_stack};
 
 /// Bytes of an X25519 key or shared secret.
 pub const DHLEN: usize = 32;
-/// Bytes of a BLAKE2s-256 hash.
-pub const HASHLEN: usize = 32;
-/// Bytes of a Poly1305 tag.
-pub const TAGLEN: usize = 16;
 /// Bytes of an ML-KEM-768 encapsulation key (FIPS 203, table 3).
 pub const KEM_KEYLEN: usize = 1184;
 /// Bytes of an ML-KEM-768 ciphertext (FIPS 203, table 3).
@@ -43,9 +40,6 @@ pub enum Error {
 }
 
 /// A key and its nonce counter (section 5.1).
-///
-/// The key stays here, where it is wiped; each message makes the library's form of
-/// it anew, which costs a copy of 32 bytes.
 pub struct CipherState {
     k: Key,
     n: u64,
@@ -65,10 +59,10 @@ impl CipherState {
     /// Encrypts `buffer` in place and returns its tag (16 bytes).
     ///
     /// # Errors
-    /// [`Error::Exhausted`] when the counter has run out.
+    /// [`Error::Exhausted`] when the counter has run out; [`Error::Length`] beyond the
+    /// cipher's 256 GiB.
     pub fn encrypt(&mut self, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Error> {
-        let nonce = self.next_nonce()?;
-        let tag = encrypt(&self.k, nonce, ad, buffer)?;
+        let tag = cipher::seal(&self.k, self.next_n()?, ad, buffer).map_err(|_| Error::Length)?;
         self.n += 1;
         Ok(tag)
     }
@@ -77,19 +71,14 @@ impl CipherState {
     ///
     /// # Errors
     /// [`Error::Forged`], [`Error::Exhausted`].
-    // Not inlined: what the cipher leaves on the stack has to lie below the caller's
-    // frame, where `wipe_stack` reaches it. So for every function marked like this.
-    #[inline(never)]
     pub fn decrypt(
         &mut self,
         ad: &[u8],
         buffer: &mut [u8],
         tag: &[u8; TAGLEN],
     ) -> Result<(), Error> {
-        let nonce = self.next_nonce()?;
-        cipher(&self.k)?
-            .open_in_place_separate_tag(nonce, Aad::from(ad), (*tag).into(), buffer, 0..)
-            .map_err(|_| Error::Forged)?;
+        let n = self.next_n()?;
+        cipher::open(&self.k, n, ad, buffer, tag).map_err(|_| Error::Forged)?;
         self.n += 1;
         Ok(())
     }
@@ -98,82 +87,47 @@ impl CipherState {
     /// encryption of 32 zero bytes under nonce 2^64 - 1. `n` stays.
     ///
     /// # Errors
-    /// None in practice; the cipher's own failure is passed on.
+    /// [`Error::Length`], which 32 bytes do not cause.
     pub fn rekey(&mut self) -> Result<(), Error> {
         let mut k = Key::empty();
-        encrypt(&self.k, nonce(u64::MAX), &[], &mut *k)?;
+        cipher::seal(&self.k, u64::MAX, &[], &mut *k).map_err(|_| Error::Length)?;
         self.k = k;
         Ok(())
     }
 
-    fn next_nonce(&self) -> Result<Nonce, Error> {
+    /// 2^64 - 1 is for [`CipherState::rekey`] alone.
+    fn next_n(&self) -> Result<u64, Error> {
         if self.n == u64::MAX {
             return Err(Error::Exhausted);
         }
-        Ok(nonce(self.n))
+        Ok(self.n)
     }
 }
 
-/// Four zero bytes, then the counter, little-endian (section 12.3).
-fn nonce(n: u64) -> Nonce {
-    let mut nonce = [0; 12];
-    nonce[4..].copy_from_slice(&n.to_le_bytes());
-    Nonce::assume_unique_for_key(nonce)
-}
-
-/// ChaCha20-Poly1305 (RFC 8439) under `k`.
-fn cipher(k: &Key) -> Result<LessSafeKey, Error> {
-    let k = UnboundKey::new(&CHACHA20_POLY1305, k.as_slice()).map_err(|_| Error::Length)?;
-    Ok(LessSafeKey::new(k))
-}
-
-/// Encrypts `buffer` in place and returns its tag. Fails beyond 2^38 bytes only.
-#[inline(never)] // its stack is wiped: see `decrypt`
-fn encrypt(k: &Key, nonce: Nonce, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Error> {
-    let tag = cipher(k)?
-        .seal_in_place_separate_tag(nonce, Aad::from(ad), buffer)
-        .map_err(|_| Error::Length)?;
-    tag.as_ref().try_into().map_err(|_| Error::Length)
-}
-
-/// BLAKE2s-256 (RFC 7693, no key) over the concatenation of `parts`.
-pub fn hash(parts: &[&[u8]]) -> [u8; HASHLEN] {
-    let mut state = Blake2s256::new();
-    for part in parts {
-        state.update(part);
-    }
-    state.finalize().into()
-}
-
-/// HMAC (RFC 2104) with BLAKE2s-256: block 64 bytes, key at most one block.
-/// Keyed BLAKE2s is something else and would not interoperate.
-#[inline(never)] // its stack is wiped: see `decrypt`
-fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Key {
-    let mut pad = Zeroizing::new([0x36; 64]);
+/// HMAC (RFC 2104) over two parts, with a key of at most one block. (Keyed BLAKE2s is
+/// something else and would not interoperate.)
+#[inline(never)] // its stack is wiped, as that of `cipher::seal`
+fn hmac(key: &[u8; 32], one: &[u8], two: &[u8]) -> Key {
+    let mut pad = Zeroizing::new([0x36; BLOCKLEN]);
     for (p, k) in pad.iter_mut().zip(key) {
         *p ^= k;
     }
-    let mut inner = Blake2s256::new();
-    inner.update(pad.as_slice());
-    for part in parts {
-        inner.update(part);
-    }
+    let mut inner = hash(&[&*pad, one, two]);
     for p in pad.iter_mut() {
         *p ^= 0x36 ^ 0x5c;
     }
-    let mut digest = inner.finalize();
-    let out = hash(&[&*pad, &digest]);
-    digest.as_mut_slice().zeroize();
+    let out = hash(&[&*pad, &inner]);
+    inner.zeroize();
     Secret::copy(&out)
 }
 
 /// `HKDF(chaining_key, input_key_material, 3)` of section 4.3. Its first two
 /// outputs are those of the two-output form.
 fn hkdf(ck: &[u8; 32], ikm: &[u8]) -> [Key; 3] {
-    let temp = hmac(ck, &[ikm]);
-    let one = hmac(&temp, &[&[1]]);
-    let two = hmac(&temp, &[&*one, &[2]]);
-    let three = hmac(&temp, &[&*two, &[3]]);
+    let temp = hmac(ck, ikm, &[]);
+    let one = hmac(&temp, &[1], &[]);
+    let two = hmac(&temp, &*one, &[2]);
+    let three = hmac(&temp, &*two, &[3]);
     [one, two, three]
 }
 
@@ -258,7 +212,7 @@ impl SymmetricState {
 }
 
 /// The public key of an X25519 secret.
-#[inline(never)] // its stack is wiped: see `decrypt`
+#[inline(never)] // its stack is wiped, as that of `cipher::seal`
 pub fn public(secret: &Key) -> PublicKey {
     PublicKey::from(&StaticSecret::from(**secret))
 }

@@ -4,7 +4,7 @@
 //! neither side, and nobody between them, can search for a string that fits
 //! (the idea of ZRTP, RFC 6189 section 4.4.1.1; here the listener commits).
 
-use crate::protocol::noise::hash;
+use crate::protocol::hash::hash;
 use crate::protocol::role::Role;
 use crate::protocol::words;
 use std::fmt;

@@ -24,7 +24,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 use scat::protocol::frame::{MAX_CONTENT, MAX_RECEIVED};
-use scat::protocol::noise::{CipherState, TAGLEN};
+use scat::protocol::{cipher::TAGLEN, noise::CipherState};
 
 /// The plaintext of scat's bulk frame: its content and three bytes of header.
 pub const FRAME: usize = MAX_CONTENT + 3;
