@@ -3,6 +3,7 @@
 //! inherited: the shell and its other children share it.
 
 use crate::event_loop::{STDIN, STDOUT};
+use crate::term::caret::Caret;
 use crate::term::tty;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -131,6 +132,8 @@ impl Input {
 /// Standard output.
 pub struct Output {
     descriptor: Descriptor,
+    /// A terminal's: everything else gets the bytes as they are.
+    caret: Option<Box<Caret>>,
     /// It is the file that standard error goes to, so that messages would stand among
     /// the data. A pipe or a terminal for both can be meant so; a file with messages
     /// in it is a copy that is wrong.
@@ -146,8 +149,10 @@ impl Output {
     pub fn new(registry: &Registry) -> io::Result<Self> {
         let stdout = rustix::stdio::stdout();
         let file = regular(stdout);
+        let descriptor = Descriptor::new(stdout, Interest::WRITABLE, registry, STDOUT)?;
         Ok(Output {
-            descriptor: Descriptor::new(stdout, Interest::WRITABLE, registry, STDOUT)?,
+            caret: descriptor.is_terminal.then(Box::default),
+            descriptor,
             has_messages: file.is_some() && file == regular(rustix::stdio::stderr()),
             is_closed: false,
         })
@@ -163,13 +168,19 @@ impl Output {
         self.descriptor.ready = true;
     }
 
-    /// Writes from `pieces`.
+    /// Writes from `pieces`; returns how many of their bytes were taken. A terminal is
+    /// shown their control characters instead.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; else the system's.
     pub fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.has_messages {
             return Err(io::Error::other("messages go to the same file; 2>log keeps them out"));
+        }
+        if let Some(caret) = &mut self.caret {
+            return Ok(caret.write(pieces, |shown| {
+                self.descriptor.call(|fd, _| rustix::io::write(fd, shown))
+            })?);
         }
         let first = pieces.first().map_or(&[][..], |piece| piece);
         let little = [IoSlice::new(&first[..first.len().min(PIPE_BUF)])];

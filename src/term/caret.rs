@@ -1,0 +1,205 @@
+//! What a terminal is shown is shown, not obeyed: control characters in caret
+//! notation, as `cat -v` has it.
+//!
+//! ```text
+//! 00..1f but newline, tab    ^@ ^A .. ^_      7f    ^?
+//! 80..9f                     M-^@ .. M-^_     (after c2: U+0080..U+009F)
+//! ```
+//!
+//! Bytes 80 to 9f also occur inside other UTF-8 characters, where they are left
+//! alone. Everything else passes as it is, valid or not.
+
+use std::io::IoSlice;
+
+/// Received bytes that are shown at once.
+const CHUNK: usize = 1024;
+/// Bytes that one received byte can become: `M-^[`.
+const LONGEST: usize = 4;
+
+/// The way to a terminal, between the received bytes and what is shown of them.
+pub struct Caret {
+    shown: [u8; CHUNK * LONGEST],
+    /// Of `shown`: what the terminal has not taken yet.
+    unsent: std::ops::Range<usize>,
+    /// How many received bytes `shown` stands for.
+    chunk: usize,
+    utf8: Utf8,
+}
+
+impl Caret {
+    /// At the start of a stream.
+    pub fn new() -> Self {
+        Caret { shown: [0; CHUNK * LONGEST], unsent: 0..0, chunk: 0, utf8: Utf8::default() }
+    }
+
+    /// Shows the first of `pieces` by way of `write`, which says how many bytes the
+    /// terminal took. Returns how many received bytes are on the screen now. After an
+    /// error the same bytes have to come again: none of them counts before all that
+    /// it is shown as is written.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn write<E>(
+        &mut self,
+        pieces: &[IoSlice<'_>],
+        mut write: impl FnMut(&[u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        if self.chunk == 0 {
+            let first = pieces.iter().find(|piece| !piece.is_empty());
+            self.encode(first.map_or(&[], |piece| piece));
+        }
+        while !self.unsent.is_empty() {
+            self.unsent.start += write(&self.shown[self.unsent.clone()])?;
+        }
+        Ok(std::mem::take(&mut self.chunk))
+    }
+
+    fn encode(&mut self, received: &[u8]) {
+        let received = &received[..received.len().min(CHUNK)];
+        let mut end = 0;
+        let mut put = |bytes: &[u8]| {
+            self.shown[end..end + bytes.len()].copy_from_slice(bytes);
+            end += bytes.len();
+        };
+        for &byte in received {
+            match (self.utf8.next(byte), byte) {
+                (Place::Inside, _) | (Place::Alone, b'\n' | b'\t') => put(&[byte]),
+                (Place::Alone, 0..0x20 | 0x7f) => put(&[b'^', byte ^ 0x40]),
+                (Place::Alone, 0x80..0xa0) => put(&[b'M', b'-', b'^', byte ^ 0xc0]),
+                (Place::Alone, _) => put(&[byte]),
+            }
+        }
+        self.chunk = received.len();
+        self.unsent = 0..end;
+    }
+}
+
+impl Default for Caret {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where a byte stands.
+enum Place {
+    /// A further byte of a UTF-8 character.
+    Inside,
+    /// The first one, or part of none.
+    Alone,
+}
+
+/// What may follow in a UTF-8 character that has begun (RFC 3629, section 4).
+struct Utf8 {
+    /// Bytes that are missing.
+    missing: u8,
+    /// The next one's least and greatest value.
+    next: (u8, u8),
+}
+
+impl Default for Utf8 {
+    fn default() -> Self {
+        Utf8 { missing: 0, next: ANY }
+    }
+}
+
+/// Every value of a further byte.
+const ANY: (u8, u8) = (0x80, 0xbf);
+
+impl Utf8 {
+    fn next(&mut self, byte: u8) -> Place {
+        let (least, greatest) = self.next;
+        if self.missing > 0 && (least..=greatest).contains(&byte) {
+            self.missing -= 1;
+            self.next = ANY;
+            return Place::Inside;
+        }
+        (self.missing, self.next) = match byte {
+            // Below a0 follow the controls U+0080..U+009F: their second byte stands alone.
+            0xc2 => (1, (0xa0, 0xbf)),
+            0xc3..0xe0 => (1, ANY),
+            0xe0 => (2, (0xa0, 0xbf)),
+            0xed => (2, (0x80, 0x9f)),
+            0xe1..0xf0 => (2, ANY),
+            0xf0 => (3, (0x90, 0xbf)),
+            0xf1..0xf4 => (3, ANY),
+            0xf4 => (3, (0x80, 0x8f)),
+            _ => (0, ANY),
+        };
+        Place::Alone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a terminal that takes `at_once` bytes in a call is shown of `received`.
+    fn shown(received: &[&[u8]], at_once: usize) -> Vec<u8> {
+        let mut caret = Caret::new();
+        let mut shown = Vec::new();
+        for mut rest in received.iter().copied() {
+            while !rest.is_empty() {
+                // Every second call it takes nothing.
+                let mut is_full = false;
+                let result = caret.write(&[IoSlice::new(&[]), IoSlice::new(rest)], |bytes| {
+                    if std::mem::replace(&mut is_full, true) {
+                        return Err(());
+                    }
+                    let n = bytes.len().min(at_once);
+                    shown.extend_from_slice(&bytes[..n]);
+                    Ok(n)
+                });
+                rest = &rest[result.unwrap_or(0)..];
+            }
+        }
+        shown
+    }
+
+    /// The same in one call, byte by byte, and at a terminal that takes one at a time.
+    #[track_caller]
+    fn is_shown(received: &[u8], expected: &[u8]) {
+        let pieces: Vec<&[u8]> = received.chunks(1).collect();
+        for shown in [shown(&[received], 4096), shown(&pieces, 4096), shown(&[received], 1)] {
+            assert_eq!(shown.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        }
+    }
+
+    #[test]
+    fn controls_are_in_caret_notation_but_newline_and_tab() {
+        is_shown(b"a\tb\nc", b"a\tb\nc");
+        is_shown(b"\x1b[2J\x1b[H\r\0\x7f\x07\x1f", b"^[[2J^[[H^M^@^?^G^_");
+    }
+
+    #[test]
+    fn c1_controls_are_shown_alone_and_as_utf_8() {
+        is_shown(b"\x9b2J \x80 \x9f", b"M-^[2J M-^@ M-^_");
+        is_shown("\u{9b}2J\u{80}\u{9f}".as_bytes(), b"\xc2M-^[2J\xc2M-^@\xc2M-^_");
+        // Overlong forms of ESC and U+009B, a surrogate, beyond the last character.
+        is_shown(b"\xc0\x9b \xe0\x82\x9b", b"\xc0M-^[ \xe0M-^BM-^[");
+        is_shown(b"\xf0\x80\x82\x9b", b"\xf0M-^@M-^BM-^[");
+        is_shown(b"\xed\xa0\x9b", b"\xed\xa0M-^[");
+        is_shown(b"\xf4\x90\x80\x9b", b"\xf4M-^PM-^@M-^[");
+    }
+
+    #[test]
+    fn other_characters_and_other_encodings_pass() {
+        for text in ["äöü é", "Ě ݛ ⚛ 蛛", "𝛛 😛 \u{10ffff} \u{a0}"] {
+            is_shown(text.as_bytes(), text.as_bytes());
+        }
+        is_shown(b"latin-1: \xe9\xfc \xff", b"latin-1: \xe9\xfc \xff");
+    }
+
+    #[test]
+    fn nothing_counts_before_all_of_it_is_shown() {
+        let mut caret = Caret::new();
+        let pieces = [IoSlice::new(b"\x1b\x1b")];
+        let mut takes = [Ok(1), Err("full")].into_iter();
+        assert_eq!(caret.write(&pieces, |_| takes.next().unwrap()), Err("full"));
+        let mut left = Vec::new();
+        let counted = caret.write(&pieces, |bytes| {
+            left.extend_from_slice(bytes);
+            Ok::<_, ()>(bytes.len())
+        });
+        assert_eq!((counted, &left[..]), (Ok(2), &b"[^["[..]));
+    }
+}
