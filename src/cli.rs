@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::keys;
 use crate::net::resolve::Family;
+use crate::policy::Confirm;
 use crate::protocol::cipher;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 use std::path::PathBuf;
@@ -35,8 +36,8 @@ pub struct Options {
     pub verbose: bool,
     /// `-w`
     pub within: Option<Duration>,
-    /// `-c`
-    pub confirm: bool,
+    /// `-c`, `--no-confirm`
+    pub ask: Confirm,
     /// `-i`
     pub identity: Option<PathBuf>,
     /// `--peer`, 32 bytes each
@@ -98,10 +99,14 @@ struct Args {
     #[argh(switch, short = 'N')]
     #[allow(dead_code)]
     end: bool,
-    /// ask for the words: nothing moves before a person has typed what the
-    /// other person says
+    /// ask for the words, and never start without a terminal to ask at:
+    /// nothing moves before a person has typed what the other person says
     #[argh(switch, short = 'c')]
     confirm: bool,
+    /// do not ask at a terminal: bytes move at once, before the words are
+    /// compared
+    #[argh(switch)]
+    no_confirm: bool,
     /// use the key in this file, that the other side can pin
     #[argh(option, short = 'i', arg_name = "file")]
     identity: Option<PathBuf>,
@@ -197,7 +202,12 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
         numeric: args.numeric,
         verbose: args.verbose,
         within: args.within.as_deref().map(seconds).transpose()?,
-        confirm: args.confirm,
+        ask: match (args.confirm, args.no_confirm) {
+            (true, true) => return Err(usage("-c and --no-confirm exclude each other")),
+            (true, false) => Confirm::Always,
+            (false, true) => Confirm::Never,
+            (false, false) => Confirm::AtTerminal,
+        },
         identity: args.identity,
         peers: args.peer.iter().map(|key| public_key(key)).collect::<Result<_, _>>()?,
         psk: args.psk,

@@ -13,7 +13,7 @@ use scat::protocol::handshake::Local;
 use scat::protocol::secret;
 use scat::random;
 use scat::report::Report;
-use scat::term::tty::Tty;
+use scat::term::confirm;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -54,14 +54,13 @@ fn print(text: &str) -> Result<(), Error> {
 
 /// One run, from the options to the session's end.
 fn run(options: Options) -> Result<(), Error> {
-    let Options { endpoint, family, numeric, verbose, within, confirm, identity, peers, psk } =
-        options;
+    let Options { endpoint, family, numeric, verbose, within, ask, identity, peers, psk } = options;
     let report = Report { verbose };
     let deadline = Deadline::new(within);
-    let tty = confirm.then(Tty::open).transpose().map_err(Error::NoTerminal)?;
+    let tty = confirm::terminal(ask, !peers.is_empty() || psk.is_some())?;
     let identity = identity.as_deref().map(keys::read).transpose()?;
     let psk = psk.as_deref().map(keys::read).transpose()?;
-    let policy = Policy { confirm, peers, psk: psk.is_some() };
+    let policy = Policy { confirm: tty.is_some(), peers, psk: psk.is_some() };
     let long_lived = identity.is_some();
     let local = Local::new(identity.map_or_else(random::key, Ok)?, long_lived, psk);
     let mut events = EventLoop::new()?;

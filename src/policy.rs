@@ -3,9 +3,20 @@
 
 use crate::protocol::handshake::Peer;
 
+/// Whether a person is to be asked for the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// `-c`
+    Always,
+    /// `--no-confirm`
+    Never,
+    /// Neither: where a person sits, and nothing else verifies.
+    AtTerminal,
+}
+
 /// All that is given must hold. With nothing, the people compare when they like.
 pub struct Policy {
-    /// `-c`: a person types what the other person says before anything moves.
+    /// A person types what the other person says before anything moves.
     pub confirm: bool,
     /// `--peer`: the other side's static key is one of these, 32 bytes each.
     pub peers: Vec<[u8; 32]>,

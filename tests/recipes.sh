@@ -127,18 +127,28 @@ chat_in_tmux_ends_for_both_at_ctrl_d() {
     $t new-session -d -x 80 -y 24 "exec sh"
     server=$($t display-message -p '#{pid}')
     running="$running $server"
-    $t send-keys 'scat -l 127.0.0.1 0 2>ann.err | tee ann.out; echo ended >ann.end' Enter
-    p=$(port ann.err)
+    shows() { $t capture-pane -p -t "$1" | grep -q -e "$2"; }
+    # The three words behind "$2" on the screen of $1.
+    said() { $t capture-pane -p -t "$1" | sed -n "s/^scat: $2  *\([a-zA-Z ]*[a-zA-Z]\) *(.*/\1/p"; }
+    $t send-keys 'scat -l 127.0.0.1 0; echo $? >ann.end' Enter
+    until_ok shows 0 'port [0-9]'
+    p=$($t capture-pane -p -t 0 | sed -n 's/^scat: listening on .* port //p')
     $t split-window "exec sh"
-    $t send-keys -t 1 "scat 127.0.0.1 $p 2>bob.err | tee bob.out; echo ended >bob.end" Enter
-    until_ok has 'you say' bob.err
+    $t send-keys -t 1 "scat 127.0.0.1 $p; echo \$? >bob.end" Enter
+    until_ok shows 0 'they answer:'
+    until_ok shows 1 'they say:'
+    $t send-keys -t 1 "$(said 0 'you say')" Enter
+    until_ok shows 1 'you answer'
+    $t send-keys -t 0 "$(said 1 'you answer')" Enter
+    until_ok shows 0 verified
     $t send-keys -t 0 'hello Bob' Enter
-    until_ok has 'hello Bob' bob.out
+    until_ok shows 1 '^hello Bob'
     $t send-keys -t 1 'hello Ann' Enter
-    until_ok has 'hello Ann' ann.out
+    until_ok shows 0 '^hello Ann'
     $t send-keys -t 1 C-d
     until_ok test -e ann.end
     until_ok test -e bob.end
+    has 0 ann.end && has 0 bob.end || fail 'not both ended well'
     $t kill-server
 }
 
@@ -540,7 +550,7 @@ while read -r name tools; do
         continue
     fi
     mkdir "$top/$name" && cd "$top/$name" || exit 1
-    if timeout 30 sh "$tests/recipes.sh" --run "$name" </dev/null; then
+    if timeout 30 sh "$tests/recipes.sh" --run "$name" </dev/null >/dev/null; then
         echo "ok:   $name"
         passed=$((passed + 1))
     else

@@ -6,16 +6,35 @@
 //! cannot be clicked through. The terminal's settings are not touched, so there
 //! is nothing to put back, however this ends.
 
+use crate::error::Error;
 use crate::event_loop::TTY;
+use crate::policy::Confirm;
 use crate::protocol::role::Role;
 use crate::protocol::sas::{Half, Sas};
 use crate::protocol::words::{self, Found};
-use crate::term::tty::{Line, Tty};
+use crate::term::tty::{self, Line, Tty};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
+
+/// The terminal at which a person is asked for the words, if one is; `is_verified` says
+/// that a key or a pre-shared key does without. To be decided before anything connects.
+///
+/// What the peer sends to a screen can look like this program's own lines. So where a
+/// person sits, nothing may move before the words are typed.
+///
+/// # Errors
+/// [`Error::NoTerminal`] if `-c` has none.
+pub fn terminal(confirm: Confirm, is_verified: bool) -> Result<Option<Tty>, Error> {
+    match confirm {
+        Confirm::Always => Tty::open().map(Some).map_err(Error::NoTerminal),
+        // Without a controlling terminal nobody can be asked.
+        Confirm::AtTerminal if !is_verified && tty::is_attended() => Ok(Tty::open().ok()),
+        Confirm::AtTerminal | Confirm::Never => Ok(None),
+    }
+}
 
 /// Complete answers that may be wrong before the third ends it.
 const TRIES: u8 = 3;
@@ -239,8 +258,8 @@ impl Ceremony {
             self.tty.discard_input();
             self.tty.show(&self.dialogue.opening(self.peer));
             self.tty.show(self.dialogue.prompt());
+            self.is_prompted = true;
         }
-        self.is_prompted = true;
         while self.is_readable && !self.is_accepted {
             let answer = match self.tty.read_line()? {
                 Line::None => {
@@ -250,9 +269,11 @@ impl Ceremony {
                 Line::End => return Ok(Progress::No),
                 Line::Whole(line) => self.dialogue.answer(&line),
             };
+            self.is_prompted = false;
             match answer {
                 Answer::Again(why) => {
                     self.tty.show(&format!("scat: {why}\n{}", self.dialogue.prompt()));
+                    self.is_prompted = true;
                 }
                 Answer::Wrong => return Ok(Progress::Wrong),
                 Answer::No => return Ok(Progress::No),
@@ -270,8 +291,8 @@ impl Ceremony {
     /// Leaves an open prompt behind as a person would: on a new line, and nothing half
     /// typed for the shell.
     pub fn leave(mut self) {
+        self.tty.discard_input();
         if self.is_prompted && self.is_in_foreground().unwrap_or(false) {
-            self.tty.discard_input();
             self.tty.show("\n");
         }
     }

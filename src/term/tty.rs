@@ -19,6 +19,15 @@ pub fn is_in_foreground(fd: impl AsFd) -> io::Result<bool> {
     Ok(rustix::termios::tcgetpgrp(fd)? == rustix::process::getpgrp())
 }
 
+/// Whether a person sits at standard output, or at standard input with this process in
+/// the foreground there. (A job in the background may write to a screen, but does not
+/// read from it: `scat -l 9000 > file &`.)
+pub fn is_attended() -> bool {
+    let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+    rustix::termios::isatty(stdout)
+        || rustix::termios::isatty(stdin) && is_in_foreground(stdin).unwrap_or(false)
+}
+
 /// Throws away what was typed on the terminal `fd` and not read.
 pub fn discard_input(fd: impl AsFd) {
     let _ = rustix::termios::tcflush(fd, QueueSelector::IFlush);

@@ -22,6 +22,8 @@ pub struct Terminal {
     slave: OwnedFd,
     path: String,
     screen: String,
+    /// Part of a character that is not all here.
+    partial: Vec<u8>,
     /// Up to here [`Terminal::wait_for`] has read.
     read: usize,
 }
@@ -46,7 +48,14 @@ impl Terminal {
         // Held open, so that the screen outlives the programs on it.
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let slave = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
-        Terminal { master: master.into(), slave, path, screen: String::new(), read: 0 }
+        Terminal {
+            master: master.into(),
+            slave,
+            path,
+            screen: String::new(),
+            partial: Vec::new(),
+            read: 0,
+        }
     }
 
     /// A command that a shell with this as its controlling terminal becomes:
@@ -65,6 +74,11 @@ impl Terminal {
     /// Starts `scat args...` here, between three pipes.
     pub fn start(&self, args: &[&str]) -> Scat {
         Scat::spawn(self.shell("exec \"$@\"", args))
+    }
+
+    /// Starts `scat args...` here, with this as its input, output and messages.
+    pub fn sit(&self, args: &[&str]) -> Scat {
+        Scat::spawn(self.shell("exec \"$@\" <\"$0\" >\"$0\" 2>\"$0\"", args))
     }
 
     /// An interactive shell here: the background and back. None if it is missing; says so.
@@ -110,6 +124,18 @@ impl Terminal {
         }
     }
 
+    /// Waits until `is_so` of everything that the screen has shown.
+    pub fn wait_until(&mut self, is_so: impl Fn(&str) -> bool) -> bool {
+        let deadline = Instant::now() + LIMIT;
+        while !is_so(&self.screen) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !self.look(left.try_into().unwrap()) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Everything that the screen has shown so far.
     pub fn screen(&mut self) -> &str {
         while self.look(Timespec::default()) {}
@@ -123,7 +149,13 @@ impl Terminal {
         }
         let mut bytes = [0; 4096];
         let n = self.master.read(&mut bytes).unwrap();
-        self.screen.push_str(&String::from_utf8_lossy(&bytes[..n]));
+        self.partial.extend_from_slice(&bytes[..n]);
+        let whole = match std::str::from_utf8(&self.partial) {
+            Err(why) if why.error_len().is_none() => why.valid_up_to(),
+            _ => self.partial.len(),
+        };
+        let whole: Vec<u8> = self.partial.drain(..whole).collect();
+        self.screen.push_str(&String::from_utf8_lossy(&whole));
         true
     }
 
