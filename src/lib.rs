@@ -13,7 +13,7 @@
 //! main        options -> peer -> session -> exit status
 //! pipe        the session's loop
 //! net  term   addresses -> one peer; stdin, stdout and the terminal
-//! event_loop  cli  error  report  policy  keys  random
+//! event_loop  cli  error  report  policy  keys  random  memory
 //! protocol    scat-protocol(7): no descriptor, no clock, no randomness
 //! ```
 //!
@@ -44,6 +44,7 @@ pub mod cli;
 pub mod error;
 pub mod event_loop;
 pub mod keys;
+pub mod memory;
 pub mod net;
 pub mod pipe;
 pub mod policy;

@@ -4,6 +4,7 @@ use scat::cli::{self, Command, Endpoint, Options};
 use scat::error::Error;
 use scat::event_loop::EventLoop;
 use scat::keys;
+use scat::memory;
 use scat::net::connect::{Target, connect};
 use scat::net::listen::{bind, listen};
 use scat::net::resolve::{Deadline, resolve};
@@ -18,6 +19,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    memory::protect();
     let Err(error) = cli::parse(std::env::args_os().skip(1).collect()).and_then(execute) else {
         return ExitCode::SUCCESS;
     };

@@ -1,5 +1,6 @@
 //! Old keys are erased: whoever copies all the memory of a running scat finds
 //! the keys of now, none from before, and nothing that they could be made from.
+//! Such a copy takes root.
 
 #![cfg(target_os = "linux")]
 
@@ -75,6 +76,18 @@ fn assert_holds(scat: &Scat, keys: &[[u8; 32]]) {
     }
 }
 
+/// They stand only where the system swaps nothing out and dumps nothing.
+fn assert_kept_in(scat: &Scat, keys: &[[u8; 32]]) {
+    let Some(memory) = memory(scat) else { return };
+    let smaps = fs::read_to_string(format!("/proc/{}/smaps", scat.id())).unwrap();
+    for place in keys.iter().flat_map(|key| places(&memory, key)) {
+        let map = place.split_once(" in ").unwrap().1;
+        let flags = smaps.split_once(map).unwrap().1.split_once("VmFlags: ").unwrap().1;
+        let flags: Vec<_> = flags.lines().next().unwrap().split(' ').collect();
+        assert!(flags.contains(&"lo") && flags.contains(&"dd"), "{place}: {flags:?}");
+    }
+}
+
 fn assert_erased(scat: &Scat, keys: &[[u8; 32]]) {
     let Some(memory) = memory(scat) else { return };
     for (i, key) in keys.iter().enumerate() {
@@ -85,6 +98,7 @@ fn assert_erased(scat: &Scat, keys: &[[u8; 32]]) {
 /// These are there, and nothing that they were made from.
 fn assert_holds_only_keys(scat: &Scat, keys: &Keys) {
     assert_holds(scat, &[keys.k_c2l, keys.k_l2c, keys.rk]);
+    assert_kept_in(scat, &[keys.k_c2l, keys.k_l2c, keys.rk]);
     // Four secrets are mixed, or five values of which two are exchanged; each
     // mixing makes a chaining key and a cipher key.
     assert_eq!(keys.secrets.len(), 12);
@@ -108,6 +122,7 @@ fn a_session_keeps_neither_identity_nor_pre_shared_key() {
 
     let (mut scat, port) = Scat::new(&["-l", "-i", i, "--psk", p, "127.0.0.1", "0"]).with_port();
     assert_holds(&scat, &[identity, psk]);
+    assert_kept_in(&scat, &[identity, psk]);
     let options = Options { psk: Some(psk), ..Options::default() };
     let mut peer = Peer::connect(dial(port), options.clone()).unwrap();
     ping_pong(&mut scat, &mut peer, 10);

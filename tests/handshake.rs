@@ -16,7 +16,7 @@ use scat::protocol::secret::{Key, Secret};
 /// Everything that one side draws, so that a handshake can be run again and
 /// again with one byte changed.
 fn fresh(seed: u8) -> Ephemerals {
-    Ephemerals { e: key(seed), e1: Secret::copy(&[seed ^ 0x40; 64]), m: key(seed ^ 0x80) }
+    Ephemerals { e: key(seed), e1: [key(seed ^ 0x40), key(seed ^ 0x40)], m: key(seed ^ 0x80) }
 }
 
 fn key(byte: u8) -> Key {

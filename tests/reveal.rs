@@ -140,10 +140,7 @@ impl Seeded {
     }
 
     fn ephemerals(&mut self) -> Ephemerals {
-        let mut e1 = Secret::copy(&[0; 64]);
-        e1[..32].copy_from_slice(&*self.key());
-        e1[32..].copy_from_slice(&*self.key());
-        Ephemerals { e: self.key(), e1, m: self.key() }
+        Ephemerals { e1: [self.key(), self.key()], e: self.key(), m: self.key() }
     }
 }
 

@@ -27,9 +27,14 @@ fn key(hex: &Value) -> Key {
 
 /// What `v` says that one side draws for one exchange.
 fn fresh(e: &Value, e1: &Value, m: &Value) -> Ephemerals {
+    let seed = if e1.is_null() {
+        [[0; 32]; 2]
+    } else {
+        [0, 32].map(|at| array::<64>(e1)[at..][..32].try_into().unwrap())
+    };
     Ephemerals {
         e: key(e),
-        e1: Secret::copy(&if e1.is_null() { [0; 64] } else { array(e1) }),
+        e1: seed.each_ref().map(Secret::copy),
         m: if m.is_null() { Key::empty() } else { key(m) },
     }
 }

@@ -51,7 +51,7 @@ fn the_published_vectors_of_xxhfs_come_out_byte_for_byte() {
         let side = |initiator, s, e| {
             let fresh = Ephemerals {
                 e: Secret::copy(&[base + e; 32]),
-                e1: Secret::copy(&[base + 5; 64]),
+                e1: [Secret::copy(&[base + 5; 32]), Secret::copy(&[base + 5; 32])],
                 m: Secret::copy(&[base + 6; 32]),
             };
             let s = Some(Secret::copy(&[base + s; 32]));

@@ -331,7 +331,7 @@ impl<'a> Responder<'a> {
 pub struct ResponderReply<'a> {
     local: &'a Local,
     noise: HandshakeState,
-    n_l: Secret<NONCELEN>,
+    n_l: Secret,
 }
 
 impl ResponderReply<'_> {
@@ -353,5 +353,5 @@ pub struct Accepted {
     /// Who connected.
     pub peer: Peer,
     /// The opening, content of OPEN. To be revealed once in a process's life.
-    pub n_l: Secret<NONCELEN>,
+    pub n_l: Secret,
 }

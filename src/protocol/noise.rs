@@ -217,6 +217,14 @@ pub fn public(secret: &Key) -> PublicKey {
     PublicKey::from(&StaticSecret::from(**secret))
 }
 
+/// `ML-KEM.KeyGen_internal(d, z)` (FIPS 203, algorithm 16).
+fn decapsulation_key([d, z]: &[Key; 2]) -> DecapsulationKey768 {
+    let mut seed = Zeroizing::new([0; 64]);
+    seed[..32].copy_from_slice(&**d);
+    seed[32..].copy_from_slice(&**z);
+    DecapsulationKey768::from_seed((*seed).into())
+}
+
 /// What a message does, in order (section 7; `E1` and `Ekem1` from the HFS draft).
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -251,8 +259,8 @@ impl Pattern {
 pub struct Ephemerals {
     /// X25519 secret of the token `e`, before clamping.
     pub e: Key,
-    /// Seed `d || z` of the initiator's KEM key, token `e1`.
-    pub e1: Secret<64>,
+    /// Seed of the initiator's KEM key, token `e1`: `d` and `z` of FIPS 203.
+    pub e1: [Key; 2],
     /// Message `m` of the responder's encapsulation, token `ekem1`.
     pub m: Key,
 }
@@ -349,7 +357,7 @@ impl HandshakeState {
                     self.mix_e(&e);
                 }
                 Token::E1 => {
-                    let dk = DecapsulationKey768::from_seed((*self.fresh.e1).into());
+                    let dk = decapsulation_key(&self.fresh.e1);
                     let e1 = dk.encapsulation_key().to_bytes();
                     self.symmetric.encrypt_and_hash(&e1, out)?;
                 }
@@ -407,7 +415,7 @@ impl HandshakeState {
                 Token::Ekem1 => {
                     let ct = take(&mut rest, KEM_CTLEN + tag)?;
                     let ct = self.symmetric.decrypt_and_hash(ct)?;
-                    let dk = DecapsulationKey768::from_seed((*self.fresh.e1).into());
+                    let dk = decapsulation_key(&self.fresh.e1);
                     let mut secret = ml_kem::kem::Decapsulate::decapsulate_slice(&dk, &ct)
                         .map_err(|_| Error::Length)?;
                     self.symmetric.mix_key(&secret);

@@ -1,6 +1,7 @@
-//! Secret bytes, and where no copy of them may stay.
+//! Secret bytes, where they stand, and where no copy of them may stay.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::{Zeroize, zeroize_stack};
 
 /// Wipes what sealing and opening frames left on the stack: ciphers and hashes copy
@@ -12,43 +13,62 @@ pub fn wipe_stack() {
     zeroize_stack::<{ 16 * 1024 }>();
 }
 
-/// `N` secret bytes, wiped on drop. They stand on the heap, so that moving them
-/// leaves no copy behind. No `Clone`, no `Debug`.
-pub struct Secret<const N: usize>(Box<[u8; N]>);
+/// Where one secret stands: 32 bytes.
+pub type Place = [u8; 32];
+
+/// Places without a secret, all zero.
+static FREE: Mutex<Vec<&'static mut Place>> = Mutex::new(Vec::new());
+
+fn free() -> MutexGuard<'static, Vec<&'static mut Place>> {
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives secrets these places from now on. Without any, or when they are used up,
+/// secrets stand anywhere on the heap.
+pub fn add_places(places: impl IntoIterator<Item = &'static mut Place>) {
+    free().extend(places);
+}
+
+/// 32 secret bytes, wiped on drop. They have a [`Place`] of their own, so that moving
+/// them leaves no copy behind. No `Clone`, no `Debug`.
+pub struct Secret(Option<&'static mut Place>);
 
 /// A symmetric key or an X25519 secret.
-pub type Key = Secret<32>;
+pub type Key = Secret;
 
-impl<const N: usize> Secret<N> {
+impl Secret {
     /// Zeros, to be filled where they stand.
     pub fn empty() -> Self {
-        Secret(Box::new([0; N]))
+        Secret(None)
     }
 
     /// A copy of `bytes`.
-    pub fn copy(bytes: &[u8; N]) -> Self {
+    pub fn copy(bytes: &[u8; 32]) -> Self {
         let mut secret = Self::empty();
         secret.copy_from_slice(bytes);
         secret
     }
 }
 
-impl<const N: usize> Deref for Secret<N> {
-    type Target = [u8; N];
+impl Deref for Secret {
+    type Target = [u8; 32];
 
-    fn deref(&self) -> &[u8; N] {
-        &self.0
+    fn deref(&self) -> &[u8; 32] {
+        self.0.as_deref().unwrap_or(&[0; 32])
     }
 }
 
-impl<const N: usize> DerefMut for Secret<N> {
-    fn deref_mut(&mut self) -> &mut [u8; N] {
-        &mut self.0
+impl DerefMut for Secret {
+    fn deref_mut(&mut self) -> &mut [u8; 32] {
+        self.0.get_or_insert_with(|| free().pop().unwrap_or_else(|| Box::leak(Box::default())))
     }
 }
 
-impl<const N: usize> Drop for Secret<N> {
+impl Drop for Secret {
     fn drop(&mut self) {
-        self.0.zeroize();
+        if let Some(place) = self.0.take() {
+            place.zeroize();
+            free().push(place);
+        }
     }
 }

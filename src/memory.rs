@@ -1,0 +1,37 @@
+//! What keeps a thief on the same machine from this process's secrets: nobody may
+//! look into its memory, it leaves no core file, and secrets stay out of the swap.
+
+use crate::protocol::secret::{self, Place};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// Bytes of a page; where they are larger, one holds several of ours.
+const PAGE: usize = 4096;
+/// Enough for the handshakes of all of a listener's candidates at once.
+const PAGES: usize = 8;
+
+#[derive(Clone)]
+#[repr(align(4096))]
+struct Page([Place; PAGE / size_of::<Place>()]);
+
+/// To be called before there is any secret. What the system refuses is left out.
+pub fn protect() {
+    // Also makes /proc/PID root's. (Only Linux has it in this form.)
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let pages = vec![Page([[0; _]; _]); PAGES].leak();
+    keep(pages);
+    secret::add_places(pages.iter_mut().flat_map(|page| &mut page.0));
+}
+
+/// Keeps `pages` out of the swap and of copies of the memory that root makes.
+fn keep(pages: &mut [Page]) {
+    let (at, len) = (pages.as_mut_ptr().cast(), size_of_val(pages));
+    // SAFETY: the range is one allocation that is never freed, and what it holds stays as it is.
+    #[allow(unsafe_code)]
+    unsafe {
+        let _ = rustix::mm::mlock(at, len);
+        #[cfg(target_os = "linux")]
+        let _ = rustix::mm::madvise(at, len, rustix::mm::Advice::LinuxDontDump);
+    }
+}

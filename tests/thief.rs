@@ -1,0 +1,96 @@
+//! A thief on the same machine: another process of the same user cannot look into
+//! scat, and what it leaves holds no keys.
+
+#![cfg(target_os = "linux")]
+
+mod scat;
+
+use rustix::process::{Pid, Signal};
+use rustix::thread::CapabilitySet;
+use scat::{Place, Scat};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+
+/// Runs `job` as somebody who may not look into the processes of others, root or
+/// not; nor may what it starts.
+fn unprivileged(job: impl FnOnce() + Send) {
+    let dropped = || {
+        let dropped = CapabilitySet::SYS_PTRACE;
+        let mut sets = rustix::thread::capabilities(None).unwrap();
+        if sets.effective.contains(dropped) {
+            rustix::thread::remove_capability_from_bounding_set(dropped).unwrap();
+        }
+        sets.effective.remove(dropped);
+        sets.permitted.remove(dropped);
+        sets.inheritable.remove(dropped);
+        rustix::thread::set_capabilities(None, sets).unwrap();
+        job();
+    };
+    // Capabilities are a thread's own.
+    std::thread::scope(|scope| scope.spawn(dropped).join().unwrap());
+}
+
+/// Reads a byte of what a debugger would read.
+fn look_into(id: u32) -> Result<(), ErrorKind> {
+    for file in ["mem", "environ", "maps"] {
+        let path = format!("/proc/{id}/{file}");
+        File::open(path).map_err(|why| why.kind())?;
+    }
+    Ok(())
+}
+
+struct Control(Child);
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A process that does nothing against being read.
+fn cat() -> Control {
+    let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // It is cat once it has answered.
+    cat.stdin.as_mut().unwrap().write_all(b"?").unwrap();
+    cat.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    Control(cat)
+}
+
+#[test]
+fn another_process_of_the_same_user_cannot_look_into_it() {
+    unprivileged(|| {
+        let (listener, _) = Scat::listen();
+        let cat = cat();
+        assert_eq!(look_into(cat.0.id()), Ok(()), "nobody may look into anything here");
+        assert_eq!(look_into(listener.id()), Err(ErrorKind::PermissionDenied));
+    });
+}
+
+/// Whether `program`, which may leave a core file, leaves one at SIGQUIT. It waits
+/// for its input once it has written a line.
+fn leaves_core(program: &str, args: &[&str]) -> bool {
+    let place = Place::new("cores");
+    fs::create_dir(&place).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\" 2>&1", program]).args(args);
+    command.current_dir(&place).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = Control(command.spawn().unwrap());
+    child.0.stdin.as_mut().unwrap().write_all(b"?\n").unwrap();
+    child.0.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    rustix::process::kill_process(Pid::from_child(&child.0), Signal::QUIT).unwrap();
+    let status = child.0.wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::QUIT.as_raw()));
+    fs::remove_dir_all(&place).unwrap();
+    status.core_dumped()
+}
+
+#[test]
+fn it_leaves_no_core_file() {
+    if !leaves_core("cat", &[]) {
+        return eprintln!("SKIPPED: nothing leaves a core file here");
+    }
+    assert!(!leaves_core(&scat::program(), &["-l", "127.0.0.1", "0"]));
+}
