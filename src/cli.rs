@@ -2,7 +2,7 @@
 //! not, `host port`, `host:port`, `[v6]:port`.
 
 use crate::error::Error;
-use crate::keys;
+use crate::keys::{self, KnownKey, Why};
 use crate::net::resolve::Family;
 use crate::policy::Confirm;
 use crate::protocol::cipher;
@@ -40,10 +40,18 @@ pub struct Options {
     pub ask: Confirm,
     /// `-i`
     pub identity: Option<PathBuf>,
-    /// `--peer`, 32 bytes each
-    pub peers: Vec<[u8; 32]>,
+    /// `--peer`
+    pub peers: Vec<Peers>,
     /// `--psk`
     pub psk: Option<PathBuf>,
+}
+
+/// What one `--peer` names.
+pub enum Peers {
+    /// This key.
+    Key(KnownKey),
+    /// `@file`: each key in it.
+    File(PathBuf),
 }
 
 /// How the peer is met.
@@ -110,8 +118,9 @@ struct Args {
     /// use the key in this file, that the other side can pin
     #[argh(option, short = 'i', arg_name = "file")]
     identity: Option<PathBuf>,
-    /// the other side must have this key (may be repeated with -l)
-    #[argh(option, arg_name = "key")]
+    /// the other side must have this public key, or one of those in a file
+    /// (may be repeated with -l)
+    #[argh(option, arg_name = "key|@file")]
     peer: Vec<String>,
     /// the other side must have the same pre-shared key file
     #[argh(option, arg_name = "file")]
@@ -209,7 +218,7 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
             (false, false) => Confirm::AtTerminal,
         },
         identity: args.identity,
-        peers: args.peer.iter().map(|key| public_key(key)).collect::<Result<_, _>>()?,
+        peers: args.peer.iter().map(|given| peers(given)).collect::<Result<_, _>>()?,
         psk: args.psk,
     }))
 }
@@ -365,9 +374,16 @@ fn seconds(given: &str) -> Result<Duration, Error> {
         .ok_or_else(|| usage(&format!("-w {given}: not a number of seconds")))
 }
 
-fn public_key(given: &str) -> Result<[u8; 32], Error> {
-    keys::parse_public(given)
-        .ok_or_else(|| usage(&format!("--peer {given}: not a key as --pubkey prints it")))
+/// `scat-public:BASE64`, with or without a name behind it; `@file`.
+fn peers(given: &str) -> Result<Peers, Error> {
+    if let Some(file) = given.strip_prefix('@') {
+        return Ok(Peers::File(file.into()));
+    }
+    keys::parse_public(given).map(Peers::Key).map_err(|why| match why {
+        // A secret is not repeated on the screen.
+        Why::Kind { .. } => Error::Argument(Why::OnCommandLine.at("--peer")),
+        why => Error::Argument(why.at(format!("--peer {given}"))),
+    })
 }
 
 fn usage(what: &str) -> Error {

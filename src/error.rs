@@ -29,6 +29,8 @@ pub enum Error {
     // 2: usage
     /// A command line that makes no sense.
     Usage(String),
+    /// A key among the arguments that is none.
+    Argument(keys::Error),
     /// An option of netcat's that scat has not; what to do instead.
     Unsupported(&'static str),
     /// `-c` without a terminal.
@@ -200,6 +202,9 @@ impl Error {
             Error::Key(error) => Account { hint: error.hint(), ..Failure.line(error.to_string()) },
 
             Error::Usage(what) => Usage.line(what.as_str()).hint("see scat --help"),
+            Error::Argument(error) => {
+                Account { hint: error.hint(), ..Usage.line(error.to_string()) }
+            }
             Error::Unsupported(instead) => Usage.line(*instead),
             Error::NoTerminal(why) => Usage
                 .line(format!("-c needs a terminal: {}", plain(why)))

@@ -1,4 +1,5 @@
-//! The event loop's one poll, with signals and timers in it.
+//! The event loop's one poll, with signals and timers in it, and the deadline for
+//! everything before a session.
 
 use crate::error::Error;
 use crate::protocol::secret;
@@ -8,7 +9,7 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The connection to the peer, from connecting to the session's end. (A listener's
 /// candidates have tokens of their own; the one that becomes the peer gets this.)
@@ -25,8 +26,10 @@ pub const TTY: Token = Token(4);
 const SIGNALS: Token = Token(5);
 /// Other threads.
 const WAKER: Token = Token(6);
+/// A key file that has to be waited for, such as a FIFO.
+pub const KEY_FILE: Token = Token(7);
 /// A listener's candidates count up from here.
-pub const FIRST_CANDIDATE: usize = 7;
+pub const FIRST_CANDIDATE: usize = 8;
 
 /// Events taken from the system at once.
 const EVENTS: usize = 128;
@@ -127,6 +130,36 @@ impl EventLoop {
     /// What the last [`EventLoop::poll`] brought.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| ![SIGNALS, WAKER].contains(&event.token()))
+    }
+}
+
+/// `-w`: the moment by which there has to be a session, if there is one.
+#[derive(Clone, Copy)]
+pub struct Deadline(Option<(Duration, Instant)>);
+
+impl Deadline {
+    /// `within` from now.
+    pub fn new(within: Option<Duration>) -> Self {
+        Deadline(within.and_then(|time| Some((time, Instant::now().checked_add(time)?))))
+    }
+
+    /// The moment itself.
+    pub fn at(&self) -> Option<Instant> {
+        self.0.map(|(_, at)| at)
+    }
+
+    /// The earlier one of the deadline and `other`.
+    pub fn or(&self, other: Instant) -> Instant {
+        self.at().map_or(other, |at| at.min(other))
+    }
+
+    /// # Errors
+    /// [`Error::Waited`] once it has passed.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.0 {
+            Some((within, at)) if Instant::now() >= at => Err(Error::Waited(within)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! scat: options -> peer -> session -> exit status.
 
-use scat::cli::{self, Command, Endpoint, Options};
+use scat::cli::{self, Command, Endpoint, Options, Peers};
 use scat::error::Error;
-use scat::event_loop::EventLoop;
-use scat::keys;
+use scat::event_loop::{Deadline, EventLoop};
+use scat::keys::{self, Kind, file};
 use scat::memory;
 use scat::net::connect::{Target, connect};
 use scat::net::listen::{bind, listen};
-use scat::net::resolve::{Deadline, resolve};
+use scat::net::resolve::resolve;
 use scat::pipe::Pipe;
 use scat::policy::Policy;
 use scat::protocol::handshake::Local;
@@ -16,6 +16,7 @@ use scat::random;
 use scat::report::Report;
 use scat::term::confirm;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -41,11 +42,14 @@ fn execute(command: Command) -> Result<(), Error> {
         Command::Print(text) => print(&text),
         Command::GenerateKey(path) => {
             let secret = random::key()?;
-            keys::create(&path, &secret)?;
+            file::create_secret(&path, &secret)?;
             print(&format!("{}\n", keys::public(&secret)))
         }
-        Command::PublicKey(path) => print(&format!("{}\n", keys::public(&keys::read(&path)?))),
-        Command::GeneratePsk(path) => Ok(keys::create(&path, &*random::key()?)?),
+        Command::PublicKey(path) => {
+            let key = file::read_public(&path, &mut EventLoop::new()?, &Deadline::new(None))?;
+            print(&format!("{key}\n"))
+        }
+        Command::GeneratePsk(path) => file::create_psk(&path, &random::key()?),
         Command::Run(options) => run(options),
     }
 }
@@ -60,12 +64,20 @@ fn run(options: Options) -> Result<(), Error> {
     let report = Report { verbose };
     let deadline = Deadline::new(within);
     let tty = confirm::terminal(ask, !peers.is_empty() || psk.is_some())?;
-    let identity = identity.as_deref().map(keys::read).transpose()?;
-    let psk = psk.as_deref().map(keys::read).transpose()?;
-    let policy = Policy { confirm: tty.is_some(), peers, psk: psk.is_some() };
+    let mut events = EventLoop::new()?;
+    let mut read = |file: PathBuf, kind| file::read(&file, kind, &mut events, &deadline);
+    let identity = identity.map(|file| read(file, Kind::Secret)).transpose()?;
+    let psk = psk.map(|file| read(file, Kind::Psk)).transpose()?;
+    let mut known = Vec::new();
+    for peer in peers {
+        match peer {
+            Peers::Key(key) => known.push(key),
+            Peers::File(file) => known.extend(file::read_known(&file, &mut events, &deadline)?),
+        }
+    }
+    let policy = Policy { confirm: tty.is_some(), peers: known, psk: psk.is_some() };
     let long_lived = identity.is_some();
     let local = Local::new(identity.map_or_else(random::key, Ok)?, long_lived, psk);
-    let mut events = EventLoop::new()?;
 
     let mut resolve = |host: Option<&str>, service: &str| {
         resolve(&mut events, host, service, family, numeric, &deadline)

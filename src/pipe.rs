@@ -348,11 +348,15 @@ impl<'a> Pipe<'a> {
             self.ceremony = Some(ceremony);
             return Ok(());
         }
-        match self.policy.verified_by() {
-            Some(by) => self.report.verified(role, self.peer, by, sas),
+        let proof = self.policy.admits(&self.session.peer().key);
+        let known = proof.and_then(|proof| proof.key);
+        let name = known.and_then(|known| known.name.as_deref());
+        match proof.and_then(|proof| proof.by()) {
+            Some(by) => self.report.verified(role, self.peer, by, name, sas),
             None => self.report.compare(role, self.peer, sas),
         }
-        if self.report.verbose {
+        // Who has come is always said: by name, or by the key itself.
+        if self.report.verbose || known.is_some() && name.is_none() {
             self.tell_key();
         }
         Ok(())
@@ -376,11 +380,13 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// Tells the key of a peer that keeps it, for `--peer` next time.
+    /// Tells whose key it is, or the key of a peer that keeps it, for `--peer` next time.
     fn tell_key(&self) {
         let peer = self.session.peer();
-        if peer.long_lived {
-            self.report.peer_key(&keys::encode(&peer.key));
+        match self.policy.admits(&peer.key).and_then(|proof| proof.key) {
+            Some(known) => self.report.peer_key(known),
+            None if peer.long_lived => self.report.peer_key(keys::public_text(&peer.key)),
+            None => {}
         }
     }
 

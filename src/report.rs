@@ -41,13 +41,12 @@ impl Report {
         self.say(format_args!("listening on {address} port {}", at.port()));
     }
 
-    /// Verified without the words; the other person may still ask for this side's half.
-    pub fn verified(&self, role: Role, peer: SocketAddr, by: &str, sas: &Sas) {
-        self.say(format_args!(
-            "connected to {}; verified by {by}. If they ask, you say: {}",
-            Address(peer),
-            sas.half(role),
-        ));
+    /// Verified `by` something else than the words, as whoever `name` is; the other
+    /// person may still ask for this side's half.
+    pub fn verified(&self, role: Role, peer: SocketAddr, by: &str, name: Option<&str>, sas: &Sas) {
+        let name = name.map_or(String::new(), |name| format!(": {name}"));
+        self.say(format_args!("connected to {}; verified by {by}{name}", Address(peer)));
+        self.say(format_args!("if they ask, you say: {}", sas.half(role)));
     }
 
     /// Both halves, the listener's first, each as seen from this side.
@@ -65,9 +64,10 @@ impl Report {
         ));
     }
 
-    /// A key that the peer keeps, in the form that `--peer` takes.
-    pub fn peer_key(&self, key: &str) {
-        self.say(format_args!("their key, for --peer: {key}"));
+    /// A key that the peer keeps: the name that the user gave it, or the key in the form
+    /// that `--peer` takes.
+    pub fn peer_key(&self, key: impl fmt::Display) {
+        self.say(format_args!("their key: {key}"));
     }
 
     /// What SIGUSR1 asks for.

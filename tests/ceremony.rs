@@ -511,12 +511,12 @@ fn after_a_ceremony_the_key_to_pin_is_shown() {
     let words = pair.half.words.clone();
     assert_eq!(pair.at_c.screen().matches(public.trim()).count(), 0, "not verified yet");
     let answer = pair.connector_accepts(&words);
-    assert!(pair.c.line("--peer").ends_with(&format!(" {}", public.trim())));
+    assert!(pair.c.line("their key").ends_with(&format!(" {}", public.trim())));
     pair.listener_accepts(&answer.words);
     pair.l.end_input();
     pair.c.end().expect(0, "");
     let l = pair.l.end().expect(0, "");
     // A key for one run is not worth pinning.
-    assert!(!l.stderr.contains("--peer"), "{}", l.stderr);
+    assert!(!l.stderr.contains("their key"), "{}", l.stderr);
     std::fs::remove_file(&path).unwrap();
 }

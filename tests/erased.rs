@@ -105,9 +105,9 @@ fn assert_holds_only_keys(scat: &Scat, keys: &Keys) {
     assert_erased(scat, &keys.secrets);
 }
 
-/// 32 bytes as a key file has them.
-fn key_file(name: &str, key: &[u8; 32]) -> Place {
-    let place = scat::file(name, format!("{}\n", STANDARD.encode(key)).as_bytes());
+/// 32 bytes as a key file of this kind has them.
+fn key_file(kind: &str, key: &[u8; 32]) -> Place {
+    let place = scat::file(kind, format!("scat-{kind}:{}\n", STANDARD.encode(key)).as_bytes());
     fs::set_permissions(&place, Permissions::from_mode(0o600)).unwrap();
     place
 }
@@ -115,7 +115,7 @@ fn key_file(name: &str, key: &[u8; 32]) -> Place {
 #[test]
 fn a_session_keeps_neither_identity_nor_pre_shared_key() {
     let (identity, psk) = (peer::random(), peer::random());
-    let files = [key_file("identity", &identity), key_file("psk", &psk)];
+    let files = [key_file("secret", &identity), key_file("psk", &psk)];
     let [i, p] = files.each_ref().map(|file| file.as_ref().to_str().unwrap());
     let text = |key: &[u8; 32]| *STANDARD.encode(key).as_bytes().first_chunk().unwrap();
     let kept = [identity, psk, text(&identity), text(&psk)];

@@ -88,11 +88,9 @@ impl Way {
     fn said(self) -> &'static str {
         match self {
             Way { confirm: true, .. } => "",
-            Way { peer: true, psk: true, .. } => {
-                "; verified by key and pre-shared key. If they ask, you say: "
-            }
-            Way { peer: true, .. } => "; verified by key. If they ask, you say: ",
-            Way { psk: true, .. } => "; verified by pre-shared key. If they ask, you say: ",
+            Way { peer: true, psk: true, .. } => "; verified by key and pre-shared key",
+            Way { peer: true, .. } => "; verified by key",
+            Way { psk: true, .. } => "; verified by pre-shared key",
             _ => "; not verified. Compare by voice, and stop if they differ:",
         }
     }
@@ -117,7 +115,11 @@ impl End {
                 self.scat.line(said);
                 self.scat.words().you_say
             }
-            said => self.scat.line(said).split_once("you say: ").unwrap().1.to_owned(),
+            said => {
+                self.scat.line(said);
+                let line = self.scat.line("if they ask, you say: ");
+                line.split_once("you say: ").unwrap().1.to_owned()
+            }
         };
         text.split_once('(').unwrap().0.trim().to_owned()
     }
@@ -337,8 +339,9 @@ fn pins_that_cannot_be_are_usage_errors() {
     let two = ["--peer", &c.public, "--peer", &other.public, "127.0.0.1", "1"];
     Scat::new(&two).end().expect(2, "--peer can be repeated with -l only");
     let unpadded = c.public.trim_end_matches('=');
-    for wrong in ["", "kiwi", unpadded, &format!(" {}", c.public), &format!("{0}{0}", c.public)] {
-        Scat::new(&["--peer", wrong, "127.0.0.1", "1"]).end().expect(2, "not a key");
+    for wrong in ["", "kiwi", "bob.pub", unpadded, &format!("{0}{0}", c.public)] {
+        let ended = Scat::new(&["--peer", wrong, "127.0.0.1", "1"]).end();
+        ended.expect(2, "not a public key: scat-public:").expect(2, "--peer @FILE");
     }
 }
 
@@ -350,7 +353,7 @@ fn on_request_the_key_to_pin_is_shown() {
         listener.end_input();
         let c = Scat::new(&[&["127.0.0.1", &port.to_string()], &args[..]].concat());
         let c = c.end().expect(0, "");
-        assert_eq!(c.stderr.contains(&format!("--peer: {}", l.public)), shown, "{}", c.stderr);
+        assert_eq!(c.stderr.contains(&format!("their key: {}", l.public)), shown, "{}", c.stderr);
         listener.end().expect(0, "");
     }
 }
@@ -365,7 +368,7 @@ fn key_files_are_read_from_fifos_and_refused_when_others_can_read_them() {
     assert_eq!(shown, format!("{}\n", l.public).into_bytes());
 
     let fifo = absent("policy-fifo");
-    assert!(Command::new("mkfifo").args(["-m", "644", &fifo]).status().unwrap().success());
+    assert!(Command::new("mkfifo").args(["-m", "600", &fifo]).status().unwrap().success());
     let reader = Scat::new(&["--pubkey", &fifo]);
     let (to, content) = (fifo.clone(), text.clone());
     let written = scat::start(move || std::fs::write(to, content).unwrap());
@@ -393,6 +396,118 @@ fn key_files_are_read_from_fifos_and_refused_when_others_can_read_them() {
 }
 
 #[test]
+fn a_key_of_the_wrong_kind_is_refused_by_name() {
+    let Keys { l, psk, .. } = keys();
+    let file = |name: &str, text: &str| {
+        let path = absent(name);
+        std::fs::write(&path, text).unwrap();
+        assert!(Command::new("chmod").args(["600", &path]).status().unwrap().success());
+        path
+    };
+    let public = file("policy-public", &format!("{}\n", l.public));
+    let bare = file("policy-bare", &l.public["scat-public:".len()..]);
+    let empty = file("policy-empty", "# nobody\n");
+    let place = ["127.0.0.1", "1"];
+    for (option, path, said, hint) in [
+        ("--psk", &public, "a public key, not a pre-shared key", "everybody may have"),
+        ("--psk", &l.file, "a secret key, not a pre-shared key", "with -i"),
+        ("--psk", &bare, "does not say that it is a pre-shared key", "scat-psk: in front"),
+        ("--psk", &empty, "no key in it", "--genpsk"),
+        ("-i", &public, "a public key, not a secret key", "--peer at the other end"),
+        ("-i", psk, "a pre-shared key, not a secret key", "with --psk"),
+        ("-i", &bare, "does not say that it is a secret key", "scat-secret: in front"),
+        ("--pubkey", psk, "a pre-shared key, which has no public key", "--psk FILE"),
+        ("--pubkey", &public, "this is the public key already", "--peer @FILE"),
+        ("--peer", &format!("@{}", l.file), "a secret key, not a public key", "--pubkey FILE"),
+        ("--peer", &format!("@{psk}"), "a pre-shared key, not a public key", "with --psk"),
+        ("--peer", &format!("@{bare}"), "does not say that it is a public key", "scat-public: in"),
+        // No key in it would admit everybody.
+        ("--peer", &format!("@{empty}"), "no key in it", ""),
+        ("--peer", &"@/nonexistent".to_owned(), "no such file", ""),
+    ] {
+        let place = if option == "--pubkey" { &[][..] } else { &place };
+        let ended = Scat::new(&[&[option, path.as_str()], place].concat()).end();
+        let ended = ended.expect(1, said).expect(1, hint);
+        assert!(ended.stdout.is_empty() && !ended.stderr.contains("connect"), "{}", ended.stderr);
+    }
+    let bare = &l.public["scat-public:".len()..];
+    let said = "does not say that it is a public key";
+    Scat::new(&["--peer", bare, "127.0.0.1", "1"]).end().expect(2, said);
+    // Not repeated on the screen.
+    let secret = format!("scat-secret:{bare}");
+    let ended = Scat::new(&["--peer", &secret, "127.0.0.1", "1"]).end();
+    let ended = ended.expect(2, "a secret key on the command line");
+    assert!(!ended.stderr.contains(bare), "{}", ended.stderr);
+}
+
+#[test]
+fn a_file_of_peers_names_who_has_come_at_both_ends() {
+    let Keys { l, c, other, .. } = keys();
+    let path = absent("policy-peers");
+    let text =
+        format!("# people\n{}\n\n{} bob at home\n{} ann\n", other.public, c.public, l.public);
+    std::fs::write(&path, text).unwrap();
+    let known = format!("@{path}");
+    for (own, said) in [
+        (c, "; verified by key: bob at home".to_owned()),
+        // Without a name, the key itself.
+        (other, format!("scat: their key: {}", other.public)),
+    ] {
+        let pins = ["-l", "127.0.0.1", "0", "-i", &l.file, "--peer", &known];
+        let (mut l, port) = Scat::new(&pins).with_port();
+        l.end_input();
+        let port = port.to_string();
+        let c = Scat::new(&["127.0.0.1", &port, "-i", &own.file, "--peer", &known]);
+        c.end().expect(0, "; verified by key: ann");
+        l.end().expect(0, &said);
+    }
+    // A name may also stand behind the key in one argument.
+    let (mut at_l, port) = Scat::new(&["-l", "127.0.0.1", "0", "-i", &l.file]).with_port();
+    at_l.end_input();
+    let ann = format!("{} ann", l.public);
+    let c = Scat::new(&["127.0.0.1", &port.to_string(), "--peer", &ann]);
+    c.end().expect(0, "; verified by key: ann");
+    at_l.end().expect(0, "");
+}
+
+#[test]
+fn a_listener_shows_the_key_that_it_refuses() {
+    let Keys { c, other, .. } = keys();
+    let (mut l, port) = Scat::new(&["-l", "127.0.0.1", "0", "--peer", &c.public]).with_port();
+    let port = port.to_string();
+    Scat::new(&["127.0.0.1", &port, "-i", &other.file]).end().expect(4, "refused our key");
+    l.line("its key is not one of --peer");
+    assert_eq!(l.line("their key: "), format!("scat: their key: {}", other.public));
+    Scat::new(&["127.0.0.1", &port]).end().expect(4, "refused our key");
+    l.line("its key is not one of --peer, and new for this run: -i gives it a lasting one");
+}
+
+#[test]
+fn a_fifo_that_nobody_writes_to_is_waited_for_until_w_or_a_signal() {
+    let fifo = absent("policy-silent-fifo");
+    assert!(Command::new("mkfifo").args(["-m", "600", &fifo]).status().unwrap().success());
+    let known = format!("@{fifo}");
+    for option in [["-i", &fifo], ["--psk", &fifo], ["--peer", &known]] {
+        let args = [&["-w", "0.2", "127.0.0.1", "1"], &option[..]].concat();
+        Scat::new(&args).end().expect(3, "within 200ms");
+        let mut waits = Scat::new(&[&["127.0.0.1", "1"], &option[..]].concat());
+        assert!(!waits.ends_within(std::time::Duration::from_millis(200)));
+        waits.signal(rustix::process::Signal::TERM);
+        assert_eq!(waits.end().signal, Some(rustix::process::Signal::TERM.as_raw()));
+    }
+    // Who may write it chooses the key.
+    assert!(Command::new("chmod").args(["622", &fifo]).status().unwrap().success());
+    for (option, said) in [
+        (["-i", &fifo], "others may read or write this file"),
+        (["--psk", &fifo], "others may read or write this file"),
+        (["--peer", &known], "others may write this file"),
+    ] {
+        Scat::new(&[&["127.0.0.1", "1"], &option[..]].concat()).end().expect(1, said);
+    }
+    std::fs::remove_file(&fifo).unwrap();
+}
+
+#[test]
 fn new_keys_never_overwrite() {
     let Keys { l, psk, .. } = keys();
     for path in [&l.file, psk] {
@@ -408,6 +523,7 @@ fn new_keys_never_overwrite() {
 fn psk_bytes(path: &str) -> [u8; 32] {
     // base64 without a crate for it: four characters are three bytes.
     let text = std::fs::read_to_string(path).unwrap();
+    let (_, text) = text.split_once("\nscat-psk:").unwrap();
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::new();
     for group in text.trim().as_bytes().chunks(4) {

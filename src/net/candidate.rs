@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::policy::Policy;
 use crate::protocol::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
 use crate::protocol::handshake::{
-    self, Accepted, FLIGHT3_LEN, Local, Mismatch, Responder, ResponderReply, check_preface,
+    self, Accepted, FLIGHT3_LEN, Local, Mismatch, Peer, Responder, ResponderReply, check_preface,
     flight1_len, preface,
 };
 use crate::protocol::role::Role;
@@ -98,7 +98,7 @@ pub enum Rejection {
     /// It has this side's own key.
     Myself,
     /// Its key is not one of `--peer`.
-    OtherKey,
+    OtherKey(Peer),
     /// The system gave no random numbers for its handshake.
     Random,
 }
@@ -108,7 +108,12 @@ impl Rejection {
     /// scat was started in a way that does not fit.
     pub fn concerns_user(self) -> bool {
         use Mismatch::{Psk, Unknown, Version};
-        matches!(self, Rejection::Preface(Version(_) | Psk | Unknown) | Rejection::PskDiffers)
+        matches!(
+            self,
+            Rejection::Preface(Version(_) | Psk | Unknown)
+                | Rejection::PskDiffers
+                | Rejection::OtherKey(_)
+        )
     }
 }
 
@@ -129,7 +134,10 @@ impl fmt::Display for Rejection {
             Rejection::TooMany => "dropped: too many connections",
             Rejection::Forged => "forged or altered handshake",
             Rejection::Myself => "connected to myself",
-            Rejection::OtherKey => "its key is not one of --peer",
+            Rejection::OtherKey(Peer { long_lived: true, .. }) => "its key is not one of --peer",
+            Rejection::OtherKey(_) => {
+                "its key is not one of --peer, and new for this run: -i gives it a lasting one"
+            }
             Rejection::Random => "no random numbers",
         })
     }
@@ -250,11 +258,12 @@ impl<'a> Candidate<'a> {
             return None;
         };
         match reply.read_flight3(flight3) {
-            Ok(accepted) if policy.admits(&accepted.peer) => {
+            Ok(accepted) if policy.admits(&accepted.peer.key).is_some() => {
                 Some(Progress::Accepted(Box::new(accepted)))
             }
             Ok(accepted) => {
-                self.close(refusal(accepted).unwrap_or_default(), Rejection::OtherKey);
+                let why = Rejection::OtherKey(accepted.peer);
+                self.close(refusal(accepted).unwrap_or_default(), why);
                 None
             }
             Err(handshake::Error::Myself) => Some(Progress::Rejected(Rejection::Myself)),

@@ -7,10 +7,9 @@
 //! would be another try at the words for somebody in the middle.
 
 use super::link::Link;
-use super::resolve::Deadline;
 use super::{Established, STEP};
 use crate::error::{Error, Totals};
-use crate::event_loop::{EventLoop, LINK};
+use crate::event_loop::{Deadline, EventLoop, LINK};
 use crate::policy::Policy;
 use crate::protocol::handshake::{
     FLIGHT2_LEN, Initiator, Local, Mismatch, PREFACE_LEN, check_preface,
@@ -156,7 +155,7 @@ fn handshake(
     }
 
     let reply = initiator.read_flight2(&flight2)?;
-    if !policy.admits(&reply.peer) {
+    if policy.admits(&reply.peer.key).is_none() {
         return Err(Error::OtherKey);
     }
 

@@ -8,11 +8,13 @@
 use super::Established;
 use super::candidate::{Candidate, Network, Progress, Rejection};
 use super::link::Link;
-use super::resolve::{Deadline, Family};
+use super::resolve::Family;
 use crate::error::Error;
-use crate::event_loop::{EventLoop, FIRST_CANDIDATE, LISTENER};
+use crate::event_loop::{Deadline, EventLoop, FIRST_CANDIDATE, LISTENER};
+use crate::keys;
 use crate::policy::Policy;
-use crate::protocol::handshake::{Accepted, Local};
+
+use crate::protocol::handshake::{Accepted, Local, Peer};
 use crate::report::{Address, RateLimit, Report};
 use mio::event::Event;
 use mio::net::TcpListener;
@@ -300,6 +302,10 @@ impl<'a> Listener<'a> {
                 self.report.say(format_args!("({kept} more failed handshakes)"));
             }
             self.report.say(format_args!("{}: {why}", Address(candidate.address)));
+            // So that it can be added.
+            if let Rejection::OtherKey(Peer { key, long_lived: true }) = why {
+                self.report.peer_key(keys::public_text(&key));
+            }
         }
     }
 }

@@ -1,13 +1,12 @@
-//! Names to addresses, and the deadline for everything before a session.
+//! Names to addresses.
 
 use crate::error::Error;
-use crate::event_loop::EventLoop;
+use crate::event_loop::{Deadline, EventLoop};
 use crate::report::plain;
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
 /// Which kinds of addresses may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,34 +85,4 @@ fn resolver_words(why: &io::Error) -> String {
     let text = why.to_string();
     let text = text.rsplit(": ").next().unwrap_or(&text);
     plain(&io::Error::other(text.to_owned()))
-}
-
-/// `-w`: the moment by which there has to be a session, if there is one.
-#[derive(Clone, Copy)]
-pub struct Deadline(Option<(Duration, Instant)>);
-
-impl Deadline {
-    /// `within` from now.
-    pub fn new(within: Option<Duration>) -> Self {
-        Deadline(within.and_then(|time| Some((time, Instant::now().checked_add(time)?))))
-    }
-
-    /// The moment itself.
-    pub fn at(&self) -> Option<Instant> {
-        self.0.map(|(_, at)| at)
-    }
-
-    /// The earlier one of the deadline and `other`.
-    pub fn or(&self, other: Instant) -> Instant {
-        self.at().map_or(other, |at| at.min(other))
-    }
-
-    /// # Errors
-    /// [`Error::Waited`] once it has passed.
-    pub fn check(&self) -> Result<(), Error> {
-        match self.0 {
-            Some((within, at)) if Instant::now() >= at => Err(Error::Waited(within)),
-            _ => Ok(()),
-        }
-    }
 }

@@ -1,0 +1,337 @@
+//! Key files: one key and any number of `#` lines, their owner's alone.
+//!
+//! There are no passphrases: whoever listens in could try them out on flight 1,
+//! at leisure. A key that is kept encrypted comes through a pipe:
+//! `-i <(age -d key.age)`.
+
+use super::{ENCODED, Kind, KnownKey, Why, parse, parse_public, public};
+use crate::error::Error;
+use crate::event_loop::{Deadline, EventLoop, KEY_FILE};
+use crate::protocol::secret::Key;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mio::Interest;
+use mio::unix::SourceFd;
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Read and write for others than the owner.
+const EXPOSED: u32 = 0o077;
+/// Write for others than the owner.
+const WRITABLE: u32 = 0o022;
+/// Bytes of the longest file: some ten thousand public keys.
+const LIMIT: usize = 1 << 20;
+
+/// Reads a secret key or a pre-shared key, as `wanted` says. A FIFO is waited for
+/// until `deadline`.
+///
+/// # Errors
+/// [`Error::Key`] if it is not there, not ours alone, or not that; [`Error::Waited`],
+/// [`Error::Signal`].
+#[inline(never)] // what it leaves on the stack is wiped by its caller's next wait
+pub fn read(
+    path: &Path,
+    wanted: Kind,
+    events: &mut EventLoop,
+    deadline: &Deadline,
+) -> Result<Key, Error> {
+    let text = content(path, EXPOSED, events, deadline)?;
+    let mut keys = lines(&text).map(|line| parse(line, wanted));
+    let key = keys.next().unwrap_or(Err(Why::Empty)).map_err(|why| failed(path, why))?;
+    match keys.next() {
+        None => Ok(key),
+        Some(_) => Err(failed(path, Why::Several)),
+    }
+}
+
+/// Reads an identity for the public key that belongs to it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_public(
+    path: &Path,
+    events: &mut EventLoop,
+    deadline: &Deadline,
+) -> Result<String, Error> {
+    match read(path, Kind::Secret, events, deadline) {
+        Ok(secret) => Ok(public(&secret)),
+        Err(Error::Key(super::Error { why: Why::Kind { is, .. }, .. })) => {
+            Err(failed(path, Why::NoPublic(is)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads public keys, one a line. There is one at least: none would admit everybody.
+///
+/// # Errors
+/// As [`read`]; others may read such a file, but not write it.
+pub fn read_known(
+    path: &Path,
+    events: &mut EventLoop,
+    deadline: &Deadline,
+) -> Result<Vec<KnownKey>, Error> {
+    let text = content(path, WRITABLE, events, deadline)?;
+    let line = |line| parse_public(&String::from_utf8_lossy(line));
+    let known: Result<Vec<_>, _> = lines(&text).map(line).collect();
+    match known {
+        Ok(known) if known.is_empty() => Err(failed(path, Why::Empty)),
+        known => known.map_err(|why| failed(path, why)),
+    }
+}
+
+/// The lines that are neither empty nor comments, without the white space around them.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"))
+}
+
+/// All that is in a file to which nobody but its owner has the access `refused`.
+fn content(
+    path: &Path,
+    refused: u32,
+    events: &mut EventLoop,
+    deadline: &Deadline,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let system = |why| failed(path, Why::System(why));
+    // A FIFO that nobody writes to is opened at once, and then waited for.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(system)?;
+    let metadata = file.metadata().map_err(system)?;
+    if metadata.is_dir() {
+        return Err(system(io::ErrorKind::IsADirectory.into()));
+    }
+    if metadata.mode() & refused != 0 {
+        return Err(failed(path, if refused == EXPOSED { Why::Exposed } else { Why::Writable }));
+    }
+    let is_fifo = metadata.file_type().is_fifo();
+    let source = file.as_raw_fd();
+    match events.registry().register(&mut SourceFd(&source), KEY_FILE, Interest::READABLE) {
+        // Epoll refuses regular files, which never make anybody wait.
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {}
+        result => result.map_err(system)?,
+    }
+    // Before its first writer has come, a FIFO reads as if it had ended.
+    let mut has_to_wait = is_fifo;
+    let mut text = Zeroizing::new(vec![0; 4096]);
+    let mut len = 0;
+    loop {
+        while has_to_wait {
+            events.poll(deadline.at())?;
+            has_to_wait = events.events().all(|event| event.token() != KEY_FILE);
+            deadline.check()?;
+        }
+        if len == text.len() {
+            if len >= LIMIT {
+                return Err(failed(path, Why::TooLong));
+            }
+            // A vector that grows by itself leaves its old bytes behind.
+            let mut longer = Zeroizing::new(vec![0; 2 * len]);
+            longer[..len].copy_from_slice(&text);
+            text = longer;
+        }
+        match file.read(&mut text[len..]) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(why) => match why.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => has_to_wait = true,
+                _ => return Err(system(why)),
+            },
+        }
+    }
+    let _ = events.registry().deregister(&mut SourceFd(&source));
+    text.truncate(len);
+    Ok(text)
+}
+
+/// Writes an identity to a new file that is its owner's alone.
+///
+/// # Errors
+/// [`Error::Key`], above all if there is a file of that name.
+pub fn create_secret(path: &Path, secret: &Key) -> Result<(), Error> {
+    let public = public(secret);
+    let comment = format!(
+        "# scat secret key, for -i: keep it to yourself\n\
+         # its public key, for --peer at the other end:\n\
+         # {public}\n"
+    );
+    create(path, &comment, Kind::Secret, secret)
+}
+
+/// Writes a pre-shared key to a new file that is its owner's alone.
+///
+/// # Errors
+/// As [`create_secret`].
+pub fn create_psk(path: &Path, psk: &Key) -> Result<(), Error> {
+    let comment =
+        "# scat pre-shared key, for --psk: the same file at every end, and nowhere else\n";
+    create(path, comment, Kind::Psk, psk)
+}
+
+fn create(path: &Path, comment: &str, kind: Kind, key: &Key) -> Result<(), Error> {
+    let before = [comment.as_bytes(), kind.prefix().as_bytes()].concat();
+    let mut text = Zeroizing::new(vec![b'\n'; before.len() + ENCODED + 1]);
+    text[..before.len()].copy_from_slice(&before);
+    STANDARD
+        .encode_slice(key.as_slice(), &mut text[before.len()..][..ENCODED])
+        .map_err(|_| failed(path, Why::Malformed(kind)))?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|why| {
+            match why.kind() {
+                io::ErrorKind::AlreadyExists => failed(path, Why::Exists),
+                _ => failed(path, Why::System(why)),
+            }
+        })?;
+    file.write_all(&text).and_then(|()| file.sync_all()).map_err(|why| {
+        // Half a key is worse than none.
+        let _ = std::fs::remove_file(path);
+        failed(path, Why::System(why))
+    })
+}
+
+fn failed(path: &Path, why: Why) -> Error {
+    why.at(path.display().to_string()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn counting() -> [u8; 32] {
+        std::array::from_fn(|i| i as u8)
+    }
+
+    /// A directory of this test's own, gone with it.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Place {
+            let own = format!("scat-keys-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(own);
+            std::fs::create_dir(&path).unwrap();
+            Place(path)
+        }
+
+        fn file(&self, content: &str, mode: u32) -> PathBuf {
+            let path = self.0.join("key");
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn read_as(path: &Path, kind: Kind) -> Result<Key, Why> {
+        let mut events = EventLoop::new().unwrap();
+        read(path, kind, &mut events, &Deadline::new(None)).map_err(why)
+    }
+
+    fn read_all(path: &Path) -> Result<Vec<KnownKey>, Why> {
+        let mut events = EventLoop::new().unwrap();
+        read_known(path, &mut events, &Deadline::new(None)).map_err(why)
+    }
+
+    fn why(error: Error) -> Why {
+        match error {
+            Error::Key(error) => error.why,
+            error => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn comments_empty_lines_and_white_space_are_no_keys() {
+        let place = Place::new("lines");
+        for text in [
+            format!("scat-psk:{KEY}"),
+            format!("scat-psk:{KEY}\n"),
+            format!("# from Ann\r\n\r\n  scat-psk:{KEY}  \r\n#scat-psk:{KEY}\n"),
+            format!("{}scat-psk:{KEY}\n", "# long\n".repeat(2000)),
+        ] {
+            assert_eq!(*read_as(&place.file(&text, 0o600), Kind::Psk).unwrap(), counting());
+        }
+        for text in ["", "\n", "# scat-psk:\n"] {
+            let read = read_as(&place.file(text, 0o600), Kind::Psk);
+            assert!(matches!(read, Err(Why::Empty)), "{text:?}");
+        }
+        let two = format!("scat-psk:{KEY}\n").repeat(2);
+        assert!(matches!(read_as(&place.file(&two, 0o600), Kind::Psk), Err(Why::Several)));
+        let named = format!("scat-psk:{KEY} ann\n");
+        assert!(matches!(read_as(&place.file(&named, 0o600), Kind::Psk), Err(Why::Malformed(_))));
+        let long = "#".repeat(LIMIT + 1);
+        assert!(matches!(read_as(&place.file(&long, 0o600), Kind::Psk), Err(Why::TooLong)));
+    }
+
+    #[test]
+    fn a_file_of_public_keys_has_one_at_least_and_no_other_kind() {
+        let place = Place::new("known");
+        let two = format!("# friends\nscat-public:{KEY} ann\n\nscat-public:{KEY}\n");
+        let known = read_all(&place.file(&two, 0o644)).unwrap();
+        let names: Vec<_> = known.iter().map(|known| known.name.as_deref()).collect();
+        assert_eq!(names, [Some("ann"), None]);
+        assert!(known.iter().all(|known| known.key == counting()));
+        // None would admit everybody.
+        assert!(matches!(read_all(&place.file("# nobody\n", 0o644)), Err(Why::Empty)));
+        let secret = format!("scat-public:{KEY}\nscat-secret:{KEY}\n");
+        assert!(matches!(read_all(&place.file(&secret, 0o600)), Err(Why::Kind { .. })));
+        let bare = format!("scat-public:{KEY}\n{KEY}\n");
+        assert!(matches!(read_all(&place.file(&bare, 0o600)), Err(Why::Bare(_))));
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_or_write_is_refused() {
+        let place = Place::new("mode");
+        let secret = format!("scat-secret:{KEY}\n");
+        for bit in [0o40, 0o20, 0o10, 0o4, 0o2, 0o1] {
+            let read = read_as(&place.file(&secret, 0o600 | bit), Kind::Secret);
+            assert!(matches!(read, Err(Why::Exposed)), "{bit:o}");
+        }
+        for mode in [0o600, 0o400, 0o700] {
+            assert!(read_as(&place.file(&secret, mode), Kind::Secret).is_ok(), "{mode:o}");
+        }
+        let public = format!("scat-public:{KEY}\n");
+        for mode in [0o620, 0o602] {
+            let read = read_all(&place.file(&public, mode));
+            assert!(matches!(read, Err(Why::Writable)), "{mode:o}");
+        }
+        assert!(read_all(&place.file(&public, 0o644)).is_ok());
+    }
+
+    #[test]
+    fn a_new_key_is_its_owners_alone_and_never_overwrites() {
+        let place = Place::new("new");
+        let path = place.0.join("identity");
+        let key = Key::copy(&counting());
+        create_secret(&path, &key).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(*read_as(&path, Kind::Secret).unwrap(), counting());
+        let before = std::fs::read_to_string(&path).unwrap();
+        assert!(before.ends_with(&format!("\nscat-secret:{KEY}\n")), "{before}");
+        assert!(before.contains(&format!("\n# {}\n", public(&key))), "{before}");
+        let link = place.0.join("link");
+        std::os::unix::fs::symlink(place.0.join("nothing yet"), &link).unwrap();
+        for taken in [&path, &link] {
+            assert!(matches!(create_psk(taken, &key).map_err(why), Err(Why::Exists)));
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+        assert!(!place.0.join("nothing yet").exists());
+        let psk = place.0.join("psk");
+        create_psk(&psk, &key).unwrap();
+        assert_eq!(std::fs::metadata(&psk).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(*read_as(&psk, Kind::Psk).unwrap(), counting());
+    }
+}

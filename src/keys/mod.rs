@@ -1,0 +1,198 @@
+//! Keys as text: 32 bytes in base64 behind a word that says what they are.
+//!
+//! ```text
+//! scat-secret:BASE64        an identity: an X25519 secret key       --genkey, -i
+//! scat-psk:BASE64           a pre-shared key                        --genpsk, --psk
+//! scat-public:BASE64 NAME   an identity's public half               --pubkey, --peer
+//! ```
+//!
+//! The word matters: a public key taken for a pre-shared one would verify everybody.
+//! [`mod@file`] reads and writes the files; scat(1), KEY FILES, describes them.
+
+pub mod error;
+pub mod file;
+
+pub use error::{Error, Why};
+
+use crate::protocol::noise;
+use crate::protocol::secret::Key;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// Bytes of 32 bytes in base64.
+const ENCODED: usize = 44;
+
+/// What a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An identity's secret half: `-i`.
+    Secret,
+    /// A pre-shared key: `--psk`.
+    Psk,
+    /// An identity's public half: `--peer`.
+    Public,
+}
+
+impl Kind {
+    /// The word before the key.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Kind::Secret => "scat-secret:",
+            Kind::Psk => "scat-psk:",
+            Kind::Public => "scat-public:",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Secret => "a secret key",
+            Kind::Psk => "a pre-shared key",
+            Kind::Public => "a public key",
+        })
+    }
+}
+
+/// A public key with the name that the user gave it: what `--peer` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownKey {
+    /// The X25519 public key.
+    pub key: [u8; 32],
+    /// What stands behind it on its line.
+    pub name: Option<String>,
+}
+
+impl fmt::Display for KnownKey {
+    /// Its name; the key itself where it has none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => f.write_str(name),
+            None => f.write_str(&public_text(&self.key)),
+        }
+    }
+}
+
+/// The public key of an X25519 secret, in the form that `--peer` takes.
+pub fn public(secret: &Key) -> String {
+    public_text(noise::public(secret).as_bytes())
+}
+
+/// A public key (32 bytes) in the form that `--peer` takes.
+pub fn public_text(key: &[u8; 32]) -> String {
+    format!("{}{}", Kind::Public.prefix(), STANDARD.encode(key))
+}
+
+/// Reads `scat-public:BASE64`, with or without a name behind it.
+///
+/// # Errors
+/// [`Why`] it is none.
+pub fn parse_public(line: &str) -> Result<KnownKey, Why> {
+    let line = line.trim_ascii();
+    let (key, name) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    let key = *parse(key.as_bytes(), Kind::Public)?;
+    let name = name.trim();
+    Ok(KnownKey { key, name: (!name.is_empty()).then(|| name.to_owned()) })
+}
+
+/// Reads one key that has to be of this kind: no white space around it, canonical base64.
+fn parse(text: &[u8], wanted: Kind) -> Result<Key, Why> {
+    let kinds = [Kind::Secret, Kind::Psk, Kind::Public];
+    let has = |kind: &Kind| text.starts_with(kind.prefix().as_bytes());
+    match kinds.into_iter().find(has) {
+        Some(kind) if kind == wanted => {
+            decode(&text[kind.prefix().len()..]).ok_or(Why::Malformed(wanted))
+        }
+        Some(is) => Err(Why::Kind { is, wanted }),
+        None if decode(text).is_some() => Err(Why::Bare(wanted)),
+        None => Err(Why::Malformed(wanted)),
+    }
+}
+
+fn decode(text: &[u8]) -> Option<Key> {
+    // The decoder wants room for whole groups of three bytes.
+    let mut bytes = Zeroizing::new([0; ENCODED / 4 * 3]);
+    if text.len() != ENCODED || STANDARD.decode_slice(text, &mut *bytes).ok()? != 32 {
+        return None;
+    }
+    bytes.first_chunk().map(Key::copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNTING: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn why(line: &str) -> Why {
+        parse_public(line).unwrap_err()
+    }
+
+    #[test]
+    fn a_public_key_may_have_a_name_behind_it() {
+        let key = std::array::from_fn(|i| i as u8);
+        let name = |name: &str| Some(name.to_owned());
+        for (behind, name) in [
+            ("", None),
+            ("  ", None),
+            ("\r", None),
+            (" bob", name("bob")),
+            ("\t  bob at home ", name("bob at home")),
+        ] {
+            let line = format!("scat-public:{COUNTING}{behind}");
+            assert_eq!(parse_public(&line).unwrap(), KnownKey { key, name }, "{line:?}");
+        }
+        assert_eq!(public_text(&key), format!("scat-public:{COUNTING}"));
+    }
+
+    #[test]
+    fn only_canonical_base64_of_32_bytes_is_a_key() {
+        for wrong in [
+            "",
+            "kiwi",
+            // Not padded; padded too much; two; the alphabet for URLs.
+            &COUNTING[..43],
+            &format!("{COUNTING}="),
+            &format!("{COUNTING}{COUNTING}"),
+            &COUNTING.replace('A', "_"),
+            // 33 bytes, 31 bytes, and 32 with bits that no encoder leaves.
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9=",
+        ] {
+            assert!(matches!(why(wrong), Why::Malformed(Kind::Public)), "{wrong:?}");
+            let line = format!("scat-public:{wrong}");
+            assert!(matches!(why(&line), Why::Malformed(Kind::Public)), "{line:?}");
+        }
+        for word in ["scat-public: ", "Scat-Public:", "scat-public", "public:"] {
+            assert!(matches!(why(&format!("{word}{COUNTING}")), Why::Malformed(_)), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_kind_or_of_none_is_refused_by_name() {
+        assert!(matches!(why(COUNTING), Why::Bare(Kind::Public)));
+        for is in [Kind::Secret, Kind::Psk] {
+            let line = format!("{}{COUNTING}", is.prefix());
+            let Why::Kind { is: seen, wanted: Kind::Public } = why(&line) else {
+                panic!("{line:?}")
+            };
+            assert_eq!(seen, is);
+        }
+        // Whatever follows the word.
+        assert!(matches!(why("scat-psk:"), Why::Kind { is: Kind::Psk, .. }));
+    }
+
+    #[test]
+    fn a_public_key_is_the_x25519_one() {
+        // RFC 7748 section 6.1, Alice.
+        let secret = Key::copy(&[
+            0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d, 0x3c, 0x16, 0xc1, 0x72, 0x51, 0xb2,
+            0x66, 0x45, 0xdf, 0x4c, 0x2f, 0x87, 0xeb, 0xc0, 0x99, 0x2a, 0xb1, 0x77, 0xfb, 0xa5,
+            0x1d, 0xb9, 0x2c, 0x2a,
+        ]);
+        assert_eq!(public(&secret), "scat-public:hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=");
+    }
+}
