@@ -2,11 +2,13 @@
 //! everything before a session.
 
 use crate::error::Error;
+use crate::lines::Lines;
 use crate::protocol::secret;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -22,14 +24,16 @@ pub const STDIN: Token = Token(2);
 pub const STDOUT: Token = Token(3);
 /// The terminal of the ceremony.
 pub const TTY: Token = Token(4);
+/// Standard error.
+pub const STDERR: Token = Token(5);
 /// Signals, which [`EventLoop::poll`] takes for itself.
-const SIGNALS: Token = Token(5);
+const SIGNALS: Token = Token(6);
 /// Other threads.
-const WAKER: Token = Token(6);
+const WAKER: Token = Token(7);
 /// A key file that has to be waited for, such as a FIFO.
-pub const KEY_FILE: Token = Token(7);
+pub const KEY_FILE: Token = Token(8);
 /// A listener's candidates count up from here.
-pub const FIRST_CANDIDATE: usize = 8;
+pub const FIRST_CANDIDATE: usize = 9;
 
 /// Events taken from the system at once.
 const EVENTS: usize = 128;
@@ -49,6 +53,7 @@ pub struct EventLoop {
     events: Events,
     signals: signal_hook_mio::v1_0::Signals,
     waker: Arc<Waker>,
+    lines: Vec<(Token, Rc<Lines>)>,
 }
 
 impl EventLoop {
@@ -82,12 +87,23 @@ impl EventLoop {
         let mut signals = signal_hook_mio::v1_0::Signals::new(watched)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        Ok(EventLoop { poll, events: Events::with_capacity(EVENTS), signals, waker })
+        let events = Events::with_capacity(EVENTS);
+        Ok(EventLoop { poll, events, signals, waker, lines: Vec::new() })
     }
 
     /// Where sources are registered.
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
+    }
+
+    /// [`EventLoop::poll`] writes what `lines` keeps as soon as it is taken.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn carry(&mut self, lines: &Rc<Lines>, token: Token) -> Result<(), Error> {
+        lines.register(self.registry(), token).map_err(|why| Error::System("event loop", why))?;
+        self.lines.push((token, Rc::clone(lines)));
+        Ok(())
     }
 
     /// Makes [`EventLoop::poll`] return from another thread. All threads share one:
@@ -113,6 +129,11 @@ impl EventLoop {
         match self.poll.poll(&mut self.events, timeout) {
             Err(why) if why.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             result => result.map_err(|why| Error::System("poll", why))?,
+        }
+        for (token, lines) in &self.lines {
+            if self.events.iter().any(|event| event.token() == *token) {
+                lines.resume();
+            }
         }
         let mut signals = Signals::default();
         if self.events.iter().any(|event| event.token() == SIGNALS) {

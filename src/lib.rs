@@ -13,7 +13,7 @@
 //! main        options -> peer -> session -> exit status
 //! pipe        the session's loop
 //! net  term   addresses -> one peer; stdin, stdout and the terminal
-//! event_loop  cli  error  report  policy  keys  random  memory
+//! event_loop  cli  error  report  policy  keys  random  memory  lines  descriptor
 //! protocol    scat-protocol(7): no descriptor, no clock, no randomness
 //! ```
 //!
@@ -41,9 +41,11 @@
 //! * A way to fail: a variant of [`error::Error`] and its account, DIAGNOSTICS in scat(1).
 
 pub mod cli;
+pub mod descriptor;
 pub mod error;
 pub mod event_loop;
 pub mod keys;
+pub mod lines;
 pub mod memory;
 pub mod net;
 pub mod pipe;

@@ -21,15 +21,22 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     memory::protect();
-    let Err(error) = cli::parse(std::env::args_os().skip(1).collect()).and_then(execute) else {
-        return ExitCode::SUCCESS;
-    };
-    if let Error::Signal(signal) = error {
+    let mut report = Report::new();
+    let command = cli::parse(std::env::args_os().skip(1).collect());
+    let result = command.and_then(|command| execute(command, &mut report));
+    let code = result.map_or_else(|error| conclude(&error, &report), |()| ExitCode::SUCCESS);
+    report.finish();
+    code
+}
+
+/// Tells how it ended, and returns the exit status that belongs to it.
+fn conclude(error: &Error, report: &Report) -> ExitCode {
+    if let &Error::Signal(signal) = error {
+        report.finish();
         // Whoever sent it is to see that it worked.
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
     let account = error.account();
-    let report = Report { verbose: false };
     report.say(account.line);
     if let Some(hint) = account.hint {
         report.say(format_args!("hint: {hint}"));
@@ -37,7 +44,7 @@ fn main() -> ExitCode {
     (account.status as u8).into()
 }
 
-fn execute(command: Command) -> Result<(), Error> {
+fn execute(command: Command, report: &mut Report) -> Result<(), Error> {
     match command {
         Command::Print(text) => print(&text),
         Command::GenerateKey(path) => {
@@ -50,7 +57,7 @@ fn execute(command: Command) -> Result<(), Error> {
             print(&format!("{key}\n"))
         }
         Command::GeneratePsk(path) => file::create_psk(&path, &random::key()?),
-        Command::Run(options) => run(options),
+        Command::Run(options) => run(options, report),
     }
 }
 
@@ -59,12 +66,13 @@ fn print(text: &str) -> Result<(), Error> {
 }
 
 /// One run, from the options to the session's end.
-fn run(options: Options) -> Result<(), Error> {
+fn run(options: Options, report: &mut Report) -> Result<(), Error> {
     let Options { endpoint, family, numeric, verbose, within, ask, identity, peers, psk } = options;
-    let report = Report { verbose };
+    report.verbose = verbose;
     let deadline = Deadline::new(within);
     let tty = confirm::terminal(ask, !peers.is_empty() || psk.is_some())?;
     let mut events = EventLoop::new()?;
+    report.attach(&mut events)?;
     let mut read = |file: PathBuf, kind| file::read(&file, kind, &mut events, &deadline);
     let identity = identity.map(|file| read(file, Kind::Secret)).transpose()?;
     let psk = psk.map(|file| read(file, Kind::Psk)).transpose()?;

@@ -47,7 +47,7 @@ pub struct Pipe<'a> {
     ceremony: Option<Ceremony>,
     stdin: Input,
     stdout: Output,
-    report: Report,
+    report: &'a Report,
     started: Instant,
     /// A connector's time limit for OPEN, until that has come.
     open_by: Option<Instant>,
@@ -63,7 +63,7 @@ impl<'a> Pipe<'a> {
         established: Established,
         policy: Policy,
         tty: Option<Tty>,
-        report: Report,
+        report: &'a Report,
     ) -> Result<(), Error> {
         let Established { link, address: peer, session, opening } = established;
         let set_up = |why| Error::System("standard input and output", why);
@@ -168,7 +168,7 @@ impl<'a> Pipe<'a> {
 
     fn handle_signals(&mut self, signals: Signals) {
         if signals.resumed {
-            self.stdin.resume();
+            self.stdin.set_ready();
         }
         if signals.report {
             self.report.counters(&self.session, self.started);

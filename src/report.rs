@@ -1,32 +1,74 @@
 //! All that is said on standard error. Nothing that came from the network is
 //! among it but addresses and numbers.
 
+use crate::error::Error;
+use crate::event_loop::{EventLoop, STDERR};
+use crate::lines::Lines;
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::Session;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How much is told.
-#[derive(Clone, Copy)]
+/// How long the last lines are waited for.
+const LAST: Duration = Duration::from_secs(2);
+
+/// What is told, and how much. Nothing here waits for standard error, and one that
+/// cannot be written is no reason to stop.
 pub struct Report {
     /// `-v`: also the stages on the way.
     pub verbose: bool,
+    /// Standard error, if it is open.
+    messages: Option<Rc<Lines>>,
 }
 
 impl Report {
-    /// A line that everybody sees. A standard error that cannot be written is
-    /// no reason to stop.
-    pub fn say(&self, line: impl fmt::Display) {
-        let _ = io::stderr().write_all(format!("scat: {line}\n").as_bytes());
+    /// For standard error, without `-v`.
+    pub fn new() -> Self {
+        let lost = |count| match count {
+            1 => "scat: 1 message lost\n".to_owned(),
+            count => format!("scat: {count} messages lost\n"),
+        };
+        let messages = Lines::new(rustix::stdio::stderr(), lost).ok().map(Rc::new);
+        Report { verbose: false, messages }
     }
 
-    /// A line under `-v`.
+    /// From now on `events` writes what standard error did not take at once.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn attach(&self, events: &mut EventLoop) -> Result<(), Error> {
+        self.messages.as_ref().map_or(Ok(()), |lines| events.carry(lines, STDERR))
+    }
+
+    /// A line that everybody has to see: it is kept until standard error takes it.
+    pub fn say(&self, line: impl fmt::Display) {
+        if let Some(messages) = &self.messages {
+            messages.keep(&format!("scat: {line}\n"));
+        }
+    }
+
+    /// A line that may be lost, and counted, if standard error does not take it now.
+    pub fn note(&self, line: impl fmt::Display) {
+        if let Some(messages) = &self.messages {
+            messages.offer(&format!("scat: {line}\n"));
+        }
+    }
+
+    /// A line under `-v`, which may be lost as well.
     pub fn detail(&self, line: impl fmt::Display) {
         if self.verbose {
-            self.say(line);
+            self.note(line);
+        }
+    }
+
+    /// The process is about to end: waits a moment for what was not written yet.
+    pub fn finish(&self) {
+        if let Some(messages) = &self.messages {
+            messages.finish(LAST);
         }
     }
 
@@ -73,7 +115,7 @@ impl Report {
     /// What SIGUSR1 asks for.
     pub fn counters(&self, session: &Session, started: Instant) {
         let counters = session.counters();
-        self.say(format_args!(
+        self.note(format_args!(
             "sent {} bytes, received {}, written {}; {:.1?}; {} key exchanges, the keys {} s old",
             counters.sent,
             counters.received,
@@ -86,11 +128,14 @@ impl Report {
 
     /// What `-v` tells at the end.
     pub fn summary(&self, session: &Session, started: Instant, is_complete: bool) {
+        if !self.verbose {
+            return;
+        }
         let counters = session.counters();
         let time = started.elapsed();
         let rate = |bytes: u64| u128::from(bytes) / time.as_micros().max(1);
         let acknowledged = if session.is_acknowledged() { "confirmed" } else { "not confirmed" };
-        self.detail(format_args!(
+        self.say(format_args!(
             "{}: sent {} bytes ({acknowledged}, {} MB/s), wrote {} of {} received ({} MB/s) \
              in {time:.1?}, {} key exchanges, the keys {} s old",
             if is_complete { "complete" } else { "incomplete" },
@@ -102,6 +147,12 @@ impl Report {
             session.ratchets(),
             key_age(session),
         ));
+    }
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -44,7 +44,7 @@ pub fn connect(
     local: &Local,
     policy: &Policy,
     deadline: &Deadline,
-    report: Report,
+    report: &Report,
 ) -> Result<Established, Error> {
     let mut refused = None;
     for (i, &address) in to.addresses.iter().enumerate() {

@@ -92,7 +92,7 @@ pub fn listen(
     local: &Local,
     policy: &Policy,
     deadline: &Deadline,
-    report: Report,
+    report: &Report,
 ) -> Result<Established, Error> {
     let system = |why| Error::System("listen", why);
     let at = listener.local_addr().map_err(system)?;
@@ -104,7 +104,7 @@ pub fn listen(
         let signals = events.poll(timeout)?;
         deadline.check()?;
         if signals.report {
-            report.say(format_args!(
+            report.note(format_args!(
                 "listening; {} handshakes under way, {} failed",
                 listener.candidates.len(),
                 listener.failed
@@ -156,7 +156,7 @@ struct Listener<'a> {
     /// There may be connections to accept.
     may_accept: bool,
     log: RateLimit,
-    report: Report,
+    report: &'a Report,
 }
 
 impl<'a> Listener<'a> {
@@ -165,7 +165,7 @@ impl<'a> Listener<'a> {
         events: &EventLoop,
         local: &'a Local,
         policy: &'a Policy,
-        report: Report,
+        report: &'a Report,
     ) -> io::Result<Self> {
         let mut socket = TcpListener::from_std(socket);
         events.registry().register(&mut socket, LISTENER, Interest::READABLE)?;
@@ -299,12 +299,12 @@ impl<'a> Listener<'a> {
         }
         if let Some(kept) = self.log.pass() {
             if kept > 0 {
-                self.report.say(format_args!("({kept} more failed handshakes)"));
+                self.report.note(format_args!("({kept} more failed handshakes)"));
             }
-            self.report.say(format_args!("{}: {why}", Address(candidate.address)));
+            self.report.note(format_args!("{}: {why}", Address(candidate.address)));
             // So that it can be added.
             if let Rejection::OtherKey(Peer { key, long_lived: true }) = why {
-                self.report.peer_key(keys::public_text(&key));
+                self.report.note(format_args!("their key: {}", keys::public_text(&key)));
             }
         }
     }

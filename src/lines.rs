@@ -1,0 +1,126 @@
+//! Lines for a person or a program that may not read them: what is said there never
+//! makes anybody wait.
+//!
+//! A line is either kept until the descriptor takes it, or written now or never. The
+//! lost ones are counted, and a line says how many as soon as one can be written.
+
+use crate::descriptor::Descriptor;
+use mio::{Interest, Registry, Token};
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::time::{Duration, Instant};
+
+/// Bytes of lines that are kept at most; a session has a few hundred.
+const ROOM: usize = 1 << 16;
+
+/// Where lines go: standard error, or a descriptor for programs.
+pub struct Lines(RefCell<Queue>);
+
+struct Queue {
+    descriptor: Descriptor,
+    /// What is to be written yet: lines that are kept, the first one perhaps begun.
+    unsent: Vec<u8>,
+    lost: u64,
+    /// The line that says how many were lost.
+    lost_line: fn(u64) -> String,
+}
+
+impl Lines {
+    /// Lines for `fd`; `lost_line` words the one about those that were lost.
+    ///
+    /// # Errors
+    /// The system's: above all that it is not open.
+    pub fn new(fd: BorrowedFd<'static>, lost_line: fn(u64) -> String) -> io::Result<Self> {
+        let descriptor = Descriptor::new(fd, Interest::WRITABLE)?;
+        Ok(Lines(RefCell::new(Queue { descriptor, unsent: Vec::new(), lost: 0, lost_line })))
+    }
+
+    /// Events for it come to `registry` under `token`: then call [`Lines::resume`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.0.borrow_mut().descriptor.register(registry, token)
+    }
+
+    /// Writes `text`, whole lines, now or as soon as it is taken. (Beyond 64 KiB of
+    /// them it is lost all the same.)
+    pub fn keep(&self, text: &str) {
+        let mut queue = self.0.borrow_mut();
+        if queue.unsent.len() + text.len() > ROOM {
+            queue.lost += 1;
+            return;
+        }
+        queue.tell_lost();
+        queue.unsent.extend_from_slice(text.as_bytes());
+        queue.flush();
+    }
+
+    /// Writes `text`, whole lines, now or never.
+    pub fn offer(&self, text: &str) {
+        let mut queue = self.0.borrow_mut();
+        let lost = queue.lost;
+        if queue.unsent.is_empty() {
+            queue.tell_lost();
+            queue.unsent.extend_from_slice(text.as_bytes());
+            if queue.flush() > 0 {
+                return;
+            }
+            queue.unsent.clear();
+        }
+        queue.lost = lost + 1;
+    }
+
+    /// The loop saw that it takes more.
+    pub fn resume(&self) {
+        let mut queue = self.0.borrow_mut();
+        queue.flush();
+        if queue.unsent.is_empty() {
+            queue.tell_lost();
+            queue.flush();
+        }
+    }
+
+    /// Writes what is kept, and waits for `limit` at most until it is taken.
+    pub fn finish(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let mut queue = self.0.borrow_mut();
+        loop {
+            queue.flush();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if queue.unsent.is_empty() || left.is_zero() {
+                break;
+            }
+            queue.descriptor.wait(left);
+        }
+        // The number of lost lines is not worth a wait.
+        queue.tell_lost();
+        queue.flush();
+    }
+}
+
+impl Queue {
+    fn tell_lost(&mut self) {
+        if self.lost > 0 {
+            self.unsent.extend_from_slice((self.lost_line)(self.lost).as_bytes());
+            self.lost = 0;
+        }
+    }
+
+    /// Writes what is taken now, and returns how many bytes of it are done with.
+    fn flush(&mut self) -> usize {
+        let mut done = 0;
+        while done < self.unsent.len() {
+            match self.descriptor.write(&[IoSlice::new(&self.unsent[done..])]) {
+                Ok(0) | Err(Errno::AGAIN) => break,
+                Ok(n) => done += n,
+                // Nobody can read it: no reason to stop.
+                Err(_) => done = self.unsent.len(),
+            }
+        }
+        self.unsent.drain(..done);
+        done
+    }
+}
