@@ -97,8 +97,11 @@ pub enum Error {
     Session(session::Error),
 
     // 6: cut off
-    /// The connection ended before the authenticated end.
-    Cut(Totals, Option<io::Error>),
+    /// The connection ended before the authenticated end; why, and how far it had come
+    /// if that is to be told.
+    Cut(Option<io::Error>, Option<Totals>),
+    /// A terminal of this side has gone.
+    HungUp,
     /// The listener did not open its commitment in time.
     OpenTimeout,
 
@@ -107,8 +110,8 @@ pub enum Error {
     OutputClosed,
 
     // 4 to 7, as its reason says
-    /// The peer's ABORT.
-    Aborted(Reason, Totals),
+    /// The peer's ABORT, and how far the session had come if that is to be told.
+    Aborted(Reason, Option<Totals>),
 
     /// A signal; the process ends by it.
     Signal(i32),
@@ -125,12 +128,18 @@ pub struct Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counters { sent, received, .. } = self.counters;
-        if (sent, received) == (0, 0) {
-            return write!(f, "nothing was sent or received");
-        }
+        let Counters { sent, received, written } = self.counters;
         let acknowledged = if self.acknowledged { "confirmed" } else { "not confirmed" };
-        write!(f, "sent {sent} bytes, {acknowledged}; received {received} bytes")
+        match (sent, received) {
+            (0, 0) => return write!(f, "nothing was sent or received"),
+            (0, _) => write!(f, "sent nothing; ")?,
+            _ => write!(f, "sent {sent} bytes, {acknowledged}; ")?,
+        }
+        match received {
+            0 => write!(f, "received nothing"),
+            _ if written == received => write!(f, "wrote {written} bytes"),
+            _ => write!(f, "wrote {written} of {received} bytes received"),
+        }
     }
 }
 
@@ -162,19 +171,25 @@ pub struct Account {
     pub abort: Option<Reason>,
     /// What the user is told.
     pub line: String,
+    /// How far the session had come.
+    pub totals: Option<Totals>,
     /// What the user can do about it.
     pub hint: Option<&'static str>,
 }
 
 impl Status {
     fn line(self, line: impl Into<String>) -> Account {
-        Account { status: self, abort: None, line: line.into(), hint: None }
+        Account { status: self, abort: None, line: line.into(), totals: None, hint: None }
     }
 }
 
 impl Account {
     fn abort(self, reason: Reason) -> Self {
         Account { abort: Some(reason), ..self }
+    }
+
+    fn totals(self, totals: &Option<Totals>) -> Self {
+        Account { totals: *totals, ..self }
     }
 
     fn hint(self, hint: &'static str) -> Self {
@@ -269,10 +284,13 @@ impl Error {
 
             Error::Session(why) => Forged.line(why.to_string()).abort(Reason::Protocol),
 
-            Error::Cut(totals, None) => {
-                Cut.line(format!("cut off: the connection ended too early; {totals}"))
+            Error::Cut(None, totals) => {
+                Cut.line("cut off: the connection ended too early").totals(totals)
             }
-            Error::Cut(totals, Some(why)) => Cut.line(format!("cut off: {}; {totals}", plain(why))),
+            Error::Cut(Some(why), totals) => {
+                Cut.line(format!("cut off: {}", plain(why))).totals(totals)
+            }
+            Error::HungUp => Cut.line("the terminal was closed").abort(Reason::Interrupted),
             Error::OpenTimeout => Cut
                 .line("cut off: the other side did not finish the handshake")
                 .abort(Reason::Timeout),
@@ -282,32 +300,47 @@ impl Error {
             }
 
             Error::Aborted(reason, totals) => match reason {
-                Reason::Refused => Identity.line(format!(
-                    "the other side refused the words: someone may be in the middle; {totals}"
-                )),
-                Reason::OutputClosed => {
-                    Output.line(format!("the other side's output was closed; {totals}"))
+                Reason::Refused => {
+                    Identity.line("the other side refused the words: someone may be in the middle")
                 }
+                Reason::OutputClosed => Output.line("the other side's output was closed"),
                 Reason::Protocol => Forged.line("the other side received corrupted or forged data"),
-                Reason::Timeout => {
-                    Cut.line(format!("cut off: the other side gave up waiting; {totals}"))
-                }
+                Reason::Timeout => Cut.line("cut off: the other side gave up waiting"),
                 Reason::Interrupted => {
-                    Cut.line(format!("cut off: the other side was interrupted; {totals}"))
+                    Cut.line("cut off: the other side was interrupted by Ctrl-C or a signal")
                 }
-                Reason::OutputFailed => {
-                    Output.line(format!("the other side could not write its output; {totals}"))
-                }
-                Reason::InputFailed => {
-                    Cut.line(format!("cut off: the other side could not read its input; {totals}"))
-                }
-            },
+                Reason::OutputFailed => Output.line("the other side could not write its output"),
+                Reason::InputFailed => Cut.line("cut off: the other side could not read its input"),
+            }
+            .totals(totals),
 
             // The shell's own account of a signal is 128 + n; this is for the case
             // that the default action did not end the process.
             Error::Signal(number) => {
                 Cut.line(format!("ended by signal {number}")).abort(Reason::Interrupted)
             }
+        }
+    }
+
+    /// How far the session had come, for an error that tells it.
+    pub fn with_totals(self, totals: Totals) -> Self {
+        match self {
+            Error::Cut(why, _) => Error::Cut(why, Some(totals)),
+            Error::Aborted(reason, _) => Error::Aborted(reason, Some(totals)),
+            other => other,
+        }
+    }
+
+    /// Which of two errors the exit status is for: the greater one. Whoever sends a
+    /// signal is to see that it worked; that somebody may be in the middle matters more
+    /// than what failed here, and that more than that the peer has gone.
+    pub fn weight(&self) -> u8 {
+        match (self, self.account().status) {
+            (Error::Signal(_), _) => 4,
+            (_, Status::Identity | Status::Forged) => 3,
+            (_, Status::Failure | Status::Usage) => 2,
+            (_, Status::Output) => 1,
+            (_, Status::NoSession | Status::Cut) => 0,
         }
     }
 }

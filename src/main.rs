@@ -36,12 +36,8 @@ fn conclude(error: &Error, report: &Report) -> ExitCode {
         // Whoever sent it is to see that it worked.
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
-    let account = error.account();
-    report.say(account.line);
-    if let Some(hint) = account.hint {
-        report.say(format_args!("hint: {hint}"));
-    }
-    (account.status as u8).into()
+    report.error(error);
+    (error.account().status as u8).into()
 }
 
 fn execute(command: Command, report: &mut Report) -> Result<(), Error> {

@@ -119,7 +119,7 @@ impl<'a> Pipe<'a> {
                 return Ok(());
             }
             if self.link.end().is_some() {
-                return Err(Error::Cut(self.totals(), self.link.receive_error()));
+                return Err(Error::Cut(self.link.receive_error(), None));
             }
         }
     }
@@ -201,6 +201,7 @@ impl<'a> Pipe<'a> {
             Ok(0) => Ok(self.session.end_input()?),
             Ok(_) => Ok(()),
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(_) if self.stdin.has_hung_up() => Err(Error::HungUp),
             Err(why) => Err(Error::Input(why)),
         }
     }
@@ -236,7 +237,7 @@ impl<'a> Pipe<'a> {
             }
             // In the place of OPEN, it is the key that is refused.
             Event::Abort(Reason::Refused) if self.open_by.is_some() => Err(Error::KeyRefused),
-            Event::Abort(reason) => Err(Error::Aborted(reason, self.totals())),
+            Event::Abort(reason) => Err(Error::Aborted(reason, None)),
         }
     }
 
@@ -253,6 +254,7 @@ impl<'a> Pipe<'a> {
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
                     Err(Error::OutputClosed)
                 }
+                _ if self.stdout.has_hung_up() => Err(Error::HungUp),
                 _ => Err(Error::Output(why)),
             },
         }
@@ -278,34 +280,45 @@ impl<'a> Pipe<'a> {
         if let Some(ceremony) = self.ceremony.take() {
             ceremony.leave();
         }
-        if let Some(reason) = result.as_ref().err().and_then(|error| error.account().abort) {
-            let _ = self.session.abort(reason);
+        if let Err(error) = &result {
+            self.tell(error);
         }
         // What is authentic is written out, unless this side itself has to stop.
         let deliver = !matches!(
             result,
-            Err(Error::Signal(_) | Error::Output(_) | Error::OutputClosed | Error::Input(_))
+            Err(Error::Signal(_)
+                | Error::HungUp
+                | Error::Output(_)
+                | Error::OutputClosed
+                | Error::Input(_))
         );
-        match (result, self.close(deliver)) {
-            (Err(first), Err(late @ Error::Signal(_))) => {
-                // Whoever sends a signal is to see that it worked.
-                self.report.say(first);
-                Err(late)
-            }
-            (Ok(()), Err(late)) => Err(late),
-            // The peer could not be told that all is well here.
-            (Ok(()), Ok(())) if self.link.is_broken() || !self.session.sealed().is_empty() => {
-                Err(Error::Cut(self.totals(), None))
-            }
-            (result, _) => result,
+        let mut errors: Vec<Error> = result.err().into_iter().collect();
+        self.close(deliver, &mut errors);
+        // The peer could not be told that all is well here.
+        let is_untold = self.link.is_broken() || !self.session.sealed().is_empty();
+        if errors.is_empty() && is_untold {
+            errors.push(Error::Cut(None, None));
+        }
+        errors.sort_by_key(Error::weight);
+        let mut errors: Vec<Error> =
+            errors.into_iter().map(|error| error.with_totals(self.totals())).collect();
+        let last = errors.pop();
+        errors.iter().for_each(|error| self.report.error(error));
+        last.map_or(Ok(()), Err)
+    }
+
+    /// Tells the peer of a failure here. Nothing more is confirmed to it from then on.
+    fn tell(&mut self, error: &Error) {
+        if let Some(reason) = error.account().abort {
+            let _ = self.session.abort(reason);
         }
     }
 
     /// Sends what is sealed and closes; with `deliver`, also writes out what has
-    /// been received. A second signal ends the process meanwhile.
-    fn close(&mut self, deliver: bool) -> Result<(), Error> {
+    /// been received. What goes wrong on the way is added to `errors`. A second signal
+    /// ends the process meanwhile.
+    fn close(&mut self, mut deliver: bool, errors: &mut Vec<Error>) {
         let deadline = Instant::now() + CLOSE;
-        let mut discarded = [0; 16384];
         let mut is_shut = false;
         loop {
             let is_late = Instant::now() >= deadline;
@@ -314,11 +327,17 @@ impl<'a> Pipe<'a> {
                 self.link.shutdown();
                 is_shut = true;
             }
-            if !is_late && self.link.read(&mut discarded) > 0 {
-                continue;
+            if !is_late {
+                match self.discard(deliver) {
+                    Ok(0) => {}
+                    Ok(_) => continue,
+                    Err(error) => errors.push(error),
+                }
             }
-            if deliver {
-                self.drain_inbound()?;
+            if deliver && let Err(error) = self.drain_inbound() {
+                self.tell(&error);
+                errors.push(error);
+                deliver = false;
             }
             let delivers = deliver && self.session.wants_output();
             if delivers && self.stdout.is_ready() {
@@ -326,10 +345,31 @@ impl<'a> Pipe<'a> {
             }
             let is_closed = is_late || is_shut && self.link.end().is_some();
             if is_closed && !delivers {
-                return Ok(());
+                return;
             }
-            self.poll((!is_closed).then_some(deadline))?;
+            if let Err(signal) = self.poll((!is_closed).then_some(deadline)) {
+                return errors.push(signal);
+            }
         }
+    }
+
+    /// Throws away what still comes, and returns how many bytes that were. If nothing is
+    /// delivered because this side has failed, the peer may have failed too: an ABORT
+    /// behind its data is looked for.
+    fn discard(&mut self, deliver: bool) -> Result<usize, Error> {
+        if deliver || !self.session.may_open() {
+            return Ok(self.link.read(&mut [0; 16384]));
+        }
+        self.session.discard();
+        let n = self.link.read(self.session.space());
+        self.session.received(n);
+        let now = Instant::now();
+        while let Some(event) = self.session.open(now)? {
+            if matches!(event, Event::Abort(_) | Event::RatchetRequest) {
+                self.handle(event)?;
+            }
+        }
+        Ok(n)
     }
 
     /// The words are there: shows them as the policy says.
@@ -338,8 +378,8 @@ impl<'a> Pipe<'a> {
         if let Some(tty) = self.tty.take() {
             let dialogue = Dialogue::new(role, sas);
             let ceremony = Ceremony::new(tty, dialogue, self.peer.ip(), self.events.registry())
-                .map_err(terminal_failed)?;
-            if !ceremony.is_in_foreground().map_err(terminal_failed)? {
+                .map_err(|why| Error::System("terminal", why))?;
+            if !ceremony.is_in_foreground().map_err(|_| Error::HungUp)? {
                 self.report.say(format_args!(
                     "connected to {}; bring scat to the foreground (fg) to compare the words",
                     Address(self.peer)
@@ -367,7 +407,7 @@ impl<'a> Pipe<'a> {
         let Some(ceremony) = &mut self.ceremony else {
             return Ok(());
         };
-        match ceremony.advance().map_err(terminal_failed)? {
+        match ceremony.advance().map_err(|_| Error::HungUp)? {
             Progress::Waiting => Ok(()),
             Progress::Wrong => Err(Error::WordsDiffer),
             Progress::No => Err(Error::NotAccepted),
@@ -396,8 +436,4 @@ impl<'a> Pipe<'a> {
             acknowledged: self.session.input_ended() && self.session.is_acknowledged(),
         }
     }
-}
-
-fn terminal_failed(why: io::Error) -> Error {
-    Error::System("terminal", why)
 }

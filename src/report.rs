@@ -72,6 +72,18 @@ impl Report {
         }
     }
 
+    /// What ended the run, how far it had come, and what the user can do.
+    pub fn error(&self, error: &Error) {
+        let account = error.account();
+        self.say(account.line);
+        if let Some(totals) = account.totals {
+            self.say(totals);
+        }
+        if let Some(hint) = account.hint {
+            self.say(format_args!("hint: {hint}"));
+        }
+    }
+
     /// Where a listener listens; `only_v6` if its socket takes no IPv4.
     pub fn listening(&self, at: SocketAddr, only_v6: bool) {
         let address = match (at.ip(), only_v6) {

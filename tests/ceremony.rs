@@ -362,7 +362,7 @@ fn a_terminal_that_goes_away_is_no_refusal() {
         let l = l.end_by_itself();
         // The signal may come behind the terminal's own end.
         if l.signal != Some(Signal::HUP.as_raw()) || !ignored.is_empty() {
-            l.expect(1, "terminal");
+            l.expect(6, "the terminal was closed");
         }
     }
 }

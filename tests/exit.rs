@@ -4,7 +4,9 @@ mod peer;
 mod relay;
 mod scat;
 
-use peer::{ABORT, DATA, DONE, EOF, Handshake, OPEN, Options, Peer, REKEY1, REKEY2, REKEY3, Role};
+use peer::{
+    ABORT, CONTENT, DATA, DONE, EOF, Handshake, OPEN, Options, Peer, REKEY1, REKEY2, REKEY3, Role,
+};
 use relay::{Deed, relay};
 use rustix::process::Signal;
 use scat::{Ended, Scat, dial, file, noise, start};
@@ -93,19 +95,54 @@ fn help_and_version_exit_0_on_stdout() {
 
 // 1
 
+fn full_disk() -> Stdio {
+    File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+/// The ABORT and the data before it are read at once: nothing was written by then.
+#[test]
+fn a_full_disk_behind_the_peers_abort_is_told() {
+    let (l, mut peer) = session_between(Role::Listener, Stdio::piped(), full_disk());
+    l.signal(Signal::STOP);
+    let data = peer.seal(&peer::plaintext(DATA, &noise(7, 30_000)));
+    let abort = peer.seal(&peer::plaintext(ABORT, &[5]));
+    peer.write(&[data, abort].concat()).unwrap();
+    l.signal(Signal::CONT);
+    drop(peer);
+    let ended = l.end_by_itself().expect(1, "write standard output: no space left on device");
+    assert!(ended.stderr.contains("was interrupted"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("wrote 0 of 30000 bytes received"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_abort_behind_a_failed_write_is_told() {
+    for role in [Role::Listener, Role::Connector] {
+        let (scat, mut peer) = session_between(role, Stdio::piped(), full_disk());
+        peer.send(DATA, b"too much").unwrap();
+        assert_eq!(peer.recv_abort().unwrap(), 6);
+        // More than fits between the two: what cannot be written is thrown away.
+        for _ in 0..64 {
+            peer.send(DATA, &[0; CONTENT]).unwrap();
+        }
+        peer.send(ABORT, &[7]).unwrap();
+        drop(peer);
+        let ended = scat.end_by_itself().expect(1, "write standard output: no space");
+        assert!(ended.stderr.contains("could not read its input"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("wrote 0 of "), "{}", ended.stderr);
+    }
+}
+
 #[test]
 fn a_full_disk_is_1_here_and_7_there() {
     for role in ROLES {
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        let (scat, mut peer) = session_between(role, Stdio::piped(), full.into());
+        let (scat, mut peer) = session_between(role, Stdio::piped(), full_disk());
         peer.send(DATA, b"x").unwrap();
         assert_eq!(peer.recv_abort().unwrap(), 6);
         drop(peer);
         scat.end_by_itself().expect(1, "write standard output: no space left on device");
     }
-    let full = File::options().write(true).open("/dev/full").unwrap();
     let (listener, port) =
-        Scat::between(&["-l", "127.0.0.1", "0"], Stdio::piped(), full).with_port();
+        Scat::between(&["-l", "127.0.0.1", "0"], Stdio::piped(), full_disk()).with_port();
     let mut connector = Scat::connect(port);
     connector.write(b"x");
     connector.end_by_itself().expect(7, "the other side could not write its output");
@@ -629,7 +666,7 @@ fn cut_by(deed: fn(usize) -> Deed) {
     connector.end_by_itself().expect(6, "not confirmed");
     // All that was authentic has been delivered, and nothing else.
     assert!(noise(5, 1 << 20).starts_with(&listener.stdout));
-    let received = format!("received {} bytes", listener.stdout.len());
+    let received = format!("wrote {} bytes", listener.stdout.len());
     assert!(listener.stderr.contains(&received), "{}", listener.stderr);
 }
 

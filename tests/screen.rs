@@ -35,7 +35,7 @@ fn words_of(peer: &Peer) -> String {
 }
 
 /// What the middle got of a side before that ended: nothing but its refusal.
-fn only_refuses(peer: &mut Peer) {
+fn only_refuses(mut peer: Peer) {
     assert_eq!(peer.recv().unwrap(), (ABORT, vec![1]));
 }
 
@@ -69,11 +69,11 @@ fn in_the_middle(ann_args: &[&str], bob_args: &[&str], paint: &str) {
         bob_screen.enter(&said);
         bob_screen.wait_for(tries);
     }
-    only_refuses(&mut as_ann);
+    only_refuses(as_ann);
     bob.end_by_itself().expect(4, "");
     // Bob has nothing to answer.
     ann_screen.enter("no");
-    only_refuses(&mut as_bob);
+    only_refuses(as_bob);
     ann.end_by_itself().expect(4, "");
     for screen in [ann_screen.screen(), bob_screen.screen()] {
         for painted in ["\x1b", "forged", "verified", "\n\r\n", "\n\n"] {
@@ -190,6 +190,7 @@ fn a_background_job_that_writes_to_a_file_asks_nobody() {
     terminal.wait_for("not verified");
     peer.send(EOF, &[]).unwrap();
     assert_eq!(peer.recv().unwrap().0, DONE);
+    drop(peer);
     terminal.enter("kill $it; wait $it; exit");
     shell.end_by_itself();
 }
@@ -279,6 +280,7 @@ fn done_waits_until_a_slow_screen_has_shown_all() {
     // And then its own side ends, as at every terminal.
     assert_eq!(peer.recv().unwrap().0, EOF);
     peer.send(DONE, &[]).unwrap();
+    drop(peer);
     l.end_by_itself().expect(0, "");
 }
 

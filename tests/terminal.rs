@@ -4,6 +4,7 @@ mod pty;
 mod scat;
 
 use pty::Terminal;
+use rustix::process::Signal;
 use scat::Scat;
 use std::process::Stdio;
 
@@ -29,11 +30,35 @@ fn an_input_terminal_that_controls_nobody_is_read() {
 }
 
 #[test]
-fn an_input_terminal_that_hangs_up_has_ended() {
+fn an_input_terminal_that_hangs_up_is_no_end_of_input() {
     let (terminal, connector, listener) = typed_at();
     terminal.hang_up();
-    listener.end().expect(0, "");
-    connector.end_by_itself().expect(0, "");
+    listener.end().expect(6, "was interrupted");
+    connector.end_by_itself().expect(6, "the terminal was closed");
+}
+
+/// The window of a chat is closed, also where nobody is told by a signal.
+#[test]
+fn a_window_that_is_closed_interrupts_a_chat() {
+    if !pty::is_available() {
+        return;
+    }
+    for ignored in ["", "trap '' HUP; "] {
+        let mut window = Terminal::new();
+        let script = format!("{ignored} exec \"$@\" <\"$0\" >\"$0\"");
+        let args = ["-l", "--no-confirm", "127.0.0.1", "0"];
+        let (chat, port) = Scat::spawn(window.shell(&script, &args)).with_port();
+        let mut other = Scat::connect(port);
+        other.write(b"hello\n");
+        window.wait_for("hello");
+        window.hang_up();
+        other.end_by_itself().expect(6, "was interrupted");
+        let chat = chat.end_by_itself();
+        // The signal may come behind the terminal's own end.
+        if chat.signal != Some(Signal::HUP.as_raw()) || !ignored.is_empty() {
+            chat.expect(6, "the terminal was closed");
+        }
+    }
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn handshake(
     loop {
         sent += link.write(&flight3[sent..]);
         if let Some(why) = link.send_error() {
-            return Err(Error::Cut(Totals::default(), Some(why)));
+            return Err(Error::Cut(Some(why), Some(Totals::default())));
         }
         if sent == flight3.len() {
             break;

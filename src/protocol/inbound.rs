@@ -143,6 +143,13 @@ impl Inbound {
         }
     }
 
+    /// Throws away what waits for the output.
+    pub fn discard(&mut self) {
+        self.head = self.opened;
+        self.written = 0;
+        self.plain = 0;
+    }
+
     /// The content that the opened frame at `at` has for the output, and the frame's length.
     fn data_at(&self, at: usize) -> Option<(&[u8], usize)> {
         let frame = &self.buffer[at..self.opened];

@@ -356,6 +356,12 @@ impl Session {
         self.inbound.received(n);
     }
 
+    /// Whether another frame can be opened: the peer has not ended by ABORT, nor broken
+    /// a rule.
+    pub fn may_open(&self) -> bool {
+        !self.receive_closed
+    }
+
     /// Opens the next frame, if all of it is here, and does what it asks for.
     ///
     /// # Errors
@@ -488,6 +494,11 @@ impl Session {
         self.inbound.written(n);
         self.counters.written += n as u64;
         self.acknowledge()
+    }
+
+    /// Throws away what waits for the output. It stays received, and is not written.
+    pub fn discard(&mut self) {
+        self.inbound.discard();
     }
 
     /// Whether the peer's data has ended, may be written out, and is.

@@ -35,6 +35,11 @@ impl Input {
         self.descriptor.is_terminal
     }
 
+    /// Whether it was a terminal, and has hung up.
+    pub fn has_hung_up(&self) -> bool {
+        self.is_terminal() && tty::has_hung_up(self.descriptor.fd())
+    }
+
     /// Whether a read may do something.
     pub fn is_ready(&self) -> bool {
         self.descriptor.ready
@@ -57,10 +62,11 @@ impl Input {
             return Err(Errno::AGAIN.into());
         }
         match self.read_full(pieces) {
-            // Opened for writing only (nohup does that), or a terminal that has
-            // gone: there is nothing to be read, so it has ended.
+            // Opened for writing only (nohup does that): there is nothing to be read, so
+            // it has ended.
             Err(Errno::BADF) => Ok(0),
-            Err(Errno::IO) if self.is_terminal() => Ok(0),
+            // A window that was closed is not Ctrl-D.
+            Ok(0) if self.has_hung_up() => Err(Errno::IO.into()),
             result => Ok(result?),
         }
     }
@@ -132,6 +138,11 @@ impl Output {
             has_messages: file.is_some() && file == regular(rustix::stdio::stderr()),
             is_closed: false,
         })
+    }
+
+    /// Whether it was a terminal, and has hung up.
+    pub fn has_hung_up(&self) -> bool {
+        self.descriptor.is_terminal && tty::has_hung_up(self.descriptor.fd())
     }
 
     /// Whether a write may do something.

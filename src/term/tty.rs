@@ -28,6 +28,12 @@ pub fn is_attended() -> bool {
         || rustix::termios::isatty(stdin) && is_in_foreground(stdin).unwrap_or(false)
 }
 
+/// Whether `fd`, which was a terminal, is one no more: it has hung up. To read from it
+/// then looks like Ctrl-D.
+pub fn has_hung_up(fd: impl AsFd) -> bool {
+    !rustix::termios::isatty(fd)
+}
+
 /// Throws away what was typed on the terminal `fd` and not read.
 pub fn discard_input(fd: impl AsFd) {
     let _ = rustix::termios::tcflush(fd, QueueSelector::IFlush);
