@@ -5,10 +5,11 @@ mod peer;
 mod scat;
 
 use peer::{DATA, FLIGHT2, Handshake, OPEN, Options, Peer, Role};
-use scat::{Scat, dial, dial_from, start};
+use scat::{Scat, Started, dial, dial_from, start, try_dial};
 use socket2::SockRef;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -264,16 +265,101 @@ fn a_storm_of_connections_from_one_address_does_not_keep_out_another() {
 }
 
 #[test]
-fn of_one_address_those_without_a_flight_1_go_first() {
+fn of_one_address_the_oldest_goes_whatever_it_has_sent() {
     let (scat, port) = Scat::listen();
-    let (mut stream, mut handshake) = replied(port);
-    let flood: Vec<TcpStream> = (0..100).map(|_| dial(port)).collect();
-    assert!(rest(&mut flood[0].try_clone().unwrap()).is_empty());
-    stream.write_all(&handshake.flight3().unwrap()).unwrap();
-    let mut peer = handshake.into_peer(stream).unwrap();
+    let before = Instant::now();
+    let (mut oldest, _) = replied(port);
+    let (mut next, mut handshake) = replied(port);
+    let _silent: Vec<TcpStream> = (0..63).map(|_| dial(port)).collect();
+    assert!(rest(&mut oldest).is_empty());
+    assert!(before.elapsed() < GOOD_TIME, "only its own time was up");
+    next.write_all(&handshake.flight3().unwrap()).unwrap();
+    let mut peer = handshake.into_peer(next).unwrap();
     peer.receive_open().unwrap();
     drop(peer);
     scat.end().expect(6, "cut off");
+}
+
+/// A listener all of whose places are held: from each of these addresses, somebody
+/// sends a flight 1 that was recorded once, waits, and comes back as soon as it is dropped.
+fn besieged(addresses: impl Iterator<Item = Ipv4Addr>) -> (Scat, u16, Vec<Started<()>>) {
+    let (mut scat, port) = Scat::listen();
+    let flight1 = Arc::new(connector().flight1().unwrap());
+    let siege = addresses.map(|from| {
+        let flight1 = Arc::clone(&flight1);
+        start(move || {
+            // Until the port closes.
+            while let Ok(mut stream) = try_dial(from, port) {
+                let _ = stream.write_all(&flight1);
+                rest(&mut stream);
+            }
+        })
+    });
+    let siege = siege.collect();
+    loop {
+        scat.signal(rustix::process::Signal::USR1);
+        if scat.next_line("handshakes under way").contains("listening; 64 ") {
+            return (scat, port, siege);
+        }
+    }
+}
+
+#[test]
+fn strangers_who_hold_all_places_and_come_back_do_not_keep_a_peer_out() {
+    let networks = |count: u8| (1..=count).map(|host| Ipv4Addr::new(127, 1, 0, host));
+    let own = || std::iter::repeat_n(Ipv4Addr::LOCALHOST, 64);
+    for _ in 0..2 {
+        for (scat, port, siege) in
+            [besieged(networks(64)), besieged(networks(200)), besieged(own())]
+        {
+            let before = Instant::now();
+            good_peer_gets_through(scat, port, 1);
+            println!("{} strangers: {:?}", siege.len(), before.elapsed());
+            siege.into_iter().for_each(Started::join);
+        }
+    }
+}
+
+/// A listener whose `accept4` fails as `fault` says, by way of strace; says so if
+/// that is not to be had.
+fn listener_without_accept(fault: &str) -> Option<(Scat, u16)> {
+    let traced = |args: &[&str]| {
+        let mut command = Command::new("strace");
+        // The tracer is no parent: signals and the exit status are scat's own.
+        command
+            .args(["-D", "-o", "/dev/null", "-e", &format!("inject=accept4:{fault}")])
+            .args(args);
+        command
+    };
+    if !traced(&["true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: strace(1) is missing or may not trace, so accept never failed");
+        return None;
+    }
+    let mut command = traced(&[&scat::program(), "-l", "127.0.0.1", "0"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Some(Scat::spawn(command).with_port())
+}
+
+#[test]
+fn an_accept_that_keeps_failing_is_told_once_and_leaves_signals_working() {
+    let Some((mut scat, port)) = listener_without_accept("error=EPERM") else { return };
+    let _waiting = dial(port);
+    scat.line("accept: operation not permitted");
+    // Several times what lies between two tries.
+    assert!(!scat.ends_within(Duration::from_secs(1)));
+    scat.signal(rustix::process::Signal::TERM);
+    let ended = scat.end_by_itself();
+    assert_eq!(ended.signal, Some(15), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("accept:").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn an_accept_that_has_failed_is_tried_again() {
+    for error in ["EPERM", "EACCES", "EMFILE", "ECONNABORTED", "EIO"] {
+        let fault = format!("error={error}:when=1..2");
+        let Some((scat, port)) = listener_without_accept(&fault) else { return };
+        good_peer_gets_through(scat, port, 1);
+    }
 }
 
 #[test]

@@ -288,16 +288,6 @@ impl<'a> Candidate<'a> {
             _ => Rejection::TooSlow,
         }
     }
-
-    /// Who is dropped first when there are too many: lower goes first.
-    pub fn rank(&self) -> (u8, Instant) {
-        let stage = match self.state {
-            State::Closing { .. } => 0,
-            State::Flight1(_) => 1,
-            State::Queued(_) | State::Flight3 { .. } => 2,
-        };
-        (stage, self.give_up)
-    }
 }
 
 /// ABORT in the place of OPEN, for a peer whose key is not wanted.

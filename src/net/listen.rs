@@ -3,7 +3,7 @@
 //! Nothing that a candidate does stops the listener. Each has a time limit for its
 //! whole handshake; networks take turns at the expensive step; when all places
 //! are taken, the network that holds the most gives one up. The source is
-//! scat-protocol(7), LISTENER UNDER ATTACK.
+//! scat-protocol(7), LISTENING.
 
 use super::Established;
 use super::candidate::{Candidate, Network, Progress, Rejection};
@@ -13,9 +13,8 @@ use crate::error::Error;
 use crate::event_loop::{Deadline, EventLoop, FIRST_CANDIDATE, LISTENER};
 use crate::keys;
 use crate::policy::Policy;
-
 use crate::protocol::handshake::{Accepted, Local, Peer};
-use crate::report::{Address, RateLimit, Report};
+use crate::report::{Address, RateLimit, Report, plain};
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Token};
@@ -25,12 +24,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Time until accept is tried again after the system had no room for a connection.
-const RETRY: Duration = Duration::from_millis(200);
 /// Handshakes at once.
 const CANDIDATES: usize = 64;
-/// Connections that the system holds for us meanwhile.
-const BACKLOG: i32 = 128;
+/// Time from one connection to the next while all places are taken. So each place
+/// lasts 64 times as long at least: enough for a handshake over a path of 100 ms,
+/// however fast others come.
+const PACE: Duration = Duration::from_millis(2);
+/// Connections that the system holds for us meanwhile: about a second of [`PACE`].
+const BACKLOG: i32 = 512;
+/// Time until accept is tried again after it has failed.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Binds the first of `addresses` that is to be had.
 ///
@@ -112,14 +115,14 @@ pub fn listen(
         }
         for event in events.events() {
             if event.token() == LISTENER {
-                listener.may_accept = true;
+                listener.accept_at.get_or_insert_with(Instant::now);
             } else if let Some(peer) = listener.visit(event.token(), Some(event)) {
                 return establish(events, listener, peer);
             }
         }
         listener.reject_late();
-        if listener.may_accept {
-            listener.accept(events).map_err(system)?;
+        if listener.accept_at.is_some_and(|at| at <= Instant::now()) {
+            listener.accept_at = listener.accept(events).map(|pause| Instant::now() + pause);
         }
         if let Some(peer) = listener.answer_one() {
             return establish(events, listener, peer);
@@ -153,8 +156,10 @@ struct Listener<'a> {
     served: HashMap<Network, u64>,
     turns: u64,
     failed: u64,
-    /// There may be connections to accept.
-    may_accept: bool,
+    /// There may be connections to accept from then on.
+    accept_at: Option<Instant>,
+    /// What made accept fail last, as far as it was told.
+    accept_error: Option<i32>,
     log: RateLimit,
     report: &'a Report,
 }
@@ -178,36 +183,20 @@ impl<'a> Listener<'a> {
             served: HashMap::new(),
             turns: 0,
             failed: 0,
-            may_accept: false,
+            accept_at: None,
+            accept_error: None,
             log: RateLimit::new(),
             report,
         })
     }
 
-    /// Takes in everybody who waits. It ends only with an empty queue, so the event
-    /// for the next one is never missed.
-    fn accept(&mut self, events: &EventLoop) -> io::Result<()> {
+    /// Takes in those who wait. Returns the pause until the next ones, or nothing when
+    /// the queue is empty: then an event will tell of them.
+    fn accept(&mut self, events: &EventLoop) -> Option<Duration> {
         loop {
             let (stream, address) = match self.socket.accept() {
                 Ok(accepted) => accepted,
-                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
-                    self.may_accept = false;
-                    return Ok(());
-                }
-                Err(why) => match why.raw_os_error() {
-                    Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK) => return Err(why),
-                    // No descriptors, no memory: a candidate gives its own up, or there
-                    // is none and accept is tried again soon.
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                        if self.candidates.is_empty() {
-                            return Ok(());
-                        }
-                        self.evict();
-                        continue;
-                    }
-                    // What went wrong with that one connection has taken it from the queue.
-                    _ => continue,
-                },
+                Err(why) => return self.accept_failed(&why),
             };
             let token = Token(self.next_token);
             self.next_token += 1;
@@ -217,11 +206,32 @@ impl<'a> Listener<'a> {
             self.candidates.push(Candidate::new(link, address, token));
             if self.candidates.len() > CANDIDATES {
                 self.evict();
+                return Some(PACE);
             }
         }
     }
 
-    /// Drops one: of the network that holds the most places, the first by rank.
+    /// Whatever makes accept fail may pass; an error is never a reason to stop listening.
+    fn accept_failed(&mut self, why: &io::Error) -> Option<Duration> {
+        if why.kind() == io::ErrorKind::WouldBlock {
+            return None;
+        }
+        let code = why.raw_os_error();
+        let no_room = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].map(Some);
+        if no_room.contains(&code) && !self.candidates.is_empty() {
+            // A candidate gives its own up.
+            self.evict();
+            return Some(PACE);
+        }
+        if self.accept_error != code {
+            self.accept_error = code;
+            self.report.note(format_args!("accept: {}", plain(why)));
+        }
+        Some(RETRY)
+    }
+
+    /// Drops one: of the network that holds the most places, the oldest, whatever it
+    /// has sent. So a newcomer always gets a place.
     fn evict(&mut self) {
         let mut places: HashMap<Network, usize> = HashMap::new();
         for candidate in &self.candidates {
@@ -229,7 +239,8 @@ impl<'a> Listener<'a> {
         }
         let most = places.values().copied().max().unwrap_or(0);
         let greedy = self.candidates.iter().filter(|it| places.get(&it.network) == Some(&most));
-        if let Some(token) = greedy.min_by_key(|it| it.rank()).map(|it| it.token) {
+        // Tokens count up.
+        if let Some(token) = greedy.map(|it| it.token).min() {
             self.reject(token, Rejection::TooMany);
         }
     }
@@ -282,9 +293,8 @@ impl<'a> Listener<'a> {
         let now = Instant::now();
         let is_queued = self.candidates.iter().any(Candidate::is_queued);
         let turn = is_queued.then_some(now);
-        let retry = self.may_accept.then(|| now + RETRY);
         let late = self.candidates.iter().map(|it| it.give_up).min();
-        [turn, retry, late, deadline.at()].into_iter().flatten().min()
+        [turn, self.accept_at, late, deadline.at()].into_iter().flatten().min()
     }
 
     /// Lets a candidate go, and says so as far as it concerns the user.

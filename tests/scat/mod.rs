@@ -322,17 +322,21 @@ pub fn is_ignored(signal: Signal) -> bool {
     mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
+/// Connects to a port of 127.0.0.1, from another address of this machine.
+pub fn try_dial(from: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((from, 0)).into())?;
+    socket.connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(), LIMIT)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    Ok(stream)
+}
+
 /// Connects to a port of 127.0.0.1, from 127.0.0.`host`.
 pub fn dial_from(host: u8, port: u16) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let at = |host, port| SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), port));
-    socket.bind(&at(host, 0).into()).unwrap();
-    socket.connect_timeout(&at(1, port).into(), LIMIT).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream.set_write_timeout(Some(LIMIT)).unwrap();
-    stream
+    try_dial(Ipv4Addr::new(127, 0, 0, host), port).unwrap()
 }
 
 /// Connects to a port of 127.0.0.1.
