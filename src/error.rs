@@ -104,6 +104,8 @@ pub enum Error {
     HungUp,
     /// The listener did not open its commitment in time.
     OpenTimeout,
+    /// The listener goes on and does not answer REKEY1.
+    RatchetTimeout(Option<Totals>),
 
     // 7: an output was closed early
     /// Nobody reads our standard output any more.
@@ -294,6 +296,10 @@ impl Error {
             Error::OpenTimeout => Cut
                 .line("cut off: the other side did not finish the handshake")
                 .abort(Reason::Timeout),
+            Error::RatchetTimeout(totals) => Cut
+                .line("cut off: the other side does not renew the keys")
+                .totals(totals)
+                .abort(Reason::Timeout),
 
             Error::OutputClosed => {
                 Output.line("standard output was closed").abort(Reason::OutputClosed)
@@ -327,6 +333,7 @@ impl Error {
         match self {
             Error::Cut(why, _) => Error::Cut(why, Some(totals)),
             Error::Aborted(reason, _) => Error::Aborted(reason, Some(totals)),
+            Error::RatchetTimeout(_) => Error::RatchetTimeout(Some(totals)),
             other => other,
         }
     }

@@ -186,6 +186,9 @@ impl<'a> Pipe<'a> {
         if self.open_by.is_some_and(|at| at <= now) {
             return Err(Error::OpenTimeout);
         }
+        if self.session.is_ratchet_overdue() {
+            return Err(Error::RatchetTimeout(None));
+        }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.start_ratchet(random::ephemerals()?)?;
         }

@@ -627,6 +627,24 @@ fn malformed_frames_are_5_and_told() {
 }
 
 #[test]
+fn exchanges_without_end_are_5() {
+    let (scat, mut peer) = session(Role::Listener);
+    // One a second goes by while they are made.
+    for asked in 1.. {
+        peer.start_ratchet().unwrap();
+        let (kind, content) = peer.recv().unwrap();
+        if kind == ABORT {
+            assert_eq!(content, [3]);
+            assert!((17..100).contains(&asked), "{asked}");
+            break;
+        }
+        assert_eq!(kind, REKEY2);
+    }
+    drop(peer);
+    scat.end_by_itself().expect(5, "protocol error: REKEY1 too often");
+}
+
+#[test]
 fn an_opening_that_does_not_fit_is_5() {
     let (listener, port) = door();
     let scat = Scat::connect(port);

@@ -4,8 +4,8 @@
 mod ends;
 
 use ends::{
-    End, Forger, N_L, NEVER, Pair, connector, feed, fill, is_ratchet_due, listener, open, open_all,
-    start_ratchet, start_time, write,
+    End, Forger, N_L, NEVER, Pair, connector, feed, fill, is_ratchet_due, listener, listener_with,
+    open, open_all, start_ratchet, start_time, write,
 };
 use proptest::prelude::*;
 use scat::protocol::frame::{self, Kind, Opener, Sealer};
@@ -14,12 +14,12 @@ use scat::protocol::ratchet::{Fresh, REKEY1_LEN, REKEY2_LEN};
 use scat::protocol::role::Role;
 use scat::protocol::session::{Error, Event, Reason, Schedule, Session};
 use scat::random;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const FORGED: Error = Error::Frame(frame::Error::Forged);
 
 /// An exchange as soon as there is none under way.
-const ALWAYS: Schedule = Schedule { interval: Duration::ZERO, bytes: u64::MAX };
+const ALWAYS: Schedule = Schedule { interval: Duration::ZERO, ..NEVER };
 
 fn bytes(len: usize, first: u8) -> Vec<u8> {
     (0..len).map(|i| first.wrapping_add((i % 251) as u8)).collect()
@@ -44,7 +44,7 @@ proptest! {
         rounds in 0..300usize,
     ) {
         let interval = if always { Duration::ZERO } else { Duration::MAX };
-        let schedule = Schedule { interval, bytes: bytes_between };
+        let schedule = Schedule { interval, bytes: bytes_between, ..NEVER };
         let c = End::new(connector(schedule, false), bytes(c, 1));
         let l = End::new(listener(false), bytes(l, 2));
         let mut pair = Pair::new(c, l);
@@ -55,7 +55,7 @@ proptest! {
 
 #[test]
 fn an_exchange_every_few_frames_survives_a_saturated_session() {
-    let schedule = Schedule { interval: Duration::MAX, bytes: 100_000 };
+    let schedule = Schedule { bytes: 100_000, ..NEVER };
     let c = End::new(connector(schedule, false), bytes(20_000_000, 1));
     let l = End::new(listener(false), bytes(20_000_000, 2));
     let mut pair = Pair::new(c, l);
@@ -123,7 +123,7 @@ fn a_ratchet_that_finds_no_room_is_not_due_before_there_is_some() {
 
 #[test]
 fn the_bytes_of_either_direction_make_an_exchange_due() {
-    let schedule = Schedule { interval: Duration::MAX, bytes: 10 };
+    let schedule = Schedule { bytes: 10, ..NEVER };
     let (mut session, mut peer) = opened(schedule);
     let due = is_ratchet_due;
     fill(&mut session, &[0; 9]);
@@ -402,6 +402,145 @@ fn a_connector_answers_after_its_own_eof_and_done() {
     assert!(session.is_finished());
 }
 
+// ---- too often, and not at all ----
+
+/// A whole exchange that the peer starts; what comes of its REKEY1.
+fn ask(session: &mut Session, peer: &mut Forger, now: Instant) -> Result<Event, Error> {
+    let rekey1 = peer.rekey1();
+    let event = peer.send_at(session, Kind::Rekey1, &rekey1, now)?;
+    let [(Kind::Rekey2, rekey2)] = &peer.recv(session)[..] else { panic!() };
+    let fresh = peer.ratchet.read_answer(rekey2).unwrap();
+    peer.switch_opener(&fresh);
+    peer.send_at(session, Kind::Rekey3, &[], now)?;
+    peer.switch_sealer(&fresh);
+    Ok(event)
+}
+
+#[test]
+fn a_listener_answers_16_exchanges_at_once_and_then_one_a_second() {
+    let mut session = listener_with(Schedule::STANDARD, false);
+    let mut peer = Forger::new(Role::Connector);
+    peer.recv(&mut session);
+    let mut now = start_time();
+    for _ in 0..16 {
+        assert_eq!(ask(&mut session, &mut peer, now), Ok(Event::Ratchet));
+    }
+    for _ in 0..5 {
+        now += Duration::from_secs(1);
+        assert_eq!(ask(&mut session, &mut peer, now), Ok(Event::Ratchet));
+    }
+    now += Duration::from_millis(999);
+    let result = ask(&mut session, &mut peer, now);
+    assert_eq!(result, Err(Error::Rule("REKEY1 too often")));
+}
+
+/// A connector whose REKEY1 has left, behind `sent` bytes of data.
+fn asking(schedule: Schedule, sent: usize) -> (Session, Forger) {
+    let (mut session, mut peer) = opened(schedule);
+    for _ in 0..sent.div_ceil(1000) {
+        fill(&mut session, &[0; 1000]);
+        peer.recv(&mut session);
+    }
+    start_ratchet(&mut session);
+    peer.recv(&mut session);
+    (session, peer)
+}
+
+/// Lets a frame come in each of `minutes`; says after how many the answer is overdue.
+fn minutes_until_overdue(
+    session: &mut Session,
+    peer: &mut Forger,
+    minutes: impl Iterator<Item = u64>,
+) -> Option<usize> {
+    let mut minutes = minutes.map(|minute| start_time() + Duration::from_secs(60 * minute));
+    let overdue = |now| {
+        for _ in 0..3 {
+            peer.send_at(session, Kind::Data, b"x", now).unwrap();
+            let written = session.plain().iter().map(|piece| piece.len()).sum();
+            session.written(written).unwrap();
+        }
+        session.is_ratchet_overdue()
+    };
+    minutes.position(overdue)
+}
+
+#[test]
+fn a_listener_that_speaks_in_60_minutes_and_does_not_answer_is_overdue() {
+    let (mut session, mut peer) = asking(Schedule::STANDARD, 10_000);
+    assert_eq!(minutes_until_overdue(&mut session, &mut peer, 0..100), Some(59));
+    // The answer may still come.
+    let (mut session, mut peer, rekey2, _) = started();
+    assert_eq!(minutes_until_overdue(&mut session, &mut peer, 0..60), Some(59));
+    peer.send(&mut session, Kind::Rekey2, &rekey2).unwrap();
+    assert!(!session.is_ratchet_overdue());
+}
+
+#[test]
+fn a_listener_that_was_stopped_for_long_is_not_overdue() {
+    // Stopped again and again, for a day each time.
+    let (mut session, mut peer) = asking(Schedule::STANDARD, 10_000);
+    let days = (0..50).map(|day| 24 * 60 * day);
+    assert_eq!(minutes_until_overdue(&mut session, &mut peer, days), None);
+}
+
+#[test]
+fn a_listener_whose_output_may_be_stuck_is_not_overdue_until_it_says_done() {
+    let (mut session, mut peer) = asking(Schedule::STANDARD, 300_000);
+    assert_eq!(minutes_until_overdue(&mut session, &mut peer, 0..10_000), None);
+
+    let (mut session, mut peer) = opened(Schedule::STANDARD);
+    (0..300).for_each(|_| {
+        fill(&mut session, &[0; 1000]);
+        peer.recv(&mut session);
+    });
+    session.end_input().unwrap();
+    start_ratchet(&mut session);
+    peer.recv(&mut session);
+    assert_eq!(minutes_until_overdue(&mut session, &mut peer, 0..10_000), None);
+    peer.send(&mut session, Kind::Done, &[]).unwrap();
+    assert_eq!(minutes_until_overdue(&mut session, &mut peer, 0..100), Some(59));
+}
+
+#[test]
+fn a_rekey1_that_has_not_left_is_not_overdue() {
+    let (mut session, mut peer) = opened(Schedule::STANDARD);
+    start_ratchet(&mut session);
+    peer.take(&mut session, 1000);
+    assert_eq!(minutes_until_overdue(&mut session, &mut peer, 0..100), None);
+}
+
+#[test]
+fn a_listener_that_reads_what_makes_the_next_exchange_due_is_overdue() {
+    let schedule = Schedule { bytes: 1_000_000, ..NEVER };
+    let (mut session, mut peer) = asking(schedule, 0);
+    // What has come is not read to its end: the answer may be behind it.
+    let full: Vec<u8> = (0..20).flat_map(|_| peer.seal(Kind::Data, &[0; 65_000])).collect();
+    let room = session.space().len();
+    feed(&mut session, &full[..room]);
+    while session.open(start_time()).unwrap().is_some() {}
+    for _ in 0..1_000 {
+        assert!(!session.is_ratchet_overdue());
+        fill(&mut session, &[0; 1000]);
+        peer.recv(&mut session);
+    }
+    assert!(!session.is_ratchet_overdue());
+    while session.wants_output() {
+        let written = session.plain().iter().map(|piece| piece.len()).sum();
+        session.written(written).unwrap();
+    }
+    feed(&mut session, &full[room..]);
+    assert!(session.is_ratchet_overdue());
+}
+
+#[test]
+fn done_for_an_eof_behind_rekey1_does_not_come_before_rekey2() {
+    let (mut session, mut peer) = asking(NEVER, 0);
+    session.end_input().unwrap();
+    peer.recv(&mut session);
+    let result = peer.send(&mut session, Kind::Done, &[]);
+    assert_eq!(result, Err(Error::Rule("DONE before REKEY2")));
+}
+
 // ---- broken ----
 
 /// A listener that has answered: its peer's next key, and REKEY3 is due.
@@ -469,8 +608,11 @@ fn rekey2_comes_once_and_not_after_eof_and_done() {
     let result = peer.send(&mut session, Kind::Rekey2, &rekey2);
     assert_eq!(result, Err(Error::Rule("REKEY2 unasked")));
 
-    let (mut session, mut peer, rekey2, _) = started();
+    let (mut session, mut peer) = opened(NEVER);
     session.end_input().unwrap();
+    start_ratchet(&mut session);
+    let (_, rekey1) = peer.recv(&mut session).pop().unwrap();
+    let (rekey2, _) = peer.rekey2(&rekey1);
     peer.send(&mut session, Kind::Eof, &[]).unwrap();
     peer.send(&mut session, Kind::Done, &[]).unwrap();
     let result = peer.send(&mut session, Kind::Rekey2, &rekey2);

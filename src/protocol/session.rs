@@ -18,19 +18,34 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::time::{Duration, Instant};
 
-/// When the connector starts a ratchet.
+/// When the connector starts a ratchet, and how often the listener lets it.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// Time after the last one, or after OPEN.
+    /// Connector: time after the last one, or after OPEN.
     pub interval: Duration,
-    /// Bytes of data in either direction after the last one.
+    /// Connector: bytes of data in either direction after the last one.
     pub bytes: u64,
+    /// Listener: time for each, of which [`BURST`] may be used at once.
+    pub spacing: Duration,
 }
 
 impl Schedule {
-    /// What scat-protocol(7) says: 120 s, 2^36 bytes.
-    pub const STANDARD: Schedule = Schedule { interval: Duration::from_secs(120), bytes: 1 << 36 };
+    /// What scat-protocol(7) says: 120 s, 2^36 bytes; one a second.
+    pub const STANDARD: Schedule = Schedule {
+        interval: Duration::from_secs(120),
+        bytes: 1 << 36,
+        spacing: Duration::from_secs(1),
+    };
 }
+
+/// Ratchets that a listener answers at once.
+pub const BURST: u32 = 16;
+/// Bytes of frames that every listener can read although its output takes nothing.
+const HELD: u64 = 1 << 18;
+/// From one frame to the next that shows anew that a listener is alive.
+const SIGN: Duration = Duration::from_secs(60);
+/// Such frames until REKEY2 is overdue.
+const SIGNS: u32 = 60;
 
 /// Why a side ends early, as ABORT tells the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +175,10 @@ pub struct Session {
     schedule: Schedule,
     /// Connector: what OPEN must fit, until it has come.
     commitment: Option<Commitment>,
+    /// Connector: REKEY1 on its way, until it is answered.
+    asked: Option<Asked>,
+    /// Listener: when the ratchets so far would have come at an even pace.
+    paced_to: Option<Instant>,
     /// Listener: REKEY1's content, until it is answered.
     rekey1: Option<Vec<u8>>,
     /// Listener: the key to receive with from REKEY3 on, until that has come.
@@ -168,6 +187,12 @@ pub struct Session {
     unconfirmed: bool,
     sent: Ends,
     received: Ends,
+    /// Bytes that the socket took.
+    drained: u64,
+    /// Bytes of space that the last read had.
+    offered: usize,
+    /// The last read filled its space: the connection may hold more.
+    is_behind: bool,
     /// ABORT is sealed: nothing may follow.
     abort_sent: bool,
     /// ABORT or a frame that is not allowed was received: nothing more is opened.
@@ -177,6 +202,17 @@ pub struct Session {
     keyed_at: Option<Instant>,
     /// The counters at that moment.
     keyed_with: Counters,
+}
+
+/// A REKEY1, and the signs that a listener has read it and does not answer.
+struct Asked {
+    /// Bytes for the socket up to its end.
+    end: u64,
+    /// EOF was not sealed before it.
+    before_eof: bool,
+    /// Frames that came since, each [`SIGN`] or more after the one before.
+    signs: u32,
+    last_sign: Option<Instant>,
 }
 
 /// What the connector keeps to check OPEN.
@@ -234,11 +270,16 @@ impl Session {
             ratchet: Ratchet::new(keys.rk, keys.h3),
             schedule,
             commitment,
+            asked: None,
+            paced_to: None,
             rekey1: None,
             next_c2l: None,
             unconfirmed: confirm,
             sent: Ends::default(),
             received: Ends::default(),
+            drained: 0,
+            offered: 0,
+            is_behind: false,
             abort_sent: false,
             receive_closed: false,
             counters: Counters::default(),
@@ -337,6 +378,7 @@ impl Session {
     /// The socket took the first `n` bytes of [`Session::sealed`].
     pub fn drained(&mut self, n: usize) {
         self.outbound.drained(n);
+        self.drained += n as u64;
     }
 
     // The way in.
@@ -348,12 +390,15 @@ impl Session {
 
     /// Where the next bytes from the socket go; empty while the buffer is full.
     pub fn space(&mut self) -> &mut [u8] {
-        self.inbound.space()
+        let space = self.inbound.space();
+        self.offered = space.len();
+        space
     }
 
     /// The socket gave `n` bytes.
     pub fn received(&mut self, n: usize) {
         self.inbound.received(n);
+        self.is_behind = n == self.offered;
     }
 
     /// Whether another frame can be opened: the peer has not ended by ABORT, nor broken
@@ -414,6 +459,10 @@ impl Session {
                 if self.received.done {
                     return Err(Error::Rule("DONE twice"));
                 }
+                // It comes after our EOF was read, and so REKEY1 before that.
+                if self.asked.as_ref().is_some_and(|asked| asked.before_eof) {
+                    return Err(Error::Rule("DONE before REKEY2"));
+                }
                 self.received.done = true;
                 Event::Done
             }
@@ -441,6 +490,7 @@ impl Session {
                 if !is_our_turn || self.received.both() {
                     return Err(Error::Rule("REKEY1 out of turn"));
                 }
+                pace(&mut self.paced_to, self.schedule.spacing, now)?;
                 // After both of its own ends, a listener has nothing left to protect.
                 if self.sent.both() || self.abort_sent {
                     Event::Ratchet
@@ -454,6 +504,7 @@ impl Session {
                     return Err(Error::Rule("REKEY2 unasked"));
                 }
                 let fresh = self.ratchet.read_answer(content)?;
+                self.asked = None;
                 self.inbound.switch(&fresh.l2c);
                 if !self.is_finished() && !self.abort_sent {
                     self.outbound.control(Kind::Rekey3, &[])?;
@@ -472,7 +523,32 @@ impl Session {
             }
         };
         self.inbound.accept();
+        self.note_sign(now);
         Ok(Some(event))
+    }
+
+    /// A frame came. If it is not the answer to REKEY1, it is a sign that the listener is
+    /// alive; but one whose output is stuck reads on only as long as it has room.
+    fn note_sign(&mut self, now: Instant) {
+        let Some(asked) = &mut self.asked else { return };
+        let has_left = self.drained >= asked.end;
+        let can_be_read = self.received.done || asked.end <= HELD;
+        if has_left && can_be_read && asked.last_sign.is_none_or(|last| now >= last + SIGN) {
+            asked.signs += 1;
+            asked.last_sign = Some(now);
+        }
+    }
+
+    /// Connector: whether REKEY2 is overdue, so that the keys would stay old in silence.
+    /// Time alone does not tell: a listener that is stopped, or whose output is stuck,
+    /// need not have read REKEY1. These do, while what comes is read to its end: as many
+    /// bytes were taken behind it as make the next exchange due; or frames have come
+    /// through [`SIGNS`] minutes from a listener that has nothing to hold.
+    pub fn is_ratchet_overdue(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| {
+            let taken = self.drained.saturating_sub(asked.end);
+            !self.is_behind && (taken >= self.schedule.bytes || asked.signs >= SIGNS)
+        })
     }
 
     /// Whether bytes wait for the output and may be written. What was authentic
@@ -563,6 +639,12 @@ impl Session {
         assert!(self.may_start_ratchet(), "a ratchet started when it may not be");
         let rekey1 = self.ratchet.start(fresh)?;
         self.outbound.control(Kind::Rekey1, &rekey1)?;
+        self.asked = Some(Asked {
+            end: self.drained + self.outbound.sealed().len() as u64,
+            before_eof: !self.sent.eof,
+            signs: 0,
+            last_sign: None,
+        });
         Ok(())
     }
 
@@ -599,6 +681,17 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// A peer that may ask for ratchet after ratchet would spend the listener's time: more
+/// than [`BURST`] ahead of one each `spacing` are too many.
+fn pace(paced_to: &mut Option<Instant>, spacing: Duration, now: Instant) -> Result<(), Error> {
+    let at = paced_to.map_or(now, |at| at.max(now)) + spacing;
+    if at - now > spacing * BURST {
+        return Err(Error::Rule("REKEY1 too often"));
+    }
+    *paced_to = Some(at);
+    Ok(())
 }
 
 fn empty(content: &[u8]) -> Result<(), Error> {

@@ -23,7 +23,8 @@ pub const H3: [u8; 32] = [0x13; 32];
 const PEER: Peer = Peer { key: [0x50; 32], long_lived: false };
 
 /// No exchange of fresh keys unless a test starts one.
-pub const NEVER: Schedule = Schedule { interval: Duration::MAX, bytes: u64::MAX };
+pub const NEVER: Schedule =
+    Schedule { interval: Duration::MAX, bytes: u64::MAX, spacing: Duration::ZERO };
 
 fn key(byte: u8) -> Key {
     Secret::copy(&[byte; 32])
@@ -40,8 +41,12 @@ pub fn connector(schedule: Schedule, held: bool) -> Session {
 }
 
 pub fn listener(held: bool) -> Session {
+    listener_with(NEVER, held)
+}
+
+pub fn listener_with(schedule: Schedule, held: bool) -> Session {
     let accepted = Accepted { keys: keys(), peer: PEER, n_l: Secret::copy(&N_L) };
-    Session::listener(accepted, NEVER, held, start_time()).unwrap().0
+    Session::listener(accepted, schedule, held, start_time()).unwrap().0
 }
 
 /// When every session here begins; the tests' clock stands still unless they move it.
@@ -52,7 +57,12 @@ pub fn start_time() -> Instant {
 
 /// Opens the next frame, and answers a ratchet that it asks for.
 pub fn open(session: &mut Session) -> Result<Option<Event>, Error> {
-    let event = session.open(start_time())?;
+    open_at(session, start_time())
+}
+
+/// The same at another time.
+pub fn open_at(session: &mut Session, now: Instant) -> Result<Option<Event>, Error> {
+    let event = session.open(now)?;
     if event == Some(Event::RatchetRequest) {
         session.answer_ratchet(random::ephemerals().unwrap())?;
         return Ok(Some(Event::Ratchet));
@@ -294,9 +304,20 @@ impl Forger {
         kind: Kind,
         content: &[u8],
     ) -> Result<Event, Error> {
+        self.send_at(session, kind, content, start_time())
+    }
+
+    /// The same at another time.
+    pub fn send_at(
+        &mut self,
+        session: &mut Session,
+        kind: Kind,
+        content: &[u8],
+        now: Instant,
+    ) -> Result<Event, Error> {
         let frame = self.seal(kind, content);
         feed(session, &frame);
-        Ok(open(session)?.expect("a whole frame"))
+        Ok(open_at(session, now)?.expect("a whole frame"))
     }
 
     /// Opens everything that `session` has sealed.
