@@ -4,11 +4,14 @@
 //! its hint and what the peer is told.
 
 use crate::keys;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::handshake::{self, Mismatch};
 use crate::protocol::session::{self, Counters, Reason};
 use crate::report::plain;
+use crate::waiting::Stage;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// What ended the run.
@@ -25,14 +28,36 @@ pub enum Error {
     Random,
     /// A key file.
     Key(keys::Error),
+    /// The address to listen on, or to connect from, was not to be had.
+    Bind {
+        /// Address and port.
+        at: String,
+        /// The system's reason.
+        why: io::Error,
+    },
 
     // 2: usage
-    /// A command line that makes no sense.
-    Usage(String),
+    /// A command line that makes no sense, or that no retry can mend.
+    Usage {
+        /// What is wrong with it.
+        what: String,
+        /// What to write instead.
+        hint: String,
+    },
+    /// The address to connect from is not of the same kind as the one to connect to.
+    Source {
+        /// Address and port to connect to.
+        to: String,
+    },
     /// A key among the arguments that is none.
     Argument(keys::Error),
-    /// An option of netcat's that scat has not; what to do instead.
-    Unsupported(&'static str),
+    /// An option of the netcat family that scat lacks.
+    Foreign {
+        /// As it was given.
+        option: String,
+        /// What to do instead.
+        instead: &'static str,
+    },
     /// `-c` without a terminal.
     NoTerminal(io::Error),
 
@@ -51,17 +76,12 @@ pub enum Error {
         /// The system's reason.
         why: io::Error,
     },
-    /// The address to listen on, or to connect from, was not to be had.
-    Bind {
-        /// Address and port.
-        at: String,
-        /// The system's reason.
-        why: io::Error,
-    },
-    /// `-w` passed before there was a session.
-    Waited(Duration),
-    /// The listener took the connection and said nothing.
+    /// `-w` passed before there was a session, in this stage.
+    Waited(Duration, Stage),
+    /// The listener took the connection and closed it without a word.
     Silent,
+    /// Who answers speaks something else.
+    NotScat(Dialect),
     /// The connection ended in the middle of the handshake.
     HandshakeCut(Option<io::Error>),
     /// The listener was silent for too long.
@@ -176,12 +196,16 @@ pub struct Account {
     /// How far the session had come.
     pub totals: Option<Totals>,
     /// What the user can do about it.
-    pub hint: Option<&'static str>,
+    pub hint: Option<String>,
 }
 
 impl Status {
     fn line(self, line: impl Into<String>) -> Account {
         Account { status: self, abort: None, line: line.into(), totals: None, hint: None }
+    }
+
+    fn key(self, error: &keys::Error) -> Account {
+        Account { hint: error.hint().map(str::to_owned), ..self.line(error.to_string()) }
     }
 }
 
@@ -194,8 +218,8 @@ impl Account {
         Account { totals: *totals, ..self }
     }
 
-    fn hint(self, hint: &'static str) -> Self {
-        Account { hint: Some(hint), ..self }
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Account { hint: Some(hint.into()), ..self }
     }
 }
 
@@ -216,42 +240,79 @@ impl Error {
             Error::Random => {
                 Failure.line("the system gives no random numbers").abort(Reason::Interrupted)
             }
-            Error::Key(error) => Account { hint: error.hint(), ..Failure.line(error.to_string()) },
-
-            Error::Usage(what) => Usage.line(what.as_str()).hint("see scat --help"),
-            Error::Argument(error) => {
-                Account { hint: error.hint(), ..Usage.line(error.to_string()) }
+            Error::Key(error) => Failure.key(error),
+            Error::Bind { at, why } => {
+                let account = Failure.line(format!("bind {at}: {}", plain(why)));
+                match why.kind() {
+                    io::ErrorKind::AddrInUse => account.hint(
+                        "another program has that port: take another one, or 0 for a free one",
+                    ),
+                    io::ErrorKind::AddrNotAvailable => {
+                        account.hint("not an address of this machine; leave it out to use any")
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        account.hint("ports below 1024 are for root: take a higher one")
+                    }
+                    _ => account,
+                }
             }
-            Error::Unsupported(instead) => Usage.line(*instead),
+
+            Error::Usage { what, hint } => Usage.line(what.as_str()).hint(hint.as_str()),
+            Error::Source { to } => Usage
+                .line(format!("connect {to}: -s is an address of the other kind"))
+                .hint("IPv4 goes with IPv4, IPv6 with IPv6"),
+            Error::Argument(error) => Usage.key(error),
+            Error::Foreign { option, instead } => Usage.line(format!("{option}: {instead}")),
             Error::NoTerminal(why) => Usage
                 .line(format!("-c needs a terminal: {}", plain(why)))
                 .hint("start it in a terminal, or verify with --peer or --psk"),
 
-            Error::Resolve { name, why } => NoSession.line(format!("resolve {name}: {why}")),
-            Error::Connect { to, why } => NoSession.line(format!("connect {to}: {}", plain(why))),
-            Error::Bind { at, why } => NoSession.line(format!("bind {at}: {}", plain(why))),
-            Error::Waited(time) => NoSession.line(format!("no session within {time:?}")),
+            Error::Resolve { name, why } => {
+                let account = NoSession.line(format!("resolve {name}: {why}"));
+                match name.split_once(" port ") {
+                    Some((host, _)) if Path::new(host).exists() => {
+                        account.hint("to send a file: scat HOST PORT < FILE")
+                    }
+                    _ => account,
+                }
+            }
+            Error::Connect { to, why } => {
+                let line = format!("connect {to}: {}", plain(why));
+                match why.raw_os_error() {
+                    Some(libc::ECONNREFUSED) => NoSession
+                        .line(line)
+                        .hint("nobody listens there yet? at the other end: scat -l PORT"),
+                    // The system will say no the next time as well.
+                    Some(libc::EACCES | libc::EAFNOSUPPORT | libc::EINVAL) => Failure.line(line),
+                    _ => NoSession.line(line),
+                }
+            }
+            Error::Waited(time, stage) => NoSession
+                .line(format!("no session within {time:?}: still {stage}"))
+                .hint(stage.hint()),
             Error::Silent => NoSession
                 .line("the other side closed without a word")
-                .hint("is it scat that listens there?"),
+                .hint("is scat listening there? a port forwarder accepts for nobody as well"),
+            Error::NotScat(dialect) => NoSession
+                .line(format!("the other side {dialect}"))
+                .hint("is it scat that listens there, at that port?"),
             Error::HandshakeCut(None) => NoSession.line("the handshake was cut off"),
             Error::HandshakeCut(Some(why)) => {
                 NoSession.line(format!("the handshake was cut off: {}", plain(why)))
             }
-            Error::HandshakeTimeout => NoSession.line("the other side does not answer"),
+            Error::HandshakeTimeout => NoSession
+                .line("the other side does not answer")
+                .hint("the port is open, but is it scat that listens there?"),
             Error::HandshakeAltered => NoSession.line("the handshake was altered on its way"),
 
             Error::Preface { mismatch, psk } => match mismatch {
-                Mismatch::NotScat => NoSession
-                    .line("the other side does not speak scat")
-                    .hint("is it scat that listens there?"),
                 Mismatch::Version(byte) if byte.is_ascii_graphic() => {
                     let version = char::from(*byte);
                     Identity
                         .line(format!("the other side speaks version {version}"))
                         .hint("use the same version of scat at both ends")
                 }
-                Mismatch::Version(_) | Mismatch::Unknown => Identity
+                Mismatch::Version(_) | Mismatch::Unknown | Mismatch::NotScat => Identity
                     .line("the other side speaks an unknown version")
                     .hint("use the same version of scat at both ends"),
                 Mismatch::SameRole => Identity
@@ -265,9 +326,9 @@ impl Error {
                     .hint("ask for the key file and give it with --psk"),
             },
 
-            Error::PskDiffers => {
-                Identity.line("the listener hung up: the pre-shared keys may differ")
-            }
+            Error::PskDiffers => Identity
+                .line("the listener hung up: the pre-shared keys may differ")
+                .hint("both ends need a copy of one file that scat --genpsk made"),
             Error::Myself => Identity.line("connected to myself: both ends have the same key"),
             Error::OtherKey => Identity
                 .line("the listener's key is not the one expected: someone may be in the middle")

@@ -1,5 +1,4 @@
-//! The event loop's one poll, with signals and timers in it, and the deadline for
-//! everything before a session.
+//! The event loop's one poll, with signals and timers in it.
 
 use crate::error::Error;
 use crate::lines::Lines;
@@ -11,7 +10,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The connection to the peer, from connecting to the session's end. (A listener's
 /// candidates have tokens of their own; the one that becomes the peer gets this.)
@@ -151,36 +150,6 @@ impl EventLoop {
     /// What the last [`EventLoop::poll`] brought.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| ![SIGNALS, WAKER].contains(&event.token()))
-    }
-}
-
-/// `-w`: the moment by which there has to be a session, if there is one.
-#[derive(Clone, Copy)]
-pub struct Deadline(Option<(Duration, Instant)>);
-
-impl Deadline {
-    /// `within` from now.
-    pub fn new(within: Option<Duration>) -> Self {
-        Deadline(within.and_then(|time| Some((time, Instant::now().checked_add(time)?))))
-    }
-
-    /// The moment itself.
-    pub fn at(&self) -> Option<Instant> {
-        self.0.map(|(_, at)| at)
-    }
-
-    /// The earlier one of the deadline and `other`.
-    pub fn or(&self, other: Instant) -> Instant {
-        self.at().map_or(other, |at| at.min(other))
-    }
-
-    /// # Errors
-    /// [`Error::Waited`] once it has passed.
-    pub fn check(&self) -> Result<(), Error> {
-        match self.0 {
-            Some((within, at)) if Instant::now() >= at => Err(Error::Waited(within)),
-            _ => Ok(()),
-        }
     }
 }
 

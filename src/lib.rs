@@ -13,7 +13,7 @@
 //! main        options -> peer -> session -> exit status
 //! pipe        the session's loop
 //! net  term   addresses -> one peer; stdin, stdout and the terminal
-//! event_loop  cli  error  report  policy  keys  random  memory  lines  descriptor
+//! event_loop  cli  error  report  policy  keys  random  waiting  memory  lines  descriptor
 //! protocol    scat-protocol(7): no descriptor, no clock, no randomness
 //! ```
 //!
@@ -54,3 +54,4 @@ pub mod protocol;
 pub mod random;
 pub mod report;
 pub mod term;
+pub mod waiting;

@@ -2,7 +2,7 @@
 
 use scat::cli::{self, Command, Endpoint, Options, Peers};
 use scat::error::Error;
-use scat::event_loop::{Deadline, EventLoop};
+use scat::event_loop::EventLoop;
 use scat::keys::{self, Kind, file};
 use scat::memory;
 use scat::net::connect::{Target, connect};
@@ -14,7 +14,8 @@ use scat::protocol::handshake::Local;
 use scat::protocol::secret;
 use scat::random;
 use scat::report::Report;
-use scat::term::confirm;
+use scat::term::{confirm, stdio};
+use scat::waiting::Deadline;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,7 +50,8 @@ fn execute(command: Command, report: &mut Report) -> Result<(), Error> {
             print(&format!("{}\n", keys::public(&secret)))
         }
         Command::PublicKey(path) => {
-            let key = file::read_public(&path, &mut EventLoop::new()?, &Deadline::new(None))?;
+            let key =
+                file::read_public(&path, &mut EventLoop::new()?, &Deadline::new(None), report)?;
             print(&format!("{key}\n"))
         }
         Command::GeneratePsk(path) => file::create_psk(&path, &random::key()?),
@@ -63,20 +65,27 @@ fn print(text: &str) -> Result<(), Error> {
 
 /// One run, from the options to the session's end.
 fn run(options: Options, report: &mut Report) -> Result<(), Error> {
-    let Options { endpoint, family, numeric, verbose, within, ask, identity, peers, psk } = options;
+    let Options { endpoint, family, numeric, verbose, ask, peers, .. } = options;
     report.verbose = verbose;
-    let deadline = Deadline::new(within);
-    let tty = confirm::terminal(ask, !peers.is_empty() || psk.is_some())?;
+    if options.no_input {
+        stdio::no_input()?;
+    }
+    stdio::check()?;
+    let deadline = Deadline::new(options.within);
+    let tty = confirm::terminal(ask, !peers.is_empty() || options.psk.is_some())?;
     let mut events = EventLoop::new()?;
     report.attach(&mut events)?;
-    let mut read = |file: PathBuf, kind| file::read(&file, kind, &mut events, &deadline);
-    let identity = identity.map(|file| read(file, Kind::Secret)).transpose()?;
-    let psk = psk.map(|file| read(file, Kind::Psk)).transpose()?;
+    let report = &*report;
+    let mut read = |file: PathBuf, kind| file::read(&file, kind, &mut events, &deadline, report);
+    let identity = options.identity.map(|file| read(file, Kind::Secret)).transpose()?;
+    let psk = options.psk.map(|file| read(file, Kind::Psk)).transpose()?;
     let mut known = Vec::new();
     for peer in peers {
         match peer {
             Peers::Key(key) => known.push(key),
-            Peers::File(file) => known.extend(file::read_known(&file, &mut events, &deadline)?),
+            Peers::File(file) => {
+                known.extend(file::read_known(&file, &mut events, &deadline, report)?)
+            }
         }
     }
     let policy = Policy { confirm: tty.is_some(), peers: known, psk: psk.is_some() };
@@ -84,7 +93,7 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
     let local = Local::new(identity.map_or_else(random::key, Ok)?, long_lived, psk);
 
     let mut resolve = |host: Option<&str>, service: &str| {
-        resolve(&mut events, host, service, family, numeric, &deadline)
+        resolve(&mut events, host, service, family, numeric, &deadline, report)
     };
     let established = match endpoint {
         Endpoint::Listen { address, service } => {

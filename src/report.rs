@@ -47,14 +47,14 @@ impl Report {
     /// A line that everybody has to see: it is kept until standard error takes it.
     pub fn say(&self, line: impl fmt::Display) {
         if let Some(messages) = &self.messages {
-            messages.keep(&format!("scat: {line}\n"));
+            messages.keep(&text(line));
         }
     }
 
     /// A line that may be lost, and counted, if standard error does not take it now.
     pub fn note(&self, line: impl fmt::Display) {
         if let Some(messages) = &self.messages {
-            messages.offer(&format!("scat: {line}\n"));
+            messages.offer(&text(line));
         }
     }
 
@@ -110,12 +110,11 @@ impl Report {
             Role::Connector => ("they say", "you say "),
         };
         self.say(format_args!(
-            "connected to {}; not verified. Compare by voice, and stop if they differ:\n\
-             scat:   {first}   {}\nscat:   {second}   {}",
+            "connected to {}; not verified. Compare by voice, and stop if they differ:",
             Address(peer),
-            sas.half(Role::Listener),
-            sas.half(Role::Connector),
         ));
+        self.say(format_args!("  {first}   {}", sas.half(Role::Listener)));
+        self.say(format_args!("  {second}   {}", sas.half(Role::Connector)));
     }
 
     /// A key that the peer keeps: the name that the user gave it, or the key in the form
@@ -166,6 +165,20 @@ impl Default for Report {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A whole line. Control characters are spelled out, so that no argument, path or name
+/// can write a line of its own.
+fn text(line: impl fmt::Display) -> String {
+    let mut text = "scat: ".to_owned();
+    for c in line.to_string().chars() {
+        match c.is_control() {
+            true => text.extend(c.escape_default()),
+            false => text.push(c),
+        }
+    }
+    text.push('\n');
+    text
 }
 
 /// Seconds since the session's present keys came into use.

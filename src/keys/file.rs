@@ -6,8 +6,10 @@
 
 use super::{ENCODED, Kind, KnownKey, Why, parse, parse_public, public};
 use crate::error::Error;
-use crate::event_loop::{Deadline, EventLoop, KEY_FILE};
+use crate::event_loop::{EventLoop, KEY_FILE};
 use crate::protocol::secret::Key;
+use crate::report::Report;
+use crate::waiting::{Deadline, Stage, Waiting};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mio::Interest;
@@ -38,8 +40,9 @@ pub fn read(
     wanted: Kind,
     events: &mut EventLoop,
     deadline: &Deadline,
+    report: &Report,
 ) -> Result<Key, Error> {
-    let text = content(path, EXPOSED, events, deadline)?;
+    let text = content(path, EXPOSED, events, deadline, report)?;
     let mut keys = lines(&text).map(|line| parse(line, wanted));
     let key = keys.next().unwrap_or(Err(Why::Empty)).map_err(|why| failed(path, why))?;
     match keys.next() {
@@ -56,8 +59,9 @@ pub fn read_public(
     path: &Path,
     events: &mut EventLoop,
     deadline: &Deadline,
+    report: &Report,
 ) -> Result<String, Error> {
-    match read(path, Kind::Secret, events, deadline) {
+    match read(path, Kind::Secret, events, deadline, report) {
         Ok(secret) => Ok(public(&secret)),
         Err(Error::Key(super::Error { why: Why::Kind { is, .. }, .. })) => {
             Err(failed(path, Why::NoPublic(is)))
@@ -74,8 +78,9 @@ pub fn read_known(
     path: &Path,
     events: &mut EventLoop,
     deadline: &Deadline,
+    report: &Report,
 ) -> Result<Vec<KnownKey>, Error> {
-    let text = content(path, WRITABLE, events, deadline)?;
+    let text = content(path, WRITABLE, events, deadline, report)?;
     let line = |line| parse_public(&String::from_utf8_lossy(line));
     let known: Result<Vec<_>, _> = lines(&text).map(line).collect();
     match known {
@@ -96,6 +101,7 @@ fn content(
     refused: u32,
     events: &mut EventLoop,
     deadline: &Deadline,
+    report: &Report,
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
     let system = |why| failed(path, Why::System(why));
     // A FIFO that nobody writes to is opened at once, and then waited for.
@@ -117,13 +123,14 @@ fn content(
     }
     // Before its first writer has come, a FIFO reads as if it had ended.
     let mut has_to_wait = is_fifo;
+    let stage = Stage::KeyFile(path.display().to_string());
+    let mut waiting = Waiting::new(stage, deadline, report);
     let mut text = Zeroizing::new(vec![0; 4096]);
     let mut len = 0;
     loop {
         while has_to_wait {
-            events.poll(deadline.at())?;
+            waiting.poll(events, None)?;
             has_to_wait = events.events().all(|event| event.token() != KEY_FILE);
-            deadline.check()?;
         }
         if len == text.len() {
             if len >= LIMIT {
@@ -238,12 +245,12 @@ mod tests {
 
     fn read_as(path: &Path, kind: Kind) -> Result<Key, Why> {
         let mut events = EventLoop::new().unwrap();
-        read(path, kind, &mut events, &Deadline::new(None)).map_err(why)
+        read(path, kind, &mut events, &Deadline::new(None), &Report::new()).map_err(why)
     }
 
     fn read_all(path: &Path) -> Result<Vec<KnownKey>, Why> {
         let mut events = EventLoop::new().unwrap();
-        read_known(path, &mut events, &Deadline::new(None)).map_err(why)
+        read_known(path, &mut events, &Deadline::new(None), &Report::new()).map_err(why)
     }
 
     fn why(error: Error) -> Why {

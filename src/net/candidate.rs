@@ -14,6 +14,7 @@ use super::STEP;
 use super::link::{End, Link};
 use crate::error::Error;
 use crate::policy::Policy;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
 use crate::protocol::handshake::{
     self, Accepted, FLIGHT3_LEN, Local, Mismatch, Peer, Responder, ResponderReply, check_preface,
@@ -81,6 +82,8 @@ enum State<'a> {
 pub enum Rejection {
     /// It closed before flight 1 was whole.
     Closed,
+    /// It does not speak scat.
+    Foreign(Dialect),
     /// Its preface does not fit ours.
     Preface(Mismatch),
     /// It could not have the same pre-shared key.
@@ -120,9 +123,9 @@ impl Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Rejection::Foreign(dialect) => return dialect.fmt(f),
             Rejection::Closed => "closed before the handshake",
-            Rejection::Preface(Mismatch::NotScat) => "does not speak scat",
-            Rejection::Preface(Mismatch::Version(_) | Mismatch::Unknown) => {
+            Rejection::Preface(Mismatch::NotScat | Mismatch::Version(_) | Mismatch::Unknown) => {
                 "speaks another version"
             }
             Rejection::Preface(Mismatch::SameRole) => "listens as well",
@@ -182,7 +185,8 @@ impl<'a> Candidate<'a> {
                         Ok(_) => return self.wait_or(Rejection::Closed),
                         // Only another scat is told what we speak.
                         Err(Mismatch::NotScat) => {
-                            return Progress::Rejected(Rejection::Preface(Mismatch::NotScat));
+                            let dialect = Dialect::of(flight1);
+                            return Progress::Rejected(Rejection::Foreign(dialect));
                         }
                         Err(mismatch) => self.turn_away(local, Rejection::Preface(mismatch)),
                     }

@@ -9,14 +9,16 @@
 use super::link::Link;
 use super::{Established, STEP};
 use crate::error::{Error, Totals};
-use crate::event_loop::{Deadline, EventLoop, LINK};
+use crate::event_loop::{EventLoop, LINK};
 use crate::policy::Policy;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::handshake::{
     FLIGHT2_LEN, Initiator, Local, Mismatch, PREFACE_LEN, check_preface,
 };
 use crate::protocol::role::Role;
 use crate::random;
 use crate::report::{Address, Report, plain};
+use crate::waiting::{Deadline, Stage, Waiting};
 use mio::Interest;
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -50,15 +52,18 @@ pub fn connect(
     for (i, &address) in to.addresses.iter().enumerate() {
         let is_last = i + 1 == to.addresses.len();
         report.detail(format_args!("connecting to {}", Address(address)));
-        match connect_one(events, address, &to.sources, is_last, deadline) {
+        match connect_one(events, address, &to.sources, is_last, deadline, report) {
             Ok(stream) => {
                 report.detail(format_args!("connected to {}; handshake", Address(address)));
-                return handshake(events, stream, address, local, policy, deadline);
+                return handshake(events, stream, address, local, policy, deadline, report);
             }
             Err(Error::Connect { to, why }) => {
                 report.detail(format_args!("connect {to}: {}", plain(&why)));
                 refused = Some(why);
             }
+            // Another address may be of the kind that -s names.
+            Err(error @ Error::Source { .. }) if is_last && refused.is_none() => return Err(error),
+            Err(Error::Source { .. }) => {}
             Err(error) => return Err(error),
         }
     }
@@ -74,6 +79,7 @@ fn connect_one(
     sources: &[SocketAddr],
     is_last: bool,
     deadline: &Deadline,
+    report: &Report,
 ) -> Result<TcpStream, Error> {
     let failed = |why| Error::Connect { to: Address(address).to_string(), why };
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
@@ -81,7 +87,7 @@ fn connect_one(
     socket.set_nonblocking(true).map_err(failed)?;
     if !sources.is_empty() {
         let fitting = sources.iter().find(|source| source.is_ipv4() == address.is_ipv4());
-        let source = fitting.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
+        let source = fitting.ok_or_else(|| Error::Source { to: Address(address).to_string() })?;
         let at = Address(*source).to_string();
         let bind = |why| Error::Bind { at: at.clone(), why };
         socket.set_reuse_address(true).map_err(bind)?;
@@ -95,8 +101,10 @@ fn connect_one(
     let mut stream = TcpStream::from_std(socket.into());
     events.registry().register(&mut stream, LINK, Interest::WRITABLE).map_err(failed)?;
     let give_up = (!is_last).then(|| deadline.or(Instant::now() + STEP));
+    let stage = Stage::Connecting(Address(address).to_string());
+    let mut waiting = Waiting::new(stage, deadline, report);
     loop {
-        events.poll(give_up.or(deadline.at()))?;
+        waiting.poll(events, give_up)?;
         // mio's documented test: writable, no error, and a peer address.
         if events.events().any(|event| event.token() == LINK) {
             if let Some(why) = stream.take_error().map_err(failed)? {
@@ -107,7 +115,6 @@ fn connect_one(
                 return Ok(stream);
             }
         }
-        deadline.check()?;
         if give_up.is_some_and(|at| Instant::now() >= at) {
             return Err(failed(io::ErrorKind::TimedOut.into()));
         }
@@ -122,12 +129,15 @@ fn handshake(
     local: &Local,
     policy: &Policy,
     deadline: &Deadline,
+    report: &Report,
 ) -> Result<Established, Error> {
     let is_self = stream.local_addr().is_ok_and(|own| own == address);
     let mut link =
         Link::new(stream, events.registry(), LINK).map_err(|why| Error::System("socket", why))?;
     let (initiator, flight1) = Initiator::new(local, random::ephemerals()?, &*random::key()?)?;
-    let give_up = deadline.or(Instant::now() + STEP);
+    let give_up = Instant::now() + STEP;
+    let stage = Stage::Answer(Address(address).to_string());
+    let mut waiting = Waiting::new(stage, deadline, report);
 
     let mut sent = 0;
     let mut flight2 = [0; FLIGHT2_LEN];
@@ -139,6 +149,7 @@ fn handshake(
         check_preface(&flight2[..len], Role::Listener, local.has_psk()).map_err(|mismatch| {
             match mismatch {
                 Mismatch::SameRole if is_self => Error::Myself,
+                Mismatch::NotScat => Error::NotScat(Dialect::of(&flight2[..len])),
                 mismatch => Error::Preface { mismatch, psk: local.has_psk() },
             }
         })?;
@@ -146,8 +157,8 @@ fn handshake(
             return Err(hung_up(&link, len, local.has_psk()));
         }
         if len < FLIGHT2_LEN && !link.is_readable() {
-            wait(events, &mut link, give_up)?;
-            deadline.check()?;
+            waiting.poll(events, Some(give_up))?;
+            note(events, &mut link);
             if Instant::now() >= give_up {
                 return Err(Error::HandshakeTimeout);
             }
@@ -170,8 +181,9 @@ fn handshake(
         if sent == flight3.len() {
             break;
         }
-        wait(events, &mut link, give_up)?;
-        if Instant::now() >= give_up {
+        events.poll(Some(deadline.or(give_up)))?;
+        note(events, &mut link);
+        if Instant::now() >= deadline.or(give_up) {
             return Err(Error::OpenTimeout);
         }
     }
@@ -179,12 +191,10 @@ fn handshake(
     Ok(Established::connector(link, address, connected, policy.confirm, open_by))
 }
 
-fn wait(events: &mut EventLoop, link: &mut Link, until: Instant) -> Result<(), Error> {
-    events.poll(Some(until))?;
+fn note(events: &EventLoop, link: &mut Link) {
     for event in events.events().filter(|event| event.token() == LINK) {
         link.note(event);
     }
-    Ok(())
 }
 
 /// What it means that the connection has ended after `len` bytes that fit: a listener

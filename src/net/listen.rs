@@ -10,11 +10,14 @@ use super::candidate::{Candidate, Network, Progress, Rejection};
 use super::link::Link;
 use super::resolve::Family;
 use crate::error::Error;
-use crate::event_loop::{Deadline, EventLoop, FIRST_CANDIDATE, LISTENER};
+use crate::event_loop::{EventLoop, FIRST_CANDIDATE, LISTENER};
 use crate::keys;
 use crate::policy::Policy;
+use crate::protocol::dialect::Dialect;
+
 use crate::protocol::handshake::{Accepted, Local, Peer};
 use crate::report::{Address, RateLimit, Report, plain};
+use crate::waiting::{Deadline, Stage};
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Token};
@@ -105,7 +108,7 @@ pub fn listen(
     loop {
         let timeout = listener.poll_timeout(deadline);
         let signals = events.poll(timeout)?;
-        deadline.check()?;
+        deadline.check(&Stage::Listening)?;
         if signals.report {
             report.note(format_args!(
                 "listening; {} handshakes under way, {} failed",
@@ -161,6 +164,8 @@ struct Listener<'a> {
     /// What made accept fail last, as far as it was told.
     accept_error: Option<i32>,
     log: RateLimit,
+    /// What those spoke who did not speak scat.
+    dialects: Vec<Dialect>,
     report: &'a Report,
 }
 
@@ -186,6 +191,7 @@ impl<'a> Listener<'a> {
             accept_at: None,
             accept_error: None,
             log: RateLimit::new(),
+            dialects: Vec::new(),
             report,
         })
     }
@@ -297,6 +303,19 @@ impl<'a> Listener<'a> {
         [turn, self.accept_at, late, deadline.at()].into_iter().flatten().min()
     }
 
+    /// Whether nobody has come yet who speaks that instead of scat: said once, since
+    /// it may be the person who is waited for.
+    fn is_news(&mut self, why: Rejection) -> bool {
+        let Rejection::Foreign(dialect) = why else {
+            return false;
+        };
+        let is_news = !self.dialects.contains(&dialect);
+        if is_news {
+            self.dialects.push(dialect);
+        }
+        is_news
+    }
+
     /// Lets a candidate go, and says so as far as it concerns the user.
     fn reject(&mut self, token: Token, why: Rejection) {
         let Some(at) = self.candidates.iter().position(|it| it.token == token) else {
@@ -304,7 +323,7 @@ impl<'a> Listener<'a> {
         };
         let candidate = self.candidates.swap_remove(at);
         self.failed += 1;
-        if !self.report.verbose && !why.concerns_user() {
+        if !self.report.verbose && !why.concerns_user() && !self.is_news(why) {
             return;
         }
         if let Some(kept) = self.log.pass() {

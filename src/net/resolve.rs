@@ -1,8 +1,9 @@
 //! Names to addresses.
 
 use crate::error::Error;
-use crate::event_loop::{Deadline, EventLoop};
-use crate::report::plain;
+use crate::event_loop::EventLoop;
+use crate::report::{Report, plain};
+use crate::waiting::{Deadline, Stage, Waiting};
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +27,8 @@ pub enum Family {
 /// or `deadline` does not wait for it.
 ///
 /// # Errors
-/// [`Error::Resolve`], [`Error::Waited`] at `deadline`, [`Error::Signal`].
+/// [`Error::Resolve`], [`Error::Usage`] for what no retry can mend, [`Error::Waited`] at
+/// `deadline`, [`Error::Signal`].
 pub fn resolve(
     events: &mut EventLoop,
     host: Option<&str>,
@@ -34,12 +36,29 @@ pub fn resolve(
     family: Family,
     numeric: bool,
     deadline: &Deadline,
+    report: &Report,
 ) -> Result<Vec<SocketAddr>, Error> {
     let name = match host {
         Some(host) => format!("{host} port {service}"),
         None => format!("port {service}"),
     };
-    let is_name = host.is_some_and(|host| host.parse::<IpAddr>().is_err());
+    let literal: Option<IpAddr> = host.and_then(|host| host.parse().ok());
+    let usage = |what: String, hint: &str| Error::Usage { what, hint: hint.to_owned() };
+    match (literal, family) {
+        (Some(IpAddr::V6(ip)), Family::V4) => {
+            return Err(usage(
+                format!("{ip}: an IPv6 address, and -4 says IPv4 only"),
+                "leave out -4",
+            ));
+        }
+        (Some(IpAddr::V4(ip)), Family::V6) => {
+            return Err(usage(
+                format!("{ip}: an IPv4 address, and -6 says IPv6 only"),
+                "leave out -6",
+            ));
+        }
+        _ => {}
+    }
     let failed = |why: String| Error::Resolve { name: name.clone(), why };
     let passive = if host.is_none() { libc::AI_PASSIVE } else { 0 };
     let hints = AddrInfoHints {
@@ -54,27 +73,34 @@ pub fn resolve(
     };
     let waker = events.waker();
     let (sender, receiver) = mpsc::channel();
-    let (host, service) = (host.map(str::to_owned), service.to_owned());
+    let (asked, port) = (host.map(str::to_owned), service.to_owned());
     std::thread::spawn(move || {
-        let found = getaddrinfo(host.as_deref(), Some(&service), Some(hints))
-            .map_err(|why| match why.kind() {
-                LookupErrorKind::Service => io::Error::other("no such service or port"),
-                _ => why.into(),
-            })
-            .and_then(|all| all.map(|one| Ok(one?.sockaddr)).collect::<io::Result<Vec<_>>>());
+        let found = getaddrinfo(asked.as_deref(), Some(&port), Some(hints))
+            .map_err(|why| (matches!(why.kind(), LookupErrorKind::Service), io::Error::from(why)));
+        let found = found.and_then(|all| {
+            let all: io::Result<Vec<_>> = all.map(|one| Ok(one?.sockaddr)).collect();
+            all.map_err(|why| (false, why))
+        });
         let _ = sender.send(found);
         let _ = waker.wake();
     });
+    let mut waiting = Waiting::new(Stage::Resolving(name.clone()), deadline, report);
     loop {
-        events.poll(deadline.at())?;
+        waiting.poll(events, None)?;
         match receiver.try_recv() {
             Ok(Ok(found)) if found.is_empty() => return Err(failed("no address".into())),
             Ok(Ok(found)) => return Ok(found),
-            Ok(Err(_)) if is_name && numeric => {
-                return Err(failed("not an address, and -n says not to ask for one".into()));
+            Ok(Err((true, _))) => {
+                let what = format!("port {service}: no such service");
+                return Err(usage(what, "give the port as a number"));
             }
-            Ok(Err(why)) => return Err(failed(resolver_words(&why))),
-            Err(mpsc::TryRecvError::Empty) => deadline.check()?,
+            Ok(Err(_)) if numeric && host.is_some() && literal.is_none() => {
+                let what =
+                    format!("resolve {name}: not an address, and -n says not to ask for one");
+                return Err(usage(what, "leave out -n, or give the address"));
+            }
+            Ok(Err((false, why))) => return Err(failed(resolver_words(&why))),
+            Err(mpsc::TryRecvError::Empty) => {}
             Err(mpsc::TryRecvError::Disconnected) => return Err(failed("failed".into())),
         }
     }

@@ -2,6 +2,7 @@
 //! background may do.
 
 use crate::descriptor::Descriptor;
+use crate::error::Error;
 use crate::event_loop::{STDIN, STDOUT};
 use crate::term::caret::Caret;
 use crate::term::tty;
@@ -10,6 +11,44 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::{self, IoSlice, IoSliceMut};
+
+/// Finds out before anybody has come what would stop a session.
+///
+/// # Errors
+/// [`Error::Input`] for a directory; [`Error::Output`] where data could only come, and
+/// would go to the file of the messages. (Who has something to send may log both to one
+/// file: then it is found out when data comes.)
+pub fn check() -> Result<(), Error> {
+    let kind = |fd| rustix::fs::fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    let stdin = kind(rustix::stdio::stdin());
+    if stdin == Ok(FileType::Directory) {
+        return Err(Error::Input(io::ErrorKind::IsADirectory.into()));
+    }
+    let has_data = matches!(stdin, Ok(FileType::RegularFile | FileType::Fifo | FileType::Socket));
+    match has_messages(rustix::stdio::stdout()) && !has_data {
+        true => Err(Error::Output(messages_among_data())),
+        false => Ok(()),
+    }
+}
+
+/// Sends nothing (`-d`): `/dev/null` in the place of standard input.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn no_input() -> Result<(), Error> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty());
+    null.and_then(rustix::stdio::dup2_stdin).map_err(|why| Error::System("/dev/null", why.into()))
+}
+
+/// Whether it is the regular file that standard error goes to.
+fn has_messages(stdout: BorrowedFd<'_>) -> bool {
+    let file = regular(stdout);
+    file.is_some() && file == regular(rustix::stdio::stderr())
+}
+
+fn messages_among_data() -> io::Error {
+    io::Error::other("messages go to the same file; 2>log keeps them out")
+}
 
 /// Standard input.
 pub struct Input {
@@ -128,14 +167,13 @@ impl Output {
     /// The system's.
     pub fn new(registry: &Registry) -> io::Result<Self> {
         let stdout = rustix::stdio::stdout();
-        let file = regular(stdout);
         let mut descriptor = Descriptor::new(stdout, Interest::WRITABLE)?;
         descriptor.widen();
         descriptor.register(registry, STDOUT)?;
         Ok(Output {
             caret: descriptor.is_terminal.then(Box::default),
             descriptor,
-            has_messages: file.is_some() && file == regular(rustix::stdio::stderr()),
+            has_messages: has_messages(stdout),
             is_closed: false,
         })
     }
@@ -162,7 +200,7 @@ impl Output {
     /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; else the system's.
     pub fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.has_messages {
-            return Err(io::Error::other("messages go to the same file; 2>log keeps them out"));
+            return Err(messages_among_data());
         }
         if let Some(caret) = &mut self.caret {
             let descriptor = &mut self.descriptor;

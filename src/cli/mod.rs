@@ -1,13 +1,16 @@
 //! The command line, in netcat's ways: bundled options, values attached or
 //! not, `host port`, `host:port`, `[v6]:port`.
 
+mod foreign;
+mod place;
+
 use crate::error::Error;
 use crate::keys::{self, KnownKey, Why};
 use crate::net::resolve::Family;
 use crate::policy::Confirm;
 use crate::protocol::cipher;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What the user asked for.
@@ -34,6 +37,8 @@ pub struct Options {
     pub numeric: bool,
     /// `-v`
     pub verbose: bool,
+    /// `-d`
+    pub no_input: bool,
     /// `-w`
     pub within: Option<Duration>,
     /// `-c`, `--no-confirm`
@@ -107,6 +112,13 @@ struct Args {
     #[argh(switch, short = 'N')]
     #[allow(dead_code)]
     end: bool,
+    /// accepted for netcat's sake: scat ends when both sides have ended
+    #[argh(option, short = 'q', arg_name = "secs")]
+    #[allow(dead_code)]
+    quit: Option<String>,
+    /// send nothing: standard input is not read
+    #[argh(switch, short = 'd')]
+    no_input: bool,
     /// ask for the words, and never start without a terminal to ask at:
     /// nothing moves before a person has typed what the other person says
     #[argh(switch, short = 'c')]
@@ -148,16 +160,6 @@ struct Args {
     places: Vec<String>,
 }
 
-/// netcat's options that scat has none of, and what to do instead.
-const UNSUPPORTED: [(char, &str); 6] = [
-    ('k', "-k: one run serves one peer; for more, a loop: while :; do scat -l 9000; done"),
-    ('e', "-e: scat starts no programs; use a pipeline, or socat as in scat(1)"),
-    ('u', "-u: scat speaks TCP only"),
-    ('z', "-z: scat does not scan; use nc -z"),
-    ('q', "-q: not needed, scat ends by itself when both directions have ended"),
-    ('d', "-d: to send nothing, give it < /dev/null"),
-];
-
 /// Reads the words behind the program's name.
 ///
 /// # Errors
@@ -194,9 +196,16 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
         };
     }
     let endpoint = match args.listen {
-        true => listen(args.places, args.port, args.source)?,
-        false => connect(args.places, args.port, args.source)?,
+        true => place::listen(&args.places, args.port, args.source)?,
+        false => place::connect(&args.places, args.port, args.source)?,
     };
+    if let Some(number) = args.identity.as_deref().and_then(Path::to_str).filter(|it| is_number(it))
+    {
+        return Err(corrected(
+            format!("-i {number}: -i names a key file here, no time between lines"),
+            format!("leave it out; for a file of that name: -i ./{number}"),
+        ));
+    }
     if args.peer.len() > 1 && !args.listen {
         return Err(usage("--peer can be repeated with -l only"));
     }
@@ -210,6 +219,7 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
         },
         numeric: args.numeric,
         verbose: args.verbose,
+        no_input: args.no_input,
         within: args.within.as_deref().map(seconds).transpose()?,
         ask: match (args.confirm, args.no_confirm) {
             (true, true) => return Err(usage("-c and --no-confirm exclude each other")),
@@ -221,59 +231,6 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
         peers: args.peer.iter().map(|given| peers(given)).collect::<Result<_, _>>()?,
         psk: args.psk,
     }))
-}
-
-/// `-l port`, `-l addr port`, `-l addr:port`, and `-p port` and `-s addr` in their place.
-fn listen(
-    places: Vec<String>,
-    given: Option<String>,
-    source: Option<String>,
-) -> Result<Endpoint, Error> {
-    let mut places = places.into_iter();
-    let places = (places.next(), places.next(), places.next());
-    let (address, service) = match (places, given) {
-        ((Some(only), None, None), None) => match split(&only) {
-            Some((address, service)) => (Some(address), service),
-            None => (None, only),
-        },
-        ((Some(address), Some(service), None), None) => (Some(address), service),
-        ((address, None, None), Some(port)) if !address.as_deref().is_some_and(is_number) => {
-            (address, port)
-        }
-        (_, Some(_)) => return Err(usage("two ports to listen on")),
-        ((None, ..), None) => return Err(usage("no port to listen on: scat -l PORT")),
-        _ => return Err(usage("too many arguments: scat -l [ADDR] PORT")),
-    };
-    let address = match (address, source) {
-        (Some(_), Some(_)) => return Err(usage("two addresses to listen on")),
-        (address, source) => address.or(source),
-    };
-    Ok(Endpoint::Listen { address, service: port(service)? })
-}
-
-/// `host port`, `host:port`.
-fn connect(
-    places: Vec<String>,
-    source_port: Option<String>,
-    source: Option<String>,
-) -> Result<Endpoint, Error> {
-    let mut places = places.into_iter();
-    let (host, service) = match (places.next(), places.next(), places.next()) {
-        (Some(only), None, None) => {
-            split(&only).ok_or_else(|| usage(&format!("no port: scat {only} PORT")))?
-        }
-        (Some(host), Some(service), None) => (host, service),
-        (None, ..) => {
-            return Err(usage("nowhere to connect to: scat HOST PORT, or scat -l PORT"));
-        }
-        _ => return Err(usage("too many arguments: scat HOST PORT")),
-    };
-    Ok(Endpoint::Connect {
-        host,
-        service: port(service)?,
-        source,
-        source_port: source_port.map(port).transpose()?,
-    })
 }
 
 /// Takes bundles (`-lvp9000`) and `--name=value` apart, so that each option and
@@ -293,6 +250,7 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
                 None => (long, None),
             };
             let name = format!("--{name}");
+            refuse_foreign(&name)?;
             let is_valued = takes_value(|flag| flag.long == name);
             out.push(name.clone());
             match value {
@@ -304,16 +262,24 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
             }
             continue;
         }
+        if word == "-" {
+            let what = "-: standard input and output are always used";
+            return Err(corrected(what, "leave it out"));
+        }
         let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
             out.push(word);
             continue;
         };
         let mut letters = letters.chars();
         while let Some(letter) = letters.next() {
-            if let Some((_, instead)) = UNSUPPORTED.iter().find(|(own, _)| *own == letter) {
-                return Err(Error::Unsupported(instead));
+            let name = format!("-{letter}");
+            refuse_foreign(&name)?;
+            out.push(name);
+            // `-l9000`; a single digit is an option.
+            if letter == 'l' && letters.as_str().len() > 1 && is_number(letters.as_str()) {
+                out.extend(["-p".to_owned(), letters.as_str().to_owned()]);
+                break;
             }
-            out.push(format!("-{letter}"));
             if takes_value(|flag| flag.short == Some(letter)) {
                 let attached = letters.as_str();
                 if attached.is_empty() {
@@ -328,6 +294,13 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
     Ok(out)
 }
 
+fn refuse_foreign(option: &str) -> Result<(), Error> {
+    match foreign::instead(option) {
+        Some(instead) => Err(Error::Foreign { option: option.to_owned(), instead }),
+        None => Ok(()),
+    }
+}
+
 /// Whether the option that `is_it` finds takes a value. (argh knows, but wants each
 /// option and each value to be a word of its own.)
 fn takes_value(is_it: impl Fn(&FlagInfo<'_>) -> bool) -> bool {
@@ -335,29 +308,8 @@ fn takes_value(is_it: impl Fn(&FlagInfo<'_>) -> bool) -> bool {
     info.flags.iter().any(|flag| is_it(flag) && matches!(flag.kind, FlagInfoKind::Option { .. }))
 }
 
-/// `host:port`, `[v6]:port`. A bare IPv6 address has no port in it.
-fn split(place: &str) -> Option<(String, String)> {
-    let (host, service) = place.rsplit_once(':')?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host = match bare {
-        Some(bare) => bare,
-        None if host.contains(':') => return None,
-        None => host,
-    };
-    (!host.is_empty() && !service.is_empty()).then(|| (host.to_owned(), service.to_owned()))
-}
-
-/// A service that the resolver may see: it takes no name at all for port 0 and
-/// only the lower 16 bits of a number.
-fn port(service: String) -> Result<String, Error> {
-    if is_number(&service) && service.parse::<u16>().is_err() {
-        return Err(usage(&format!("port {service}: not a number up to 65535")));
-    }
-    Ok(service)
-}
-
 fn is_number(word: &str) -> bool {
-    word.bytes().all(|byte| byte.is_ascii_digit())
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// `5`, `0.5`. (Floating-point numbers would make the program a good deal larger.)
@@ -368,6 +320,8 @@ fn seconds(given: &str) -> Result<Duration, Error> {
     let milliseconds = format!("{part:0<3.3}").parse().ok().filter(|_| is_number);
     milliseconds
         .and_then(|part| {
+            // `.5`
+            let whole = if whole.is_empty() && !given.is_empty() { "0" } else { whole };
             Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_millis(part))
         })
         .filter(|time| !time.is_zero())
@@ -387,7 +341,12 @@ fn peers(given: &str) -> Result<Peers, Error> {
 }
 
 fn usage(what: &str) -> Error {
-    Error::Usage(what.to_owned())
+    corrected(what, "see scat --help")
+}
+
+/// What is wrong, and what to write instead.
+fn corrected(what: impl Into<String>, hint: impl Into<String>) -> Error {
+    Error::Usage { what: what.into(), hint: hint.into() }
 }
 
 /// argh's words in our form: `unrecognized argument: -x`.

@@ -1,0 +1,113 @@
+//! Waiting before there is a session: until when (`-w`), for what, and not in silence.
+
+use crate::error::Error;
+use crate::event_loop::EventLoop;
+use crate::report::Report;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How long nothing is said of a stage. A person who sees nothing for longer
+/// wonders whether it has hung.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// `-w`: the moment by which there has to be a session, if there is one.
+#[derive(Clone, Copy)]
+pub struct Deadline(Option<(Duration, Instant)>);
+
+impl Deadline {
+    /// `within` from now.
+    pub fn new(within: Option<Duration>) -> Self {
+        Deadline(within.and_then(|time| Some((time, Instant::now().checked_add(time)?))))
+    }
+
+    /// The moment itself.
+    pub fn at(&self) -> Option<Instant> {
+        self.0.map(|(_, at)| at)
+    }
+
+    /// The earlier one of the deadline and `other`.
+    pub fn or(&self, other: Instant) -> Instant {
+        self.at().map_or(other, |at| at.min(other))
+    }
+
+    /// # Errors
+    /// [`Error::Waited`] once it has passed, in this stage.
+    pub fn check(&self, stage: &Stage) -> Result<(), Error> {
+        match self.0 {
+            Some((within, at)) if Instant::now() >= at => Err(Error::Waited(within, stage.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// A key that comes through a FIFO of this name.
+    KeyFile(String),
+    /// The resolver's answer about this name.
+    Resolving(String),
+    /// This address takes the connection.
+    Connecting(String),
+    /// This address has taken it, and answers as a scat does.
+    Answer(String),
+    /// A peer comes.
+    Listening,
+}
+
+impl Stage {
+    /// What the user can do about one that lasts too long.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Stage::KeyFile(_) => "nobody writes a key to it",
+            Stage::Resolving(_) => "no name server answers; an address needs none",
+            Stage::Connecting(_) => "is the address right? a firewall may drop what comes there",
+            Stage::Answer(_) => "is it scat that listens there?",
+            Stage::Listening => "can the other end reach this machine, and that port?",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stage::KeyFile(path) => write!(f, "waiting for the key in {path}"),
+            Stage::Resolving(name) => write!(f, "resolving {name}"),
+            Stage::Connecting(to) => write!(f, "connecting to {to}"),
+            Stage::Answer(of) => write!(f, "waiting for an answer from {of}"),
+            Stage::Listening => f.write_str("listening"),
+        }
+    }
+}
+
+/// One stage while it lasts.
+pub struct Waiting<'a> {
+    stage: Stage,
+    deadline: &'a Deadline,
+    report: &'a Report,
+    /// When it is said what is waited for, until it has been.
+    tell_at: Option<Instant>,
+}
+
+impl<'a> Waiting<'a> {
+    /// Starts now.
+    pub fn new(stage: Stage, deadline: &'a Deadline, report: &'a Report) -> Self {
+        Waiting { stage, deadline, report, tell_at: Some(Instant::now() + SILENCE) }
+    }
+
+    /// Waits for events until `until` or the deadline, and says once what for if it
+    /// takes long.
+    ///
+    /// # Errors
+    /// [`Error::Waited`] at the deadline, [`Error::Signal`].
+    pub fn poll(&mut self, events: &mut EventLoop, until: Option<Instant>) -> Result<(), Error> {
+        let timeout = [until, self.deadline.at(), self.tell_at].into_iter().flatten().min();
+        events.poll(timeout)?;
+        self.deadline.check(&self.stage)?;
+        if self.tell_at.is_some_and(|at| at <= Instant::now()) {
+            self.tell_at = None;
+            self.report.say(format_args!("still {}", self.stage));
+        }
+        Ok(())
+    }
+}
