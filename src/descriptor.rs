@@ -4,7 +4,7 @@
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{FdSetElement, Timespec, fd_set_insert, fd_set_num_elements, select};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -24,12 +24,12 @@ const PIPE_ROOM: usize = 256 * 1024;
 enum IoMode {
     /// Always ready: regular files and directories, and all that epoll refuses.
     AlwaysReady,
-    /// RWF_NOWAIT for each call: anonymous pipes and sockets.
-    NoWait,
-    /// An open file description of our own, non-blocking: FIFOs and terminals.
+    /// An open file description of our own, non-blocking: pipes and terminals.
     Reopened(OwnedFd),
-    /// Whatever is left: one blocking call each time that poll(2) says ready.
-    Polled,
+    /// RWF_NOWAIT for each call: sockets, and pipes that are somebody else's.
+    NoWait,
+    /// Whatever is left: one blocking call each time that select(2) says ready.
+    Selected,
 }
 
 /// A descriptor, how it is used, and whether it is ready.
@@ -37,7 +37,8 @@ pub struct Descriptor {
     fd: BorrowedFd<'static>,
     interest: Interest,
     mode: IoMode,
-    events: Option<(Registry, Token)>,
+    /// Where it is registered.
+    registry: Option<Registry>,
     /// It is a terminal.
     pub is_terminal: bool,
     /// A call may do something. Starts true: only a call can tell.
@@ -53,11 +54,16 @@ impl Descriptor {
         let is_terminal = rustix::termios::isatty(fd);
         let mode = match FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) {
             FileType::RegularFile | FileType::Directory => IoMode::AlwaysReady,
-            FileType::Fifo | FileType::Socket if cfg!(target_os = "linux") => IoMode::NoWait,
-            FileType::CharacterDevice if is_terminal => reopen(fd, interest),
-            _ => IoMode::Polled,
+            FileType::CharacterDevice if is_terminal => {
+                reopen(fd, interest).unwrap_or(IoMode::Selected)
+            }
+            FileType::Fifo if cfg!(target_os = "linux") => {
+                reopen(fd, interest).unwrap_or(IoMode::NoWait)
+            }
+            FileType::Socket if cfg!(target_os = "linux") => IoMode::NoWait,
+            _ => IoMode::Selected,
         };
-        Ok(Descriptor { fd, interest, mode, events: None, is_terminal, ready: true })
+        Ok(Descriptor { fd, interest, mode, registry: None, is_terminal, ready: true })
     }
 
     /// Events for it come to `registry` under `token` from now on.
@@ -65,25 +71,20 @@ impl Descriptor {
     /// # Errors
     /// The system's.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.events = Some((registry.try_clone()?, token));
-        self.watch()
-    }
-
-    fn watch(&mut self) -> io::Result<()> {
-        let Some((registry, token)) = &self.events else {
-            return Ok(());
-        };
         if matches!(self.mode, IoMode::AlwaysReady) {
             return Ok(());
         }
-        match registry.register(&mut SourceFd(&self.used_fd().as_raw_fd()), *token, self.interest) {
+        match registry.register(&mut SourceFd(&self.used_fd().as_raw_fd()), token, self.interest) {
             // What epoll refuses never makes anybody wait.
             Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
                 self.mode = IoMode::AlwaysReady;
-                Ok(())
             }
-            result => result,
+            result => {
+                result?;
+                self.registry = Some(registry.try_clone()?);
+            }
         }
+        Ok(())
     }
 
     /// The descriptor itself.
@@ -91,9 +92,10 @@ impl Descriptor {
         self.fd
     }
 
-    /// Whether each call sees to it by itself that it does not wait.
-    pub fn never_waits(&self) -> bool {
-        matches!(self.mode, IoMode::NoWait)
+    /// Whether a read that brought bytes may be followed by another at once: that one
+    /// does not wait, nor take an end that comes only once, as a terminal's does.
+    pub fn can_read_on(&self) -> bool {
+        !self.is_terminal && matches!(self.mode, IoMode::Reopened(_) | IoMode::NoWait)
     }
 
     /// Makes a pipe hold [`PIPE_ROOM`] bytes. Anything else refuses, and so does the
@@ -123,7 +125,7 @@ impl Descriptor {
     pub fn write(&mut self, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
         let first = pieces.first().map_or(&[][..], |piece| piece);
         let little = [IoSlice::new(&first[..first.len().min(PIPE_BUF)])];
-        let pieces = if matches!(self.mode, IoMode::Polled) { &little } else { pieces };
+        let pieces = if matches!(self.mode, IoMode::Selected) { &little } else { pieces };
         self.call(|fd, nowait| match nowait {
             true => write_now(fd, pieces),
             false => rustix::io::writev(fd, pieces),
@@ -141,18 +143,16 @@ impl Descriptor {
                 IoMode::AlwaysReady => io(self.fd, false),
                 IoMode::NoWait => io(self.fd, true),
                 IoMode::Reopened(own) => io(own.as_fd(), false),
-                IoMode::Polled if !self.wait(Duration::ZERO) => Err(Errno::AGAIN),
-                IoMode::Polled => io(self.fd, false),
+                IoMode::Selected if !self.wait(Duration::ZERO) => Err(Errno::AGAIN),
+                IoMode::Selected => io(self.fd, false),
             };
             match result {
                 Err(Errno::INTR) => continue,
-                // Not for this descriptor, this kernel or this sandbox.
+                // Not for this descriptor, or not with this kernel.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)
                     if matches!(self.mode, IoMode::NoWait) =>
                 {
-                    self.unwatch();
-                    self.mode = reopen(self.fd, self.interest);
-                    self.watch().map_err(|why| Errno::from_io_error(&why).unwrap_or(Errno::IO))?;
+                    self.mode = IoMode::Selected;
                 }
                 Err(Errno::AGAIN) => {
                     self.ready = false;
@@ -165,24 +165,17 @@ impl Descriptor {
 
     /// Waits until a call may do something, for `limit` at most; says whether one may.
     pub fn wait(&self, limit: Duration) -> bool {
-        let flags = if self.interest.is_readable() { PollFlags::IN } else { PollFlags::OUT };
-        let used = self.used_fd();
-        let mut fds = [PollFd::new(&used, flags)];
+        let fd = self.used_fd().as_raw_fd();
+        let mut set = vec![FdSetElement::default(); fd_set_num_elements(1, fd + 1)];
+        fd_set_insert(&mut set, fd);
+        let set = Some(&mut set[..]);
+        let (read, write) = if self.interest.is_readable() { (set, None) } else { (None, set) };
         let limit = Timespec::try_from(limit).ok();
-        rustix::event::poll(&mut fds, limit.as_ref()).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Closes what was opened for it, and is never ready again.
-    pub fn release(&mut self) {
-        self.ready = false;
-        self.unwatch();
-        self.mode = IoMode::AlwaysReady;
-    }
-
-    fn unwatch(&mut self) {
-        if let Some((registry, _)) = &self.events {
-            let _ = registry.deregister(&mut SourceFd(&self.used_fd().as_raw_fd()));
-        }
+        // (poll(2) refuses a process that may have no descriptors: see the sandbox.)
+        // SAFETY: the set holds one descriptor, which is open as long as it is borrowed.
+        #[allow(unsafe_code)]
+        let ready = unsafe { select(fd + 1, read, write, None, limit.as_ref()) };
+        ready.is_ok_and(|ready| ready > 0)
     }
 
     fn used_fd(&self) -> BorrowedFd<'_> {
@@ -193,15 +186,22 @@ impl Descriptor {
     }
 }
 
-/// Opens the same file again, for a description of our own.
-fn reopen(fd: BorrowedFd<'_>, interest: Interest) -> IoMode {
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        // Others may have it open, so that its end alone does not do it.
+        if let Some(registry) = &self.registry {
+            let _ = registry.deregister(&mut SourceFd(&self.used_fd().as_raw_fd()));
+        }
+    }
+}
+
+/// Opens the same file again, for a description of our own. Not where it is somebody
+/// else's, or there is no /proc.
+fn reopen(fd: BorrowedFd<'_>, interest: Interest) -> Option<IoMode> {
     let access = if interest.is_readable() { OFlags::RDONLY } else { OFlags::WRONLY };
     let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    match rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty()) {
-        Ok(own) => IoMode::Reopened(own),
-        // Somebody else's terminal or pipe, or no /proc.
-        Err(_) => IoMode::Polled,
-    }
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    rustix::fs::open(path, flags, Mode::empty()).ok().map(IoMode::Reopened)
 }
 
 #[cfg(target_os = "linux")]

@@ -116,7 +116,7 @@ impl Input {
         let mut len = 0;
         loop {
             match self.pending_error.take().map_or_else(|| self.descriptor.read(pieces), Err) {
-                Ok(n) if n > 0 && self.descriptor.never_waits() => {
+                Ok(n) if n > 0 && self.descriptor.can_read_on() => {
                     IoSliceMut::advance_slices(&mut pieces, n);
                     len += n;
                     if pieces.iter().all(|piece| piece.is_empty()) {
@@ -150,14 +150,14 @@ impl Input {
 
 /// Standard output.
 pub struct Output {
-    descriptor: Descriptor,
+    /// Until it is closed.
+    descriptor: Option<Descriptor>,
     /// A terminal's: everything else gets the bytes as they are.
     caret: Option<Box<Caret>>,
     /// It is the file that standard error goes to, so that messages would stand among
     /// the data. A pipe or a terminal for both can be meant so; a file with messages
     /// in it is a copy that is wrong.
     has_messages: bool,
-    is_closed: bool,
 }
 
 impl Output {
@@ -172,25 +172,28 @@ impl Output {
         descriptor.register(registry, STDOUT)?;
         Ok(Output {
             caret: descriptor.is_terminal.then(Box::default),
-            descriptor,
+            descriptor: Some(descriptor),
             has_messages: has_messages(stdout),
-            is_closed: false,
         })
     }
 
     /// Whether it was a terminal, and has hung up.
     pub fn has_hung_up(&self) -> bool {
-        self.descriptor.is_terminal && tty::has_hung_up(self.descriptor.fd())
+        let has =
+            |descriptor: &Descriptor| descriptor.is_terminal && tty::has_hung_up(descriptor.fd());
+        self.descriptor.as_ref().is_some_and(has)
     }
 
     /// Whether a write may do something.
     pub fn is_ready(&self) -> bool {
-        self.descriptor.ready
+        self.descriptor.as_ref().is_some_and(|descriptor| descriptor.ready)
     }
 
     /// The loop saw an event for it.
     pub fn set_ready(&mut self) {
-        self.descriptor.ready = true;
+        if let Some(descriptor) = &mut self.descriptor {
+            descriptor.ready = true;
+        }
     }
 
     /// Writes from `pieces`; returns how many of their bytes were taken. A terminal is
@@ -202,26 +205,26 @@ impl Output {
         if self.has_messages {
             return Err(messages_among_data());
         }
+        let Some(descriptor) = &mut self.descriptor else {
+            return Err(Errno::PIPE.into());
+        };
         if let Some(caret) = &mut self.caret {
-            let descriptor = &mut self.descriptor;
             return Ok(caret.write(pieces, |shown| descriptor.write(&[IoSlice::new(shown)]))?);
         }
-        Ok(self.descriptor.write(pieces)?)
+        Ok(descriptor.write(pieces)?)
     }
 
     /// Lets go of standard output, so that its reader sees the end.
     pub fn close(&mut self) {
-        if self.is_closed {
+        let Some(descriptor) = self.descriptor.take() else {
             return;
-        }
-        self.is_closed = true;
-        self.descriptor.release();
+        };
         // A socket may be standard input as well, and would stay open.
-        let _ = rustix::net::shutdown(self.descriptor.fd(), rustix::net::Shutdown::Write);
-        // Descriptor 1 itself stays taken, or the next file opened would get it.
-        if let Ok(null) = rustix::fs::open("/dev/null", OFlags::WRONLY, Mode::empty()) {
-            let _ = rustix::stdio::dup2_stdout(null);
-        }
+        let _ = rustix::net::shutdown(descriptor.fd(), rustix::net::Shutdown::Write);
+        drop(descriptor);
+        // SAFETY: its only user is gone, and in the sandbox nothing gets its number.
+        #[allow(unsafe_code)]
+        drop(unsafe { rustix::stdio::take_stdout() });
     }
 }
 
