@@ -13,7 +13,8 @@
 //! main        options -> peer -> session -> exit status
 //! pipe        the session's loop
 //! net  term   addresses -> one peer; stdin, stdout and the terminal
-//! event_loop  cli  error  report  policy  keys  random  waiting  memory  lines  descriptor
+//! event_loop  cli  error  report  policy  keys  random  waiting  lines  descriptor
+//! memory  sandbox
 //! protocol    scat-protocol(7): no descriptor, no clock, no randomness
 //! ```
 //!
@@ -53,5 +54,6 @@ pub mod policy;
 pub mod protocol;
 pub mod random;
 pub mod report;
+pub mod sandbox;
 pub mod term;
 pub mod waiting;

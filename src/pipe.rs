@@ -21,6 +21,7 @@ use crate::protocol::sas::Sas;
 use crate::protocol::session::{Event, Reason, Session};
 use crate::random;
 use crate::report::{Address, Report};
+use crate::sandbox;
 use crate::term::confirm::{Ceremony, Dialogue, Progress};
 use crate::term::stdio::{Input, Output};
 use crate::term::tty::Tty;
@@ -69,6 +70,7 @@ impl<'a> Pipe<'a> {
         let set_up = |why| Error::System("standard input and output", why);
         let stdin = Input::new(events.registry()).map_err(set_up)?;
         let stdout = Output::new(events.registry()).map_err(set_up)?;
+        report.detail(format_args!("sandbox: {}", sandbox::enter()));
         let (sas, open_by) = match opening {
             Opening::Ours(sas) => (Some(sas), None),
             Opening::Theirs(by) => (None, Some(by)),

@@ -94,3 +94,29 @@ fn it_leaves_no_core_file() {
     }
     assert!(!leaves_core(&scat::program(), &["-l", "127.0.0.1", "0"]));
 }
+
+/// Which words of `file` follow `what` on its line.
+fn after(id: u32, file: &str, what: &str) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{id}/{file}")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// A pair with a session.
+fn session() -> (Scat, Scat) {
+    let (mut listener, mut connector) = Scat::pair();
+    connector.words();
+    listener.words();
+    (listener, connector)
+}
+
+#[test]
+fn a_session_has_given_up_what_it_does_not_need() {
+    let (listener, connector) = session();
+    for id in [listener.id(), connector.id()] {
+        assert_eq!(after(id, "status", "NoNewPrivs:"), ["1"]);
+        assert_eq!(after(id, "status", "CapPrm:"), ["0000000000000000"]);
+        assert_eq!(after(id, "limits", "Max open files")[..2], ["0", "0"]);
+        assert_eq!(after(id, "limits", "Max processes")[..2], ["0", "0"]);
+    }
+}

@@ -1,0 +1,120 @@
+//! System calls made inside of another process, as code that took it over would make
+//! them: it is stopped where it waits, and led over its own `syscall` instruction with
+//! other registers. That takes the privilege to trace it.
+
+use crate::scat::LIMIT;
+use libc::{c_long, user_regs_struct};
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::ptr;
+use std::time::Instant;
+
+/// Bytes below the stack pointer that nothing uses: beyond the red zone.
+const SCRATCH: u64 = 4096;
+
+/// A process that waits in a system call, held there. Dropping it lets it go on.
+pub struct Inside {
+    id: u32,
+    held: user_regs_struct,
+}
+
+impl Inside {
+    /// Stops the process `id` where it waits for events.
+    pub fn of(id: u32) -> io::Result<Inside> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let inside = Inside::anywhere(id)?;
+            let waits = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+            if waits.contains(&(inside.held.orig_rax as c_long)) {
+                return Ok(inside);
+            }
+            assert!(Instant::now() < deadline, "it does not wait");
+        }
+    }
+
+    fn anywhere(id: u32) -> io::Result<Inside> {
+        let mut inside = Inside { id, held: NO_REGISTERS };
+        inside.trace(libc::PTRACE_SEIZE, ptr::null_mut())?;
+        inside.trace(libc::PTRACE_INTERRUPT, ptr::null_mut())?;
+        inside.wait();
+        inside.held = inside.registers();
+        Ok(inside)
+    }
+
+    /// Makes the system call `number` and returns the error that it ends with.
+    pub fn call(&mut self, number: c_long, args: [u64; 4]) -> Result<u64, io::Error> {
+        let mut registers = self.held;
+        // Back to the instruction that it waits in.
+        registers.rip -= 2;
+        registers.orig_rax = u64::MAX;
+        registers.rax = number as u64;
+        [registers.rdi, registers.rsi, registers.rdx, registers.r10] = args;
+        self.set_registers(&mut registers);
+        self.trace(libc::PTRACE_SINGLESTEP, ptr::null_mut()).unwrap();
+        self.wait();
+        let registers = self.registers();
+        assert_eq!(registers.rip, self.held.rip);
+        match registers.rax as i64 {
+            error @ -4095..0 => Err(io::Error::from_raw_os_error(-error as i32)),
+            result => Ok(result as u64),
+        }
+    }
+
+    /// Puts `bytes` into its memory, where the next one overwrites them.
+    pub fn put(&self, bytes: &[u8]) -> u64 {
+        let at = self.held.rsp - SCRATCH;
+        let memory = OpenOptions::new().write(true).open(format!("/proc/{}/mem", self.id));
+        memory.unwrap().write_all_at(bytes, at).unwrap();
+        at
+    }
+
+    fn registers(&self) -> user_regs_struct {
+        let mut registers = NO_REGISTERS;
+        self.trace(libc::PTRACE_GETREGS, &mut registers).unwrap();
+        registers
+    }
+
+    fn set_registers(&self, registers: &mut user_regs_struct) {
+        self.trace(libc::PTRACE_SETREGS, registers).unwrap();
+    }
+
+    fn trace(&self, request: u32, registers: *mut user_regs_struct) -> io::Result<()> {
+        let nothing = ptr::null_mut::<libc::c_void>();
+        // SAFETY: only GETREGS writes, and then `registers` is a whole user_regs_struct.
+        #[allow(unsafe_code)]
+        let result = unsafe { libc::ptrace(request, self.id as libc::pid_t, nothing, registers) };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Waits for it to stop.
+    fn wait(&self) {
+        let mut status = 0;
+        // SAFETY: `status` is valid for a write.
+        #[allow(unsafe_code)]
+        let id = unsafe { libc::waitpid(self.id as libc::pid_t, &mut status, libc::__WALL) };
+        assert!(id as u32 == self.id && libc::WIFSTOPPED(status), "it ended: {status:#x}");
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let mut held = self.held;
+        let _ = self.trace(libc::PTRACE_SETREGS, &mut held);
+        let _ = self.trace(libc::PTRACE_DETACH, ptr::null_mut());
+    }
+}
+
+// SAFETY: all zeros are valid integers.
+#[allow(unsafe_code)]
+const NO_REGISTERS: user_regs_struct = unsafe { std::mem::zeroed() };
+
+/// Which Landlock this kernel has, if any.
+pub fn landlock_abi() -> Option<i64> {
+    let version = 1;
+    // SAFETY: asks for a number; there is no pointer.
+    #[allow(unsafe_code)]
+    let abi =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<u8>(), 0, version) };
+    (abi > 0).then_some(abi)
+}
