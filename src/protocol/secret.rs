@@ -8,7 +8,8 @@ use zeroize::{Zeroize, zeroize_stack};
 /// keys there. For each wait, so it has to be cheap.
 ///
 /// It reaches only what stood below its caller. So the functions that handle keys in
-/// the open are marked `#[inline(never)]`, and tests/erased.rs looks for leftovers.
+/// the open are marked `#[inline(never)]`, and tests/claims/protocol/erased.rs looks
+/// for leftovers.
 pub fn wipe_stack() {
     zeroize_stack::<{ 16 * 1024 }>();
 }

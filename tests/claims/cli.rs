@@ -1,0 +1,176 @@
+//! The command line: netcat's ways, and what makes no sense.
+
+use crate::support::has_ipv6;
+use crate::support::scat::{Ended, Scat};
+
+/// Runs scat without input to its end.
+fn run(args: &[&str]) -> Ended {
+    Scat::new(args).end()
+}
+
+/// Runs scat with this port in the place of `PORT`.
+fn to(port: u16, args: &[&str]) -> Scat {
+    let args: Vec<String> = args.iter().map(|arg| arg.replace("PORT", &port.to_string())).collect();
+    Scat::new(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Neither has anything to send: both end, and well.
+fn end_both(listener: Scat, mut connector: Scat) -> (Ended, Ended) {
+    connector.end_input();
+    (listener.end().expect(0, ""), connector.end().expect(0, ""))
+}
+
+#[test]
+fn help_and_version_exit_0_on_stdout() {
+    for (args, said) in [("--help", "Usage: scat"), ("-h", "Usage: scat"), ("--version", "scat ")] {
+        let ended = run(&[args]).expect(0, "");
+        assert!(String::from_utf8(ended.stdout).unwrap().starts_with(said), "{args}");
+        assert_eq!(ended.stderr, "");
+    }
+}
+
+#[test]
+fn command_lines_that_make_no_sense_are_2() {
+    let table: &[(&[&str], &str)] = &[
+        (&[], "nowhere to connect to"),
+        (&["-l"], "no port to listen on"),
+        (&["example.org"], "no port"),
+        (&["::1"], "no port"),
+        (&["127.0.0.1", "9", "9"], "too many arguments"),
+        (&["127.0.0.1", "9", "9", "9"], "too many arguments"),
+        (&["-l", "127.0.0.1", "9", "9"], "too many arguments"),
+        (&["-l", "-p", "9", "127.0.0.1", "9"], "two ports"),
+        (&["-l", "-p", "9", "8"], "two ports"),
+        (&["-l", "-s", "127.0.0.1", "127.0.0.1", "9"], "two addresses"),
+        (&["-46", "127.0.0.1", "9"], "exclude each other"),
+        (&["-c", "--no-confirm", "127.0.0.1", "9"], "-c and --no-confirm exclude each other"),
+        (&["-w", "soon", "127.0.0.1", "9"], "not a number of seconds"),
+        (&["-w0", "127.0.0.1", "9"], "not a number of seconds"),
+        (&["-w-1", "127.0.0.1", "9"], "not a number of seconds"),
+        (&["-wNaN", "127.0.0.1", "9"], "not a number of seconds"),
+        (&["-winf", "127.0.0.1", "9"], "not a number of seconds"),
+        (&["127.0.0.1", "9", "-w"], "no value"),
+        (&["-j", "127.0.0.1", "9"], "unrecognized argument: -j"),
+        (&["-lj", "9"], "unrecognized argument: -j"),
+        (&["--nonsense", "127.0.0.1", "9"], "unrecognized argument: --nonsense"),
+        (&["--listen=yes", "9"], "takes no value"),
+        (&["-k", "-l", "9"], "-k: one run serves one peer"),
+        (&["-lkp", "9"], "-k: one run serves one peer"),
+        (&["-e", "/bin/sh", "-l", "9"], "-e: scat starts no programs"),
+        (&["-u", "127.0.0.1", "9"], "-u: scat speaks TCP only"),
+        (&["-z", "127.0.0.1", "9"], "-z: scat does not scan"),
+        (&["-l", "70000"], "port 70000"),
+        (&["127.0.0.1", "65536"], "port 65536"),
+        (&["127.0.0.1:70000"], "port 70000"),
+        (&["-p", "65536", "127.0.0.1", "9"], "port 65536"),
+        (&["127.0.0.1", ""], "port"),
+        (&["-l", ""], "port"),
+    ];
+    for (args, said) in table {
+        // One that makes sense after all would wait for ever.
+        let words = [&["-w5"], *args].concat();
+        let words = if args.iter().any(|arg| arg.starts_with("-w")) { args } else { &words[..] };
+        let ended = run(words);
+        assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.stderr);
+        let first = ended.stderr.lines().next().unwrap();
+        assert!(first.contains(said), "{args:?}: {first}");
+        // What an option of netcat's is here, its own line says.
+        let hint = if said.starts_with('-') { "" } else { "hint: " };
+        ended.expect(2, hint);
+    }
+}
+
+#[test]
+fn netcats_ways_to_listen_work() {
+    let table: [&[&str]; 11] = [
+        &["-lp", "0"],
+        &["-lvp", "0"],
+        &["-l", "-p", "0"],
+        &["-lp0"],
+        &["-l", "127.0.0.1", "0"],
+        &["-l", "127.0.0.1", "-p", "0"],
+        &["-l", "-s", "127.0.0.1", "0"],
+        &["-nlvw30", "127.0.0.1:0"],
+        &["-N", "-l", "-w5", "0"],
+        &["-4l", "0"],
+        &["0", "--listen", "--within=20"],
+    ];
+    for args in table {
+        let (listener, port) = Scat::new(args).with_port();
+        end_both(listener, Scat::connect(port));
+    }
+}
+
+#[test]
+fn netcats_ways_to_connect_work() {
+    let table: [&[&str]; 11] = [
+        &["127.0.0.1", "PORT"],
+        &["127.0.0.1:PORT"],
+        &["localhost", "PORT"],
+        &["localhost:PORT"],
+        &["-w5", "127.0.0.1", "PORT"],
+        &["127.0.0.1", "PORT", "-N"],
+        &["-vn", "127.0.0.1", "PORT"],
+        &["-4", "localhost", "PORT"],
+        &["-s", "127.0.0.3", "127.0.0.1", "PORT"],
+        &["-p", "0", "127.0.0.1", "PORT"],
+        &["--", "127.0.0.1", "PORT"],
+    ];
+    for args in table {
+        let (listener, port) = Scat::listen();
+        let said = end_both(listener, to(port, args)).0.stderr;
+        let from = if args.contains(&"-s") { "127.0.0.3 port" } else { "127.0.0." };
+        assert!(said.contains(&format!("connected to {from}")), "{said}");
+    }
+}
+
+#[test]
+fn ipv6_addresses_work_bare_and_in_brackets() {
+    if !has_ipv6() {
+        return;
+    }
+    for args in [&["::1", "PORT"][..], &["[::1]:PORT"], &["-6", "::1", "PORT"]] {
+        let (listener, port) = Scat::new(&["-l6", "::1", "0"]).with_port();
+        let (listener, connector) = end_both(listener, to(port, args));
+        listener.expect(0, "connected to ::1 port");
+        connector.expect(0, "connected to ::1 port");
+    }
+}
+
+#[test]
+fn service_names_stand_for_their_ports() {
+    let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    if !services.lines().any(|line| line.starts_with("discard") && line.contains("9/tcp")) {
+        return;
+    }
+    let said = run(&["-v", "-w20", "127.0.0.1", "discard"]).expect(3, "port discard").stderr;
+    assert!(said.contains("connecting to 127.0.0.1 port 9"), "{said}");
+}
+
+#[test]
+fn a_host_may_be_named_help() {
+    let ended = run(&["-w20", "-n", "help", "9"]).expect(2, "resolve help port 9");
+    assert!(ended.stdout.is_empty());
+}
+
+#[test]
+fn names_that_do_not_resolve_are_3() {
+    // Too long for the DNS, so nobody is asked: RFC 1035 section 2.3.4.
+    let name = "a".repeat(64);
+    run(&[&name, "9"]).expect(3, &format!("resolve {name} port 9: "));
+    run(&["-l", &name, "9"]).expect(3, &format!("resolve {name} port 9: "));
+}
+
+#[test]
+fn v_tells_the_stages_and_the_end() {
+    let (listener, port) = Scat::new(&["-lv", "127.0.0.1", "0"]).with_port();
+    let mut connector = Scat::new(&["-v", "127.0.0.1", &port.to_string()]);
+    connector.write(b"12345");
+    let (listener, connector) = end_both(listener, connector);
+    connector
+        .expect(0, "resolving 127.0.0.1")
+        .expect(0, "connecting to 127.0.0.1 port")
+        .expect(0, "handshake")
+        .expect(0, "complete: sent 5 bytes (confirmed");
+    listener.expect(0, "wrote 5 of 5 received");
+}

@@ -1,0 +1,139 @@
+//! Key files: made once, read from wherever, refused when others can read them.
+
+use crate::support::scat::{self, Place, Scat, fifo, key_file, private_file, start};
+use crate::support::skip;
+use rustix::process::Signal;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+#[test]
+fn new_keys_are_what_is_read_back_and_never_overwrite() {
+    let (identity, psk) = (Place::new("identity"), Place::new("psk"));
+    let made = Scat::new(&["--genkey", identity.arg()]).end().expect(0, "");
+    let shown = Scat::new(&["--pubkey", identity.arg()]).end().expect(0, "");
+    assert_eq!(made.stdout, shown.stdout);
+    let made = Scat::new(&["--genpsk", psk.arg()]).end().expect(0, "");
+    assert!(made.stdout.is_empty() && made.stderr.is_empty());
+    for path in [&identity, &psk] {
+        let before = fs::read(path).unwrap();
+        for make in ["--genkey", "--genpsk"] {
+            let ended = Scat::new(&[make, path.arg()]).end().expect(1, "file exists");
+            assert!(ended.stdout.is_empty());
+            assert_eq!(fs::read(path).unwrap(), before);
+        }
+    }
+}
+
+#[test]
+fn key_files_may_be_pipes_and_fifos() {
+    let file = key_file("secret", &[1; 32]);
+    let shown = Scat::new(&["--pubkey", file.arg()]).end().expect(0, "").stdout;
+    let text = fs::read(&file).unwrap();
+    let mut piped = Scat::new(&["--pubkey", "/dev/stdin"]);
+    piped.write(&text);
+    assert_eq!(piped.end().expect(0, "").stdout, shown);
+
+    let fifo = fifo("key.fifo");
+    let reader = Scat::new(&["--pubkey", fifo.arg()]);
+    let to = fifo.arg().to_owned();
+    start(move || fs::write(to, text).unwrap()).join();
+    assert_eq!(reader.end().expect(0, "").stdout, shown);
+
+    let mut substituted = Command::new("bash");
+    substituted.args(["-c", "exec \"$0\" --pubkey <(cat \"$1\")", &scat::program(), file.arg()]);
+    if Command::new("bash").args(["-c", ":"]).status().is_err() {
+        return skip("no bash, so no process substitution was tested");
+    }
+    substituted.stdout(Stdio::piped());
+    assert_eq!(Scat::spawn(substituted).end().expect(0, "").stdout, shown);
+}
+
+#[test]
+fn key_files_that_others_can_read_are_refused() {
+    let open = key_file("secret", &[1; 32]);
+    let path = open.arg();
+    fs::set_permissions(&open, Permissions::from_mode(0o640)).unwrap();
+    for args in
+        [&["--pubkey", path][..], &["-i", path, "127.0.0.1", "1"], &["--psk", path, "-l", "0"]]
+    {
+        let ended = Scat::new(args).end().expect(1, "others may read or write this file");
+        assert!(ended.stdout.is_empty() && !ended.stderr.contains("listening"));
+    }
+}
+
+#[test]
+fn key_files_that_are_none_are_1() {
+    for args in [["--pubkey", "/nonexistent"], ["--pubkey", "/dev/null"]] {
+        Scat::new(&args).end().expect(1, args[1]);
+    }
+}
+
+#[test]
+fn a_key_of_the_wrong_kind_is_refused_by_name() {
+    let secret = key_file("secret", &[1; 32]);
+    let psk = key_file("psk", &[2; 32]);
+    let shown = Scat::new(&["--pubkey", secret.arg()]).end().expect(0, "").stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    let bare_key = shown.trim().strip_prefix("scat-public:").unwrap();
+    let public = private_file("public", &shown);
+    let bare = private_file("bare", bare_key);
+    let empty = private_file("empty", "# nobody\n");
+    let [secret, psk, public, bare, empty] =
+        [&secret, &psk, &public, &bare, &empty].map(Place::arg);
+    let place = ["127.0.0.1", "1"];
+    for (option, path, said, hint) in [
+        ("--psk", public, "a public key, not a pre-shared key", "everybody may have"),
+        ("--psk", secret, "a secret key, not a pre-shared key", "with -i"),
+        ("--psk", bare, "does not say that it is a pre-shared key", "scat-psk: in front"),
+        ("--psk", empty, "no key in it", "--genpsk"),
+        ("-i", public, "a public key, not a secret key", "--peer at the other end"),
+        ("-i", psk, "a pre-shared key, not a secret key", "with --psk"),
+        ("-i", bare, "does not say that it is a secret key", "scat-secret: in front"),
+        ("--pubkey", psk, "a pre-shared key, which has no public key", "--psk FILE"),
+        ("--pubkey", public, "this is the public key already", "--peer @FILE"),
+        ("--peer", &format!("@{secret}"), "a secret key, not a public key", "--pubkey FILE"),
+        ("--peer", &format!("@{psk}"), "a pre-shared key, not a public key", "with --psk"),
+        ("--peer", &format!("@{bare}"), "does not say that it is a public key", "scat-public: in"),
+        // No key in it would admit everybody.
+        ("--peer", &format!("@{empty}"), "no key in it", ""),
+        ("--peer", "@/nonexistent", "no such file", ""),
+    ] {
+        let place = if option == "--pubkey" { &[][..] } else { &place };
+        let ended = Scat::new(&[&[option, path], place].concat()).end();
+        let ended = ended.expect(1, said).expect(1, hint);
+        assert!(ended.stdout.is_empty() && !ended.stderr.contains("connect"), "{}", ended.stderr);
+    }
+    let said = "does not say that it is a public key";
+    Scat::new(&["--peer", bare_key, "127.0.0.1", "1"]).end().expect(2, said);
+    // Not repeated on the screen.
+    let secret = format!("scat-secret:{bare_key}");
+    let ended = Scat::new(&["--peer", &secret, "127.0.0.1", "1"]).end();
+    let ended = ended.expect(2, "a secret key on the command line");
+    assert!(!ended.stderr.contains(bare_key), "{}", ended.stderr);
+}
+
+#[test]
+fn a_fifo_that_nobody_writes_to_is_waited_for_until_w_or_a_signal() {
+    let fifo = fifo("silent.fifo");
+    let path = fifo.arg();
+    let known = format!("@{path}");
+    for option in [["-i", path], ["--psk", path], ["--peer", &known]] {
+        let args = [&["-w", "0.2", "127.0.0.1", "1"], &option[..]].concat();
+        Scat::new(&args).end().expect(3, "within 200ms");
+        let mut waits = Scat::new(&[&["127.0.0.1", "1"], &option[..]].concat());
+        assert!(!waits.ends_within(Duration::from_millis(200)));
+        waits.signal(Signal::TERM);
+        assert_eq!(waits.end().signal, Some(Signal::TERM.as_raw()));
+    }
+    // Who may write it chooses the key.
+    fs::set_permissions(&fifo, Permissions::from_mode(0o622)).unwrap();
+    for (option, said) in [
+        (["-i", path], "others may read or write this file"),
+        (["--psk", path], "others may read or write this file"),
+        (["--peer", &known], "others may write this file"),
+    ] {
+        Scat::new(&[&["127.0.0.1", "1"], &option[..]].concat()).end().expect(1, said);
+    }
+}

@@ -1,0 +1,16 @@
+//! What scat promises, one claim a test. A module stands for a room of src/:
+//! below protocol/ the library is called, with few exceptions; everywhere else
+//! the program runs.
+
+mod cli;
+mod keys;
+#[cfg(target_os = "linux")]
+mod memory;
+mod mistakes;
+mod net;
+mod pipe;
+mod policy;
+mod protocol;
+mod report;
+mod support;
+mod term;

@@ -1,0 +1,242 @@
+//! A connector: nobody there, nobody who answers, somebody who is no scat.
+
+use crate::support::peer::{self, ABORT, DATA, FLIGHT1, FLIGHT2, Handshake, OPEN, Options, Role};
+use crate::support::scat::{Ended, Scat, door, rest, start};
+use crate::support::{has_ipv6, skip, unopened};
+use rustix::process::Signal;
+use socket2::SockRef;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::time::Duration;
+
+/// A port of 127.0.0.`host` that nobody listens on: it stays taken, and refuses.
+fn closed_port(host: u8) -> (socket2::Socket, u16) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket_ipv4().unwrap().port();
+    (socket, port)
+}
+
+#[test]
+fn connection_refused_is_3() {
+    let (_taken, port) = closed_port(1);
+    let said = format!("connect 127.0.0.1 port {port}: connection refused");
+    Scat::connect(port).end().expect(3, &said);
+}
+
+#[test]
+fn a_source_that_is_not_here_is_1() {
+    let from_nowhere = Scat::new(&["-s", "192.0.2.1", "127.0.0.1", "9"]);
+    from_nowhere.end().expect(1, "bind 192.0.2.1 port 0: cannot assign");
+}
+
+#[test]
+fn a_source_port_is_the_one_that_the_listener_sees() {
+    let (listener, port) = Scat::listen();
+    // Of an address that nobody else uses, so that it is still free.
+    let (taken, source) = closed_port(4);
+    drop(taken);
+    let from = ["-s", "127.0.0.4", "-p", &source.to_string()];
+    let mut connector = Scat::connect_with(&from, port);
+    connector.end_input();
+    listener.end().expect(0, &format!("connected to 127.0.0.4 port {source};"));
+    connector.end().expect(0, "");
+}
+
+#[test]
+fn connected_to_oneself_is_4() {
+    // TCP's simultaneous open: a socket connected to its own address.
+    let (taken, port) = closed_port(5);
+    drop(taken);
+    let port = port.to_string();
+    let oneself = Scat::new(&["-s", "127.0.0.5", "-p", &port, "127.0.0.5", &port]);
+    oneself.end().expect(4, "connected to myself");
+}
+
+#[test]
+fn addresses_are_tried_in_turn() {
+    let first = ("localhost", 0).to_socket_addrs().unwrap().next();
+    if !has_ipv6() || !first.is_some_and(|first| first.is_ipv6()) {
+        return skip("localhost is not ::1 before 127.0.0.1");
+    }
+    // Nobody is at ::1.
+    let (listener, port) = Scat::listen();
+    let mut connector = Scat::new(&["localhost", &port.to_string()]);
+    connector.end_input();
+    listener.end().expect(0, "");
+    connector.end().expect(0, "connected to 127.0.0.1");
+}
+
+/// A listener whose queue is full: who connects there waits.
+fn full_door() -> (Vec<socket2::Socket>, u16) {
+    let (socket, port) = closed_port(1);
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut sockets = vec![socket];
+    for _ in 0..4 {
+        let guest =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        guest.set_nonblocking(true).unwrap();
+        let _ = guest.connect(&address);
+        sockets.push(guest);
+    }
+    (sockets, port)
+}
+
+#[test]
+fn w_passes_at_a_connector_with_3() {
+    let (_full, port) = full_door();
+    Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session within 300ms");
+    let (_silent, port) = door();
+    Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session within 300ms");
+}
+
+#[test]
+fn a_silent_listener_is_3_after_10_s() {
+    let (_silent, port) = door();
+    Scat::connect(port).end().expect(3, "the other side does not answer");
+}
+
+#[test]
+fn no_opening_in_time_is_6_and_told() {
+    let (scat, mut peer, _door) = unopened(&["-w1"]);
+    assert_eq!(peer.recv_raw().unwrap(), (ABORT, vec![4]));
+    drop(peer);
+    scat.end_by_itself().expect(6, "the other side did not finish the handshake");
+}
+
+#[test]
+fn a_signal_ends_one_who_is_still_connecting() {
+    let (_full, port) = full_door();
+    let mut scat = Scat::connect_with(&["-v"], port);
+    scat.line("connecting to 127.0.0.1");
+    scat.signal(Signal::TERM);
+    assert_eq!(scat.end_by_itself().signal, Some(15));
+}
+
+#[test]
+fn a_signal_ends_a_connector_in_the_handshake() {
+    let (door, port) = door();
+    let scat = Scat::connect(port);
+    let mut stream = door.accept().unwrap().0;
+    peer::read_flight(&mut stream, FLIGHT1).unwrap();
+    scat.signal(Signal::TERM);
+    assert_eq!(scat.end_by_itself().signal, Some(15));
+}
+
+/// scat connects to somebody who takes flight 1, answers this, and closes.
+fn answered(answer: &[u8]) -> Ended {
+    let (door, port) = door();
+    let scat = Scat::connect(port);
+    let mut stream = door.accept().unwrap().0;
+    peer::read_flight(&mut stream, FLIGHT1).unwrap();
+    stream.write_all(answer).unwrap();
+    drop(stream);
+    scat.end()
+}
+
+#[test]
+fn listeners_that_are_no_scat_are_3() {
+    answered(b"SSH-2.0-OpenSSH_9.9\r\n").expect(3, "the other side does not speak scat");
+    answered(b"S").expect(3, "the handshake was cut off");
+    answered(b"SCAX").expect(3, "does not speak scat");
+    answered(b"").expect(3, "closed without a word").expect(3, "hint: is ");
+}
+
+#[test]
+fn a_handshake_cut_before_flight_3_is_3() {
+    answered(b"SCAT1L\0\n").expect(3, "the handshake was cut off");
+    answered(&[&b"SCAT1L\0\n"[..], &[7; 1200]].concat()).expect(3, "the handshake was cut off");
+}
+
+#[test]
+fn a_reset_before_flight_2_is_3() {
+    let (door, port) = door();
+    let scat = Scat::connect(port);
+    let mut stream = door.accept().unwrap().0;
+    peer::read_flight(&mut stream, FLIGHT1).unwrap();
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    scat.end().expect(3, "closed without a word");
+}
+
+#[test]
+fn other_versions_roles_and_flags_are_4() {
+    answered(b"SCAT1L\0\r").expect(4, "the other side speaks an unknown version");
+    answered(b"SCAT1Lx\n").expect(4, "the other side speaks an unknown version");
+    answered(b"SCAT2L\0\n").expect(4, "the other side speaks version 2").expect(4, "hint: use");
+    answered(b"SCAT\x01L\0\n").expect(4, "unknown version");
+    answered(b"SCAT1C\0\n").expect(4, "both sides are connecting").expect(4, "hint: one of");
+    answered(b"SCAT1L\x01\n").expect(4, "the listener wants a pre-shared key");
+}
+
+#[test]
+fn two_connectors_are_4() {
+    // Each connects to a door, and the doors are joined behind them.
+    let ((a, a_port), (b, b_port)) = (door(), door());
+    let (one, other) = (Scat::connect(a_port), Scat::connect(b_port));
+    let (one_end, other_end) = (a.accept().unwrap().0, b.accept().unwrap().0);
+    let (from, to) = (one_end.try_clone().unwrap(), other_end.try_clone().unwrap());
+    let there = start(move || std::io::copy(&mut &from, &mut &to));
+    let back = start(move || std::io::copy(&mut &other_end, &mut &one_end));
+    one.end().expect(4, "both sides are connecting");
+    other.end().expect(4, "both sides are connecting");
+    let _ = (there.join(), back.join());
+}
+
+// The one reveal.
+
+#[test]
+fn an_altered_flight_2_is_3_and_nothing_is_revealed() {
+    let (door, port) = door();
+    for at in [8, 40, 1144, 1192, FLIGHT2 - 1] {
+        let scat = Scat::connect(port);
+        let mut stream = door.accept().unwrap().0;
+        let mut handshake = Handshake::new(Role::Listener, Options::default()).unwrap();
+        handshake.read_flight1(&peer::read_flight(&mut stream, FLIGHT1).unwrap()).unwrap();
+        let mut flight2 = handshake.flight2().unwrap();
+        flight2[at] ^= 1;
+        stream.write_all(&flight2).unwrap();
+        assert!(rest(&stream).is_empty(), "byte {at}");
+        scat.end().expect(3, "altered");
+    }
+}
+
+/// Nobody has come through this door since.
+fn assert_nobody_knocks(door: &TcpListener) {
+    door.set_nonblocking(true).unwrap();
+    assert!(door.accept().is_err(), "it came again");
+}
+
+#[test]
+fn one_hang_up_after_flight_3_ends_the_connector_with_6() {
+    for sends_open in [false, true] {
+        let (scat, mut peer, door) = unopened(&[]);
+        if sends_open {
+            peer.send_open().unwrap();
+        }
+        drop(peer);
+        scat.end_by_itself().expect(6, "cut off");
+        assert_nobody_knocks(&door);
+    }
+}
+
+#[test]
+fn what_comes_instead_of_the_opening_ends_it_and_shows_nothing() {
+    for (kind, content, answer, status, said) in [
+        (OPEN, &[7; 32][..], Some(3), 5, "the opening does not fit the commitment"),
+        (DATA, b"too early", Some(3), 5, "before OPEN"),
+        (ABORT, &[1], None, 4, "the listener refused our key"),
+    ] {
+        let (scat, mut peer, door) = unopened(&[]);
+        peer.send(kind, content).unwrap();
+        if let Some(code) = answer {
+            assert_eq!(peer.recv_raw().unwrap(), (ABORT, vec![code]));
+        }
+        drop(peer);
+        let ended = scat.end_by_itself().expect(status, said);
+        assert!(!ended.stderr.contains("say"), "words were shown: {}", ended.stderr);
+        assert!(ended.stdout.is_empty());
+        assert_nobody_knocks(&door);
+    }
+}

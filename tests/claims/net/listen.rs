@@ -1,0 +1,526 @@
+//! A listener among strangers: whoever comes, it takes one peer, and reveals its
+//! part of the words once.
+
+use crate::support::peer::{self, DATA, FLIGHT2, FLIGHT3, Handshake, Options, Peer, Role};
+use crate::support::scat::{
+    Ended, LIMIT, Scat, Started, dial, dial_from, door, program, rest, start, try_dial,
+};
+use crate::support::{has_ipv6, knock, skip};
+use rustix::process::Signal;
+use socket2::SockRef;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+// Where it listens.
+
+#[test]
+fn a_port_in_use_is_1() {
+    let (_door, port) = door();
+    let taken = port.to_string();
+    Scat::new(&["-l", "127.0.0.1", &taken])
+        .end()
+        .expect(1, &format!("bind 127.0.0.1 port {port}: address already in use"));
+    // One family of two is not what was asked for.
+    Scat::new(&["-l", &taken]).end().expect(1, "address already in use");
+}
+
+#[test]
+fn an_address_that_is_not_here_is_1() {
+    Scat::new(&["-l", "192.0.2.1", "0"]).end().expect(1, "bind 192.0.2.1 port 0: cannot assign");
+}
+
+#[test]
+fn a_listener_takes_ipv4_and_ipv6_at_one_port() {
+    if !has_ipv6() {
+        return;
+    }
+    for host in ["127.0.0.1", "::1"] {
+        let (l, port) = Scat::new(&["-l", "0"]).with_port();
+        // The port is a real one, and both kinds are its own.
+        assert_ne!(port, 0);
+        assert!(TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_err());
+        assert!(TcpListener::bind(("127.0.0.1", port)).is_err());
+        let mut c = Scat::new(&[host, &port.to_string()]);
+        c.end_input();
+        l.end().expect(0, &format!("connected to {host} port "));
+        c.end().expect(0, "");
+    }
+}
+
+#[test]
+fn one_family_only_where_asked_for() {
+    if !has_ipv6() {
+        return;
+    }
+    let (l, port) = Scat::new(&["-4l", "0"]).with_port();
+    assert!(TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok());
+    Scat::new(&["::1", &port.to_string()]).end().expect(3, "connection refused");
+    drop(l);
+    let (l, port) = Scat::new(&["-6l", "0"]).with_port();
+    Scat::connect(port).end().expect(3, "connection refused");
+    drop(l);
+}
+
+#[test]
+fn w_passes_at_a_listener_with_3() {
+    let alone = Scat::listen_with(&["-w0.2"]).0;
+    alone.end().expect(3, "no session within 200ms");
+    let (in_a_handshake, port) = Scat::listen_with(&["-w1"]);
+    let _stranger = knock(port);
+    in_a_handshake.end().expect(3, "no session within 1s");
+}
+
+// Strangers.
+
+/// Long enough for a handshake on a busy machine, shorter than any stranger's
+/// own 10 s, so that nobody gets through by waiting for those.
+const GOOD_TIME: Duration = Duration::from_secs(7);
+
+/// A good peer connects from 127.0.0.`host`, exchanges a word, and both end well.
+fn good_peer_gets_through(mut scat: Scat, port: u16, host: u8) -> Ended {
+    let before = Instant::now();
+    let mut peer = Peer::connect(dial_from(host, port), Options::default()).unwrap();
+    peer.send(DATA, b"good").unwrap();
+    assert_eq!(scat.read(4), b"good");
+    assert!(before.elapsed() < GOOD_TIME, "{:?}", before.elapsed());
+    scat.end_input();
+    assert!(peer.finish().unwrap().is_empty());
+    drop(peer);
+    scat.end().expect(0, "connected to 127.0.0.")
+}
+
+fn connector() -> Handshake {
+    Handshake::new(Role::Connector, Options::default()).unwrap()
+}
+
+/// What the other side sends before it closes. It has to close, not to reset:
+/// a reset can destroy what was sent before it.
+fn told(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Waits until scat has counted this many failed handshakes.
+fn wait_for_failed(scat: &mut Scat, failed: usize) {
+    let before = Instant::now();
+    loop {
+        scat.signal(Signal::USR1);
+        let line = scat.next_line("handshakes under way");
+        let count = line.rsplit_once("way, ").unwrap().1.strip_suffix(" failed").unwrap();
+        if count.parse::<usize>().unwrap() >= failed {
+            return;
+        }
+        assert!(before.elapsed() < LIMIT, "{line}");
+    }
+}
+
+#[test]
+fn strangers_of_every_kind_do_not_cost_the_seat() {
+    let (scat, port) = Scat::listen();
+    let mut stay = Vec::new();
+    let flight1 = connector().flight1().unwrap();
+    for _ in 0..6 {
+        // Scanners: connect and close, connect and reset.
+        drop(dial(port));
+        SockRef::from(&dial(port)).set_linger(Some(Duration::ZERO)).unwrap();
+        // Silent.
+        stay.push(dial(port));
+        // Garbage, short and long.
+        for garbage in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 5000]] {
+            let mut stream = dial(port);
+            stream.write_all(garbage).unwrap();
+            assert!(rest(&stream).is_empty());
+            stay.push(stream);
+        }
+        // Half a flight 1, one with the end of sending behind it.
+        for half_closed in [false, true] {
+            let mut stream = dial(port);
+            stream.write_all(&flight1[..600]).unwrap();
+            if half_closed {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            stay.push(stream);
+        }
+        // A valid flight 1 and a hang-up after flight 2, or none.
+        drop(knock(port));
+        stay.push(knock(port).0);
+        // A forged flight 3.
+        let (mut stream, _) = knock(port);
+        stream.write_all(&[7; FLIGHT3]).unwrap();
+        assert!(rest(&stream).is_empty());
+        stay.push(stream);
+        // A flight 3 that is authentic, with an id that does not exist.
+        let (mut stream, mut handshake) = knock(port);
+        stream.write_all(&handshake.flight3_with(&[2; 33]).unwrap()).unwrap();
+        assert!(rest(&stream).is_empty());
+        // A point of low order.
+        let ephemerals = peer::Ephemerals { e: [0; 32], ..Default::default() };
+        let options = Options { ephemerals, ..Options::default() };
+        let mut handshake = Handshake::new(Role::Connector, options).unwrap();
+        let mut stream = dial(port);
+        stream.write_all(&handshake.flight1().unwrap()).unwrap();
+        assert!(rest(&stream).is_empty());
+        // A forged flight 1: its key fails the modulus check.
+        let mut stream = dial(port);
+        stream.write_all(&[&b"SCAT1C\0\n"[..], &[0xff; 1216]].concat()).unwrap();
+        assert!(rest(&stream).is_empty());
+        stay.push(stream);
+    }
+    good_peer_gets_through(scat, port, 1);
+}
+
+#[test]
+fn a_stranger_has_10_s_from_its_arrival_to_flight_3() {
+    let (scat, port) = Scat::listen();
+    let before = Instant::now();
+    let silent = dial(port);
+    let (replied, _) = knock(port);
+    for stream in [&silent, &replied] {
+        assert!(rest(stream).is_empty());
+        let passed = before.elapsed();
+        assert!((9..15).contains(&passed.as_secs()), "{passed:?}");
+    }
+    good_peer_gets_through(scat, port, 1);
+}
+
+#[test]
+fn one_who_sends_a_byte_at_a_time_does_not_hold_up_others() {
+    let (scat, port) = Scat::listen();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = is_over.clone();
+    let mut stream = dial(port);
+    let slow = start(move || {
+        let mut flight1 = connector().flight1().unwrap();
+        flight1.pop();
+        for byte in flight1 {
+            if over.load(Ordering::SeqCst) || stream.write_all(&[byte]).is_err() {
+                break;
+            }
+        }
+        stream
+    });
+    good_peer_gets_through(scat, port, 1);
+    is_over.store(true, Ordering::SeqCst);
+    slow.join();
+}
+
+#[test]
+fn a_flight_1_byte_by_byte_is_answered() {
+    let (mut scat, port) = Scat::listen();
+    let (mut stream, mut handshake) = (dial(port), connector());
+    for byte in handshake.flight1().unwrap() {
+        stream.write_all(&[byte]).unwrap();
+    }
+    handshake.read_flight2(&peer::read_flight(&mut stream, FLIGHT2).unwrap()).unwrap();
+    for byte in handshake.flight3().unwrap() {
+        stream.write_all(&[byte]).unwrap();
+    }
+    let mut peer = handshake.into_peer(stream).unwrap();
+    peer.receive_open().unwrap();
+    scat.end_input();
+    peer.finish().unwrap();
+    scat.end().expect(0, "");
+}
+
+#[test]
+fn those_who_speak_scat_otherwise_are_told_by_a_preface() {
+    let (scat, port) = Scat::listen();
+    let own = peer::preface(Role::Listener, false);
+    for other in [
+        b"SCAT2C\0\n",
+        b"SCAT\0C\0\n",
+        b"SCAT1L\0\n",
+        b"SCAT1C\x01\n",
+        b"SCAT1C\x02\n",
+        b"SCAT1X\0\n",
+        b"SCAT1C\0\r",
+    ] {
+        let mut stream = dial(port);
+        stream.write_all(other).unwrap();
+        assert_eq!(told(&mut stream), own, "{other:?}");
+        // A whole flight 1, half of it unread when the answer is made.
+        let mut stream = dial(port);
+        stream.write_all(&[&other[..], &[7; 4000]].concat()).unwrap();
+        assert_eq!(told(&mut stream), own, "{other:?}");
+    }
+    for stranger in [&b"SCAX"[..], b"X"] {
+        let mut stream = dial(port);
+        stream.write_all(stranger).unwrap();
+        assert!(rest(&stream).is_empty(), "{stranger:?}");
+    }
+    good_peer_gets_through(scat, port, 1);
+}
+
+#[test]
+fn one_who_is_turned_away_and_floods_does_not_hold_the_listener() {
+    let (scat, port) = Scat::listen();
+    let floods: Vec<_> = (0..2)
+        .map(|_| {
+            let mut stream = dial(port);
+            stream.write_all(b"SCAT2C\0\n").unwrap();
+            peer::read_flight(&mut stream, 8).unwrap();
+            start(move || while stream.write_all(&[7; 1 << 20]).is_ok() {})
+        })
+        .collect();
+    good_peer_gets_through(scat, port, 1);
+    floods.into_iter().for_each(|flood| flood.join());
+}
+
+#[test]
+fn half_open_connections_from_one_address_do_not_push_out_another() {
+    let (scat, port) = Scat::listen();
+    let (mut stream, mut handshake) = (dial_from(2, port), connector());
+    // Half of flight 1: of all, this one would go first.
+    let flight1 = handshake.flight1().unwrap();
+    stream.write_all(&flight1[..600]).unwrap();
+    let flood: Vec<TcpStream> = (0..150).map(|_| dial(port)).collect();
+    // The last ones stayed, the first ones went: scat has seen them all.
+    assert!(rest(&flood[0]).is_empty());
+    stream.write_all(&flight1[600..]).unwrap();
+    handshake.read_flight2(&peer::read_flight(&mut stream, FLIGHT2).unwrap()).unwrap();
+    let more: Vec<TcpStream> = (0..150).map(|_| dial(port)).collect();
+    assert!(rest(&more[0]).is_empty());
+    stream.write_all(&handshake.flight3().unwrap()).unwrap();
+    let mut peer = handshake.into_peer(stream).unwrap();
+    peer.receive_open().unwrap();
+    drop(peer);
+    scat.end().expect(6, "connected to 127.0.0.2 port");
+}
+
+#[test]
+fn a_peer_gets_through_between_half_open_connections_from_another_address() {
+    let (scat, port) = Scat::listen();
+    let flood: Vec<TcpStream> = (0..100).map(|_| dial(port)).collect();
+    good_peer_gets_through(scat, port, 2);
+    drop(flood);
+}
+
+#[test]
+fn a_storm_of_connections_from_one_address_does_not_keep_out_another() {
+    let (scat, port) = Scat::listen();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let storms: Vec<_> = (0..2)
+        .map(|_| {
+            let over = is_over.clone();
+            let flight1 = connector().flight1().unwrap();
+            start(move || {
+                while !over.load(Ordering::SeqCst) {
+                    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { break };
+                    let _ = stream.write_all(&flight1);
+                    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                }
+            })
+        })
+        .collect();
+    good_peer_gets_through(scat, port, 2);
+    is_over.store(true, Ordering::SeqCst);
+    storms.into_iter().for_each(|storm| storm.join());
+}
+
+#[test]
+fn of_one_address_the_oldest_goes_whatever_it_has_sent() {
+    let (scat, port) = Scat::listen();
+    let before = Instant::now();
+    let (oldest, _) = knock(port);
+    let (mut next, mut handshake) = knock(port);
+    let _silent: Vec<TcpStream> = (0..63).map(|_| dial(port)).collect();
+    assert!(rest(&oldest).is_empty());
+    assert!(before.elapsed() < GOOD_TIME, "only its own time was up");
+    next.write_all(&handshake.flight3().unwrap()).unwrap();
+    let mut peer = handshake.into_peer(next).unwrap();
+    peer.receive_open().unwrap();
+    drop(peer);
+    scat.end().expect(6, "cut off");
+}
+
+/// A listener all of whose places are held: from each of these addresses, somebody
+/// sends a flight 1 that was recorded once, waits, and comes back as soon as it is dropped.
+fn besieged(addresses: impl Iterator<Item = Ipv4Addr>) -> (Scat, u16, Vec<Started<()>>) {
+    let (mut scat, port) = Scat::listen();
+    let flight1 = Arc::new(connector().flight1().unwrap());
+    let siege = addresses.map(|from| {
+        let flight1 = Arc::clone(&flight1);
+        start(move || {
+            // Until the port closes.
+            while let Ok(mut stream) = try_dial(from, port) {
+                let _ = stream.write_all(&flight1);
+                rest(&stream);
+            }
+        })
+    });
+    let siege = siege.collect();
+    loop {
+        scat.signal(Signal::USR1);
+        if scat.next_line("handshakes under way").contains("listening; 64 ") {
+            return (scat, port, siege);
+        }
+    }
+}
+
+#[test]
+fn strangers_who_hold_all_places_and_come_back_do_not_keep_a_peer_out() {
+    let networks = |count: u8| (1..=count).map(|host| Ipv4Addr::new(127, 1, 0, host));
+    let own = || std::iter::repeat_n(Ipv4Addr::LOCALHOST, 64);
+    for _ in 0..2 {
+        for (scat, port, siege) in
+            [besieged(networks(64)), besieged(networks(200)), besieged(own())]
+        {
+            let before = Instant::now();
+            good_peer_gets_through(scat, port, 1);
+            println!("{} strangers: {:?}", siege.len(), before.elapsed());
+            siege.into_iter().for_each(Started::join);
+        }
+    }
+}
+
+/// A listener whose `accept4` fails as `fault` says, by way of strace; says so if
+/// that is not to be had.
+fn listener_without_accept(fault: &str) -> Option<(Scat, u16)> {
+    let traced = |args: &[&str]| {
+        let mut command = Command::new("strace");
+        // The tracer is no parent: signals and the exit status are scat's own.
+        command
+            .args(["-D", "-o", "/dev/null", "-e", &format!("inject=accept4:{fault}")])
+            .args(args);
+        command
+    };
+    if !traced(&["true"]).status().is_ok_and(|status| status.success()) {
+        skip("strace(1) is missing or may not trace, so accept never failed");
+        return None;
+    }
+    let mut command = traced(&[&program(), "-l", "127.0.0.1", "0"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Some(Scat::spawn(command).with_port())
+}
+
+#[test]
+fn an_accept_that_keeps_failing_is_told_once_and_leaves_signals_working() {
+    let Some((mut scat, port)) = listener_without_accept("error=EPERM") else { return };
+    let _waiting = dial(port);
+    scat.line("accept: operation not permitted");
+    // Several times what lies between two tries.
+    assert!(!scat.ends_within(Duration::from_secs(1)));
+    scat.signal(Signal::TERM);
+    let ended = scat.end_by_itself();
+    assert_eq!(ended.signal, Some(15), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("accept:").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn an_accept_that_has_failed_is_tried_again() {
+    for error in ["EPERM", "EACCES", "EMFILE", "ECONNABORTED", "EIO"] {
+        let fault = format!("error={error}:when=1..2");
+        let Some((scat, port)) = listener_without_accept(&fault) else { return };
+        good_peer_gets_through(scat, port, 1);
+    }
+}
+
+#[test]
+fn v_tells_why_strangers_went_and_not_too_often() {
+    let (mut scat, port) = Scat::listen_with(&["-v"]);
+    let mut stream = dial(port);
+    stream.write_all(b"SSH-2.0-x\r\n").unwrap();
+    assert!(rest(&stream).is_empty());
+    let line = scat.line("does not speak scat");
+    assert!(line.starts_with("scat: 127.0.0.1 port "), "{line}");
+    // What it sent is not repeated.
+    assert!(!line.contains("SSH-2.0"), "{line}");
+    let before = Instant::now();
+    for _ in 0..200 {
+        drop(dial(port));
+    }
+    wait_for_failed(&mut scat, 201);
+    let seconds = before.elapsed().as_secs() as usize + 2;
+    let peer = Peer::connect(dial(port), Options::default()).unwrap();
+    drop(peer);
+    let said = scat.end().expect(6, "").stderr;
+    let lines = said.lines().filter(|line| line.contains("closed before the handshake")).count();
+    assert!(lines <= 5 * seconds, "{lines} lines in {seconds} s");
+}
+
+// The one reveal: trying costs a visible, failed run each time.
+
+#[test]
+fn a_thousand_hang_ups_after_flight_2_cost_nothing_and_reveal_nothing() {
+    let (mut scat, port) = Scat::listen();
+    for i in 0..1000 {
+        let (mut stream, mut handshake) = knock(port);
+        let mut flight3 = handshake.flight3().unwrap();
+        match i % 3 {
+            // A flight 3 that is cut off, or altered in its last byte.
+            0 => stream.write_all(&flight3[..96]).unwrap(),
+            1 => {
+                flight3[96] ^= 1;
+                stream.write_all(&flight3).unwrap();
+            }
+            _ => {}
+        }
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert!(rest(&stream).is_empty());
+    }
+    wait_for_failed(&mut scat, 1000);
+    let said = good_peer_gets_through(scat, port, 1).stderr;
+    assert_eq!(said.matches("you say").count(), 1, "{said}");
+}
+
+#[test]
+fn one_hang_up_after_flight_3_ends_the_listener_with_6() {
+    // Before OPEN is read, and after it.
+    for is_read in [false, true] {
+        let (scat, port) = Scat::listen();
+        let (mut stream, mut handshake) = knock(port);
+        stream.write_all(&handshake.flight3().unwrap()).unwrap();
+        let mut peer = handshake.into_peer(stream).unwrap();
+        if is_read {
+            peer.receive_open().unwrap();
+        }
+        drop(peer);
+        let said = scat.end_by_itself().expect(6, "cut off").stderr;
+        // The words were shown: every try at them is seen.
+        assert!(said.contains("you say"), "{said}");
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it listens again");
+    }
+}
+
+#[test]
+fn when_open_comes_everybody_else_has_been_turned_away() {
+    let (mut scat, port) = Scat::listen();
+    let mut others: Vec<TcpStream> = (0..20).map(|_| dial(port)).collect();
+    let mut half = dial(port);
+    half.write_all(&connector().flight1().unwrap()[..700]).unwrap();
+    others.push(half);
+    others.extend((0..5).map(|_| knock(port).0));
+    let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the port is open");
+    // A stopped peer cannot be asked, so the order shows in what is there when
+    // OPEN comes: every other connection has ended by then, without a wait.
+    for other in &mut others {
+        other.set_nonblocking(true).unwrap();
+        match other.read(&mut [0]) {
+            Ok(n) => assert_eq!(n, 0),
+            Err(why) => assert_ne!(why.kind(), ErrorKind::WouldBlock, "{why}"),
+        }
+    }
+    scat.end_input();
+    peer.finish().unwrap();
+    scat.end().expect(0, "");
+}
+
+#[test]
+fn every_handshake_has_a_fresh_commitment_and_the_runs_one_static_key() {
+    let (_scat, port) = Scat::listen();
+    let mut seen = std::collections::HashSet::new();
+    let mut keys = std::collections::HashSet::new();
+    for _ in 0..10 {
+        let (_, handshake) = knock(port);
+        assert!(seen.insert(handshake.commit));
+        keys.insert(handshake.peer_key().unwrap());
+    }
+    // One static key for a run, as the protocol has it.
+    assert_eq!(keys.len(), 1);
+}

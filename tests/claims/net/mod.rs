@@ -1,0 +1,4 @@
+//! From addresses to one established peer, and what can go wrong on the way.
+
+mod connect;
+mod listen;

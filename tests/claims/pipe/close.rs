@@ -1,0 +1,60 @@
+//! How a connection is closed: nothing that was said is lost, nobody can hold it open.
+
+use crate::support::scat::{Scat, file, noise, start};
+use crate::support::{ROLES, session, session_between};
+use std::fs::File;
+use std::io::Write;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+#[test]
+fn the_last_frames_reach_a_peer_who_still_sends() {
+    for role in ROLES {
+        let path = file("last", &noise(20, 400_000));
+        let (mut scat, mut peer) =
+            session_between(role, File::open(path).unwrap().into(), Stdio::piped());
+        // scat ends the session, and has said all it has to say.
+        peer.write(&[&[1, 0][..], &[7; 256]].concat()).unwrap();
+        // To close now would be a reset for what the peer sends next, and a
+        // reset takes away what the peer has not read yet.
+        scat.ends_within(Duration::from_millis(300));
+        let _ = peer.write(&[7; 100_000]);
+        assert_eq!(peer.recv_abort().unwrap(), 3);
+        drop(peer);
+        scat.end_by_itself().expect(5, "forged");
+    }
+}
+
+#[test]
+fn a_peer_that_floods_cannot_keep_a_close_from_ending() {
+    for role in ROLES {
+        let (scat, mut peer) = session(role);
+        let forged = [&[1, 0][..], &[7; 256]].concat();
+        peer.write(&forged).unwrap();
+        let floods: Vec<_> = (0..4)
+            .map(|_| {
+                let mut stream = peer.stream.try_clone().unwrap();
+                start(move || while stream.write_all(&[7; 1 << 22]).is_ok() {})
+            })
+            .collect();
+        let before = Instant::now();
+        scat.end_by_itself().expect(5, "forged");
+        assert!(before.elapsed() < Duration::from_secs(6), "{:?}", before.elapsed());
+        floods.into_iter().for_each(|flood| flood.join());
+    }
+}
+
+#[test]
+fn w_never_ends_a_running_session() {
+    let (mut listener, port) = Scat::listen_with(&["-w1"]);
+    let mut connector = Scat::connect_with(&["-w1"], port);
+    connector.line("you say");
+    listener.line("you say");
+    // Twice the time passes: that of a third scat that waits in vain.
+    Scat::listen_with(&["-w2"]).0.end().expect(3, "within 2s");
+    connector.write(b"late");
+    assert_eq!(listener.read(4), b"late");
+    listener.end_input();
+    connector.end().expect(0, "");
+    listener.end().expect(0, "");
+}

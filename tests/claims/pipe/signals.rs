@@ -1,0 +1,95 @@
+//! Signals: they end scat by themselves, or show how far it is.
+
+use crate::support::peer::{ABORT, Role};
+use crate::support::scat::{self, Scat, noise};
+use crate::support::session;
+use rustix::process::Signal;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_signal_ends_scat_by_itself_and_the_peer_with_6() {
+    for (signal, number) in [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)] {
+        let (mut listener, mut connector) = Scat::pair();
+        connector.write(b"x");
+        assert_eq!(listener.read(1), b"x");
+        let connector_input = connector.stdin.take();
+        listener.signal(signal);
+        let ended = listener.end_by_itself();
+        assert_eq!((ended.code, ended.signal), (None, Some(number)), "{}", ended.stderr);
+        connector.end_by_itself().expect(6, "the other side was interrupted");
+        drop(connector_input);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_listener_that_waits() {
+    let (listener, _) = Scat::listen();
+    listener.signal(Signal::TERM);
+    assert_eq!(listener.end_by_itself().signal, Some(15));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let (mut scat, mut peer) = session(Role::Listener);
+    scat.signal(Signal::TERM);
+    assert_eq!(peer.recv_abort().unwrap(), 5);
+    assert!(peer.recv_end().unwrap());
+    // It now waits for the peer's FIN, which does not come.
+    let before = Instant::now();
+    scat.signal(Signal::TERM);
+    scat.end_input();
+    assert_eq!(scat.end_by_itself().signal, Some(15));
+    assert!(before.elapsed() < Duration::from_millis(1500), "it waited");
+    drop(peer);
+}
+
+#[test]
+fn a_signal_ends_what_only_waits_for_its_output() {
+    // The peer is gone, and nobody takes what it had sent.
+    let (mut scat, mut peer) = session(Role::Listener);
+    peer.send_data(&noise(17, 300_000)).unwrap();
+    peer.send(ABORT, &[5]).unwrap();
+    assert!(peer.recv_end().unwrap());
+    drop(peer);
+    scat.signal(Signal::TERM);
+    let ended = scat.end_unread();
+    assert_eq!(ended.signal, Some(15), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the other side was interrupted"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    // As nohup does.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" -l 127.0.0.1 0", &scat::program()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let (mut listener, port) = Scat::spawn(command).with_port();
+    listener.signal(Signal::HUP);
+    let mut connector = Scat::connect(port);
+    connector.write(b"x");
+    assert_eq!(listener.read(1), b"x");
+    listener.signal(Signal::HUP);
+    connector.write(b"y");
+    assert_eq!(listener.read(1), b"y");
+    listener.end_input();
+    connector.end().expect(0, "");
+    listener.end().expect(0, "");
+}
+
+#[test]
+fn usr1_prints_the_counters_and_nothing_else_happens() {
+    let (mut listener, port) = Scat::listen();
+    listener.signal(Signal::USR1);
+    listener.line("listening; 0 handshakes under way, 0 failed");
+    let mut connector = Scat::connect(port);
+    connector.write(b"four");
+    assert_eq!(listener.read(4), b"four");
+    listener.signal(Signal::USR1);
+    listener.line("sent 0 bytes, received 4, written 4");
+    connector.signal(Signal::USR1);
+    connector.line("sent 4 bytes, received 0, written 0");
+    listener.end_input();
+    connector.end().expect(0, "");
+    listener.end().expect(0, "");
+}

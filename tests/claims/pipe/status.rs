@@ -1,0 +1,313 @@
+//! What the exit status promises, status by status, with the line that is said.
+//! Usage (2) and failures before a session (3, most of 4) are where they arise.
+
+use crate::support::peer::{
+    ABORT, CONTENT, DATA, DONE, EOF, FLIGHT1, FLIGHT3, Options, Peer, REKEY1, REKEY2, Role,
+    plaintext,
+};
+use crate::support::relay::{Deed, relay};
+use crate::support::scat::{self, Scat, door, file, noise};
+use crate::support::{ROLES, session, session_between};
+use rustix::process::Signal;
+use std::fs::File;
+use std::io::Read;
+use std::process::Stdio;
+
+// 0
+
+#[test]
+fn both_exit_0_when_everything_is_written_out() {
+    let (mut listener, mut connector) = Scat::pair();
+    listener.write(b"from the listener");
+    connector.write(b"from the connector");
+    assert_eq!(listener.read(18), b"from the connector");
+    assert_eq!(connector.read(17), b"from the listener");
+    listener.end_input();
+    connector.end().expect(0, "not verified");
+    listener.end().expect(0, "not verified");
+}
+
+#[test]
+fn a_stderr_that_is_closed_is_no_reason_to_stop() {
+    let (door, port) = door();
+    let mut command = scat::command(&["127.0.0.1", &port.to_string()]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    let stream = door.accept().unwrap().0;
+    let mut peer = Peer::accept(stream, Options::default()).unwrap();
+    peer.send_data(b"data").unwrap();
+    peer.finish().unwrap();
+    let mut output = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut output).unwrap();
+    assert_eq!(output, b"data");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+// 1
+
+fn full_disk() -> Stdio {
+    File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+/// The ABORT and the data before it are read at once: nothing was written by then.
+#[test]
+fn a_full_disk_behind_the_peers_abort_is_told() {
+    let (l, mut peer) = session_between(Role::Listener, Stdio::piped(), full_disk());
+    l.signal(Signal::STOP);
+    let data = peer.seal(&plaintext(DATA, &noise(7, 30_000)));
+    let abort = peer.seal(&plaintext(ABORT, &[5]));
+    peer.write(&[data, abort].concat()).unwrap();
+    l.signal(Signal::CONT);
+    drop(peer);
+    l.end_by_itself()
+        .expect(1, "write standard output: no space left on device")
+        .expect(1, "was interrupted")
+        .expect(1, "wrote 0 of 30000 bytes received");
+}
+
+#[test]
+fn an_abort_behind_a_failed_write_is_told() {
+    for role in ROLES {
+        let (scat, mut peer) = session_between(role, Stdio::piped(), full_disk());
+        peer.send(DATA, b"too much").unwrap();
+        assert_eq!(peer.recv_abort().unwrap(), 6);
+        // More than fits between the two: what cannot be written is thrown away.
+        for _ in 0..64 {
+            peer.send(DATA, &[0; CONTENT]).unwrap();
+        }
+        peer.send(ABORT, &[7]).unwrap();
+        drop(peer);
+        scat.end_by_itself()
+            .expect(1, "write standard output: no space")
+            .expect(1, "could not read its input")
+            .expect(1, "wrote 0 of ");
+    }
+}
+
+#[test]
+fn a_full_disk_is_1_and_told() {
+    for role in ROLES {
+        let (scat, mut peer) = session_between(role, Stdio::piped(), full_disk());
+        peer.send(DATA, b"x").unwrap();
+        assert_eq!(peer.recv_abort().unwrap(), 6);
+        drop(peer);
+        scat.end_by_itself().expect(1, "write standard output: no space left on device");
+    }
+}
+
+#[test]
+fn input_that_cannot_be_read_is_1_and_told() {
+    for role in ROLES {
+        // A file of which only a read finds out that it cannot be read: address 0 of
+        // a process.
+        let unreadable = File::open("/proc/self/mem").unwrap();
+        let (scat, mut peer) = session_between(role, unreadable.into(), Stdio::piped());
+        assert_eq!(peer.recv_abort().unwrap(), 7);
+        drop(peer);
+        scat.end_by_itself().expect(1, "read standard input: input/output error");
+    }
+}
+
+#[test]
+fn input_opened_for_writing_only_counts_as_ended() {
+    let out = File::options().write(true).open("/dev/null").unwrap();
+    let (scat, mut peer) = session_between(Role::Listener, out.into(), Stdio::piped());
+    assert_eq!(peer.recv().unwrap().0, EOF);
+    peer.finish().unwrap();
+    scat.end_by_itself().expect(0, "");
+}
+
+#[test]
+fn data_for_the_file_of_the_messages_is_1_at_the_receiver_and_7_at_the_sender() {
+    let place = scat::file("mixed", b"");
+    let log = File::options().append(true).open(&place).unwrap();
+    let (door, port) = door();
+    for (data, status) in [(&b""[..], 0), (b"hello\n", 1)] {
+        let mut command = scat::command(&["127.0.0.1", &port.to_string()]);
+        // It might have something to send, so it is not refused at once.
+        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap());
+        let mut child = command.stderr(log.try_clone().unwrap()).spawn().unwrap();
+        drop(child.stdin.take().filter(|_| status == 0));
+        let mut peer = Peer::accept(door.accept().unwrap().0, Options::default()).unwrap();
+        peer.send_data(data).unwrap();
+        match status {
+            0 => assert!(peer.finish().unwrap().is_empty()),
+            _ => assert_eq!(peer.recv_abort().unwrap(), 6),
+        }
+        drop(peer);
+        assert_eq!(child.wait().unwrap().code(), Some(status));
+    }
+    let said = std::fs::read_to_string(&place).unwrap();
+    assert!(said.contains("messages go to the same file"), "{said}");
+    assert!(!said.contains("hello"), "{said}");
+}
+
+// 5
+
+#[test]
+fn a_forged_frame_is_5_at_both_ends() {
+    let (mut listener, port) = Scat::listen();
+    // Behind both flights and the first frame of data.
+    let at = FLIGHT1 + FLIGHT3 + 274 + 100;
+    let mut connector = Scat::connect(relay(port, Deed::Turn(at)));
+    connector.write(b"good");
+    assert_eq!(listener.read(4), b"good");
+    connector.write(b"evil");
+    let listener = listener.end_by_itself().expect(5, "corrupted or forged data received");
+    assert!(listener.stdout.is_empty());
+    connector.end_by_itself().expect(5, "the other side received corrupted or forged data");
+}
+
+/// A rule of each kind; the library's own claims have the others.
+#[test]
+fn what_must_not_come_is_5_and_told() {
+    // Makes the wrong frame, sends what has to come before it.
+    type Breach = fn(&mut Peer) -> Vec<u8>;
+    let for_both: &[(Breach, &str, &[u8])] = &[
+        (|peer| peer.seal(&plaintext(DONE, &[])), "DONE before", b""),
+        (|peer| peer.seal(&plaintext(255, b"x")), "malformed", b""),
+        (|_| vec![0, 18], "malformed", b""),
+        (|peer| peer.send(DATA, b"x").map(|()| peer.last_frame.clone()).unwrap(), "forged", b"x"),
+    ];
+    let for_listeners: &[(Breach, &str, &[u8])] =
+        &[(|peer| peer.seal(&plaintext(REKEY1, &[0; 1248])), "key exchange", b"")];
+    for role in ROLES {
+        let own = if role == Role::Listener { for_listeners } else { &[] };
+        for (breach, said, written) in for_both.iter().chain(own) {
+            let (scat, mut peer) = session(role);
+            let frame = breach(&mut peer);
+            peer.write(&frame).unwrap();
+            assert_eq!(peer.recv_abort().unwrap(), 3);
+            drop(peer);
+            let ended = scat.end_by_itself().expect(5, said);
+            assert_eq!(ended.stdout, *written);
+        }
+    }
+}
+
+#[test]
+fn exchanges_without_end_are_5() {
+    let (scat, mut peer) = session(Role::Listener);
+    // One a second goes by while they are made.
+    for asked in 1.. {
+        peer.start_ratchet().unwrap();
+        let (kind, content) = peer.recv().unwrap();
+        if kind == ABORT {
+            assert_eq!(content, [3]);
+            assert!((17..100).contains(&asked), "{asked}");
+            break;
+        }
+        assert_eq!(kind, REKEY2);
+    }
+    drop(peer);
+    scat.end_by_itself().expect(5, "protocol error: REKEY1 too often");
+}
+
+// 6
+
+/// A listener and a connector with somebody between them, in the middle of a
+/// megabyte that the connector sends; at least this much of it arrives.
+fn cut_by(deed: fn(usize) -> Deed, least: usize) {
+    let (mut listener, port) = Scat::listen();
+    let data = noise(5, 1 << 20);
+    let path = file("cut", &data);
+    let through = relay(port, deed(500_000));
+    let input = File::open(path).unwrap();
+    Scat::connect_between(through, input, Stdio::piped())
+        .end_by_itself()
+        .expect(6, "cut off: ")
+        .expect(6, "not confirmed");
+    // Whoever reads it comes late, and finds all that was authentic, and nothing else.
+    listener.line("connected to");
+    let listener = listener.end_by_itself().expect(6, "cut off: ");
+    assert!(data.starts_with(&listener.stdout));
+    assert!(listener.stdout.len() >= least, "{} bytes", listener.stdout.len());
+    let received = format!("wrote {} bytes", listener.stdout.len());
+    assert!(listener.stderr.contains(&received), "{}", listener.stderr);
+}
+
+#[test]
+fn a_clean_fin_in_the_middle_is_6_at_both_ends() {
+    // Whole frames up to the cut.
+    cut_by(Deed::Finish, 500_000 - 2 * 65_536);
+}
+
+#[test]
+fn a_reset_in_the_middle_is_6_at_both_ends() {
+    cut_by(Deed::Reset, 0);
+}
+
+#[test]
+fn a_peer_that_vanishes_is_6_whatever_had_ended() {
+    for role in ROLES {
+        for frames in [&[][..], &[EOF], &[EOF, DONE]] {
+            let (mut scat, mut peer) = session(role);
+            // With [EOF, DONE], scat's own end must have come before DONE may.
+            if frames.len() == 2 {
+                scat.write(b"x");
+                scat.end_input();
+                assert_eq!(peer.recv().unwrap().0, DATA);
+                assert_eq!(peer.recv().unwrap().0, EOF);
+            }
+            // All but the last.
+            for &kind in &frames[..frames.len().saturating_sub(1)] {
+                peer.send(kind, &[]).unwrap();
+                assert_eq!(peer.recv().unwrap().0, DONE);
+            }
+            drop(peer);
+            scat.end_by_itself().expect(6, "cut off: ");
+        }
+    }
+}
+
+#[test]
+fn each_abort_has_its_status() {
+    let table = [
+        (1, 4, "refused"),
+        (2, 7, "the other side's output was closed"),
+        (3, 5, "the other side received corrupted"),
+        (4, 6, "gave up waiting"),
+        (5, 6, "was interrupted"),
+        (6, 7, "could not write its output"),
+        (7, 6, "could not read its input"),
+        (8, 5, "the other side received corrupted"),
+    ];
+    for role in ROLES {
+        for (code, status, said) in table {
+            let (scat, mut peer) = session(role);
+            peer.send(DATA, b"before it").unwrap();
+            peer.send(ABORT, &[code]).unwrap();
+            drop(peer);
+            let ended = scat.end_by_itself().expect(status, said);
+            assert_eq!(ended.stdout, b"before it");
+        }
+    }
+}
+
+// 7
+
+#[test]
+fn an_output_that_is_closed_early_is_7_at_both_ends() {
+    let (mut listener, port) = Scat::listen();
+    let zero = File::open("/dev/zero").unwrap();
+    let connector = Scat::connect_between(port, zero, Stdio::piped());
+    // | head -c 10
+    assert_eq!(listener.read(10), [0; 10]);
+    drop(listener.stdout.take());
+    listener.end_by_itself().expect(7, "standard output was closed");
+    connector.end_by_itself().expect(7, "the other side's output was closed");
+}
+
+#[test]
+fn the_sender_of_a_closed_output_is_told_although_its_own_input_goes_on() {
+    for role in ROLES {
+        let (mut scat, mut peer) = session(role);
+        drop(scat.stdout.take());
+        peer.send(DATA, b"x").unwrap();
+        assert_eq!(peer.recv_abort().unwrap(), 2);
+        drop(peer);
+        scat.end_by_itself().expect(7, "standard output was closed");
+    }
+}

@@ -1,0 +1,405 @@
+//! Whom each side accepts: every pair of policies, wrong keys, pre-shared keys,
+//! and the exit status that each of them promises.
+
+use crate::support::peer::{self, Handshake, Options, preface, read_flight};
+use crate::support::pty::{self, Terminal};
+use crate::support::scat::{Place, Scat, dial, private_file};
+use std::io::Write;
+use std::sync::OnceLock;
+
+/// An identity file and its public key.
+struct Identity {
+    file: Place,
+    public: String,
+}
+
+impl Identity {
+    fn new(name: &str) -> Identity {
+        let file = Place::new(name);
+        let made = Scat::new(&["--genkey", file.arg()]).end().expect(0, "");
+        Identity { file, public: String::from_utf8(made.stdout).unwrap().trim().to_owned() }
+    }
+}
+
+fn psk(name: &str) -> Place {
+    let file = Place::new(name);
+    Scat::new(&["--genpsk", file.arg()]).end().expect(0, "");
+    file
+}
+
+/// One key file for each purpose, for all tests.
+struct Keys {
+    l: Identity,
+    c: Identity,
+    other: Identity,
+    psk: Place,
+    other_psk: Place,
+}
+
+fn keys() -> &'static Keys {
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    KEYS.get_or_init(|| Keys {
+        l: Identity::new("l"),
+        c: Identity::new("c"),
+        other: Identity::new("other"),
+        psk: psk("psk"),
+        other_psk: psk("other-psk"),
+    })
+}
+
+/// How one side makes sure; nothing of it is compare.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    confirm: bool,
+    peer: bool,
+    psk: bool,
+}
+
+impl Way {
+    /// All eight.
+    fn all() -> impl Iterator<Item = Way> {
+        (0..8).map(|i| Way { confirm: i & 1 > 0, peer: i & 2 > 0, psk: i & 4 > 0 })
+    }
+
+    fn args(self, own: &'static Identity, other: &'static Identity) -> Vec<&'static str> {
+        let mut args = vec!["-i", own.file.arg()];
+        args.extend(self.confirm.then_some("-c"));
+        args.extend(self.peer.then_some(["--peer", other.public.as_str()]).iter().flatten());
+        args.extend(self.psk.then_some(["--psk", keys().psk.arg()]).iter().flatten());
+        args
+    }
+
+    /// What it says of the peer's identity; nothing where a person asks.
+    fn said(self) -> &'static str {
+        match self {
+            Way { confirm: true, .. } => "",
+            Way { peer: true, psk: true, .. } => "; verified by key and pre-shared key",
+            Way { peer: true, .. } => "; verified by key",
+            Way { psk: true, .. } => "; verified by pre-shared key",
+            _ => "; not verified. Compare by voice, and stop if they differ:",
+        }
+    }
+}
+
+/// One side and the person before its terminal.
+struct End {
+    scat: Scat,
+    at: Terminal,
+    way: Way,
+}
+
+impl End {
+    /// The three words that its person says.
+    fn says(&mut self, first: &str) -> String {
+        let text = match self.way.said() {
+            "" => {
+                self.at.wait_for(first);
+                self.at.wait_for("\r\n")
+            }
+            said @ "; not verified. Compare by voice, and stop if they differ:" => {
+                self.scat.line(said);
+                self.scat.words().you_say
+            }
+            said => {
+                self.scat.line(said);
+                let line = self.scat.line("if they ask, you say: ");
+                line.split_once("you say: ").unwrap().1.to_owned()
+            }
+        };
+        text.split_once('(').unwrap().0.trim().to_owned()
+    }
+
+    /// Its person hears these words and does what there is to do.
+    fn hears(&mut self, words: &str, prompt: &str) {
+        if self.way.confirm {
+            self.at.wait_for(prompt);
+            self.at.enter(words);
+        } else if !self.way.peer && !self.way.psk {
+            assert!(self.scat.words().they_say.starts_with(words));
+        }
+    }
+}
+
+fn start(l_way: Way, c_way: Way) -> (End, End) {
+    let keys = keys();
+    let (at_l, at_c) = (Terminal::new(), Terminal::new());
+    let mut l_args = vec!["-l", "127.0.0.1", "0"];
+    l_args.extend(l_way.args(&keys.l, &keys.c));
+    let (l, port) = at_l.start(&l_args).with_port();
+    let port = port.to_string();
+    let mut c_args = vec!["127.0.0.1", &port];
+    c_args.extend(c_way.args(&keys.c, &keys.l));
+    let c = at_c.start(&c_args);
+    (End { scat: l, at: at_l, way: l_way }, End { scat: c, at: at_c, way: c_way })
+}
+
+#[test]
+fn any_two_policies_work_together() {
+    if !pty::is_available() {
+        return;
+    }
+    for l_way in Way::all() {
+        for c_way in Way::all().filter(|c_way| c_way.psk == l_way.psk) {
+            let (mut l, mut c) = start(l_way, c_way);
+            l.scat.write(b"from the listener");
+            c.scat.write(b"from the connector");
+            let words = l.says("you say ");
+            c.hears(&words, "they say: ");
+            let answer = c.says("you answer ");
+            l.hears(&answer, "they answer: ");
+            l.scat.end_input();
+            c.scat.end_input();
+            let (l, c) = (l.scat.end(), c.scat.end());
+            let (l, c) = (l.expect(0, l_way.said()), c.expect(0, c_way.said()));
+            assert_eq!(l.stdout, b"from the connector", "{l_way:?} {c_way:?}");
+            assert_eq!(c.stdout, b"from the listener", "{l_way:?} {c_way:?}");
+            // Who verifies by key sees its own half alone, so nobody takes the other's for granted.
+            assert_eq!(c.stderr.contains(&words), !c_way.confirm && !c_way.peer && !c_way.psk);
+            assert_eq!(l.stderr.contains(&answer), !l_way.confirm && !l_way.peer && !l_way.psk);
+        }
+    }
+}
+
+#[test]
+fn a_psk_at_one_end_only_is_said_at_both() {
+    if !pty::is_available() {
+        return;
+    }
+    for l_way in Way::all() {
+        for c_way in Way::all().filter(|c_way| c_way.psk != l_way.psk) {
+            let (mut l, mut c) = start(l_way, c_way);
+            let said = if l_way.psk {
+                "listener wants a pre-shared key"
+            } else {
+                "listener has no pre-shared key"
+            };
+            let ended = c.scat.end().expect(4, said);
+            assert!(ended.stdout.is_empty());
+            // Said without -v.
+            l.scat.line("only one side has a pre-shared key");
+            assert_eq!((l.at.screen(), c.at.screen()), ("", ""), "nobody is asked");
+        }
+    }
+}
+
+/// A listener that turns away whoever comes with `turned_away`, and after that
+/// takes who comes with `taken`.
+#[track_caller]
+fn turns_away(
+    listen: &[&str],
+    turned_away: &[&str],
+    ended: (i32, &str),
+    logged: &str,
+    taken: &[&str],
+) {
+    let (mut l, port) = Scat::listen_with(&[&["-v"], listen].concat());
+    l.write(b"for the right one");
+    for _ in 0..2 {
+        let mut c = Scat::connect_with(turned_away, port);
+        // It may have ended by now.
+        let _ = c.stdin.take().unwrap().write_all(b"from the wrong one");
+        let c = c.end_by_itself().expect(ended.0, ended.1);
+        assert!(c.stdout.is_empty());
+        assert!(!c.stderr.contains("you say"), "{}", c.stderr);
+        assert!(!c.stderr.contains("hint: is it"), "{}", c.stderr);
+    }
+    l.line(logged);
+    let mut c = Scat::connect_with(taken, port);
+    c.write(b"from the right one");
+    c.end_input();
+    l.end_input();
+    assert_eq!(c.end().expect(0, "").stdout, b"for the right one");
+    let l = l.end().expect(0, logged);
+    assert_eq!(l.stdout, b"from the right one");
+    assert_eq!(l.stderr.matches(logged).count(), 2, "{}", l.stderr);
+    assert_eq!(l.stderr.matches("you say").count(), 1, "{}", l.stderr);
+}
+
+#[test]
+fn a_connector_whose_key_is_not_pinned_is_told_and_exits_4() {
+    let Keys { l, c, other, psk, .. } = keys();
+    let said = (4, "the listener refused our key");
+    let logged = "its key is not one of --peer";
+    turns_away(&["--peer", &c.public], &[], said, logged, &["-i", c.file.arg()]);
+    turns_away(
+        &["--peer", &c.public],
+        &["-i", other.file.arg()],
+        said,
+        logged,
+        &["-i", c.file.arg()],
+    );
+    turns_away(
+        &["--peer", &c.public, "--psk", psk.arg(), "-i", l.file.arg()],
+        &["-i", other.file.arg(), "--psk", psk.arg(), "--peer", &l.public],
+        said,
+        logged,
+        &["-i", c.file.arg(), "--psk", psk.arg(), "--peer", &l.public],
+    );
+}
+
+#[test]
+fn a_listener_whose_key_is_not_pinned_is_left_before_anything_is_sent() {
+    let Keys { l, c, other, psk, .. } = keys();
+    let said = (4, "the listener's key is not the one expected");
+    let logged = "hung up during the handshake";
+    turns_away(&[], &["--peer", &l.public], said, logged, &[]);
+    turns_away(
+        &["-i", l.file.arg()],
+        &["--peer", &other.public],
+        said,
+        logged,
+        &["--peer", &l.public],
+    );
+    turns_away(
+        &["-i", l.file.arg(), "--psk", psk.arg(), "--peer", &c.public],
+        &["-i", c.file.arg(), "--psk", psk.arg(), "--peer", &other.public],
+        said,
+        logged,
+        &["-i", c.file.arg(), "--psk", psk.arg(), "--peer", &l.public],
+    );
+}
+
+#[test]
+fn different_psks_are_said_at_both_ends() {
+    let Keys { l, psk, other_psk, .. } = keys();
+    turns_away(
+        &["--psk", psk.arg(), "-i", l.file.arg()],
+        &["--psk", other_psk.arg(), "--peer", &l.public],
+        (4, "the pre-shared keys may differ"),
+        "the pre-shared keys differ",
+        &["--psk", psk.arg()],
+    );
+}
+
+#[test]
+fn one_psk_only_leaves_the_listener_listening() {
+    let Keys { psk, .. } = keys();
+    let logged = "only one side has a pre-shared key";
+    turns_away(
+        &["--psk", psk.arg()],
+        &[],
+        (4, "wants a pre-shared key"),
+        logged,
+        &["--psk", psk.arg()],
+    );
+    turns_away(&[], &["--psk", psk.arg()], (4, "has no pre-shared key"), logged, &[]);
+}
+
+#[test]
+fn the_same_identity_at_both_ends_is_a_connection_to_oneself() {
+    let Keys { l, c, psk, .. } = keys();
+    let said = (4, "connected to myself");
+    let logged = "hung up during the handshake";
+    turns_away(&["-i", l.file.arg()], &["-i", l.file.arg()], said, logged, &["-i", c.file.arg()]);
+    turns_away(
+        &["-i", l.file.arg(), "--psk", psk.arg()],
+        &["-i", l.file.arg(), "--psk", psk.arg()],
+        said,
+        logged,
+        &["-i", c.file.arg(), "--psk", psk.arg()],
+    );
+}
+
+#[test]
+fn a_wrong_pin_ends_it_before_anybody_is_asked() {
+    if !pty::is_available() {
+        return;
+    }
+    let Keys { l, c, other, .. } = keys();
+    let (mut at_l, mut at_c) = (Terminal::new(), Terminal::new());
+    let (mut listener, port) = at_l
+        .start(&["-lcv", "127.0.0.1", "0", "-i", l.file.arg(), "--peer", &c.public])
+        .with_port();
+    let port = port.to_string();
+    let place = ["-c", "127.0.0.1", &port];
+    let c = at_c.start(&[&place, &["-i", other.file.arg()][..]].concat());
+    c.end().expect(4, "the listener refused our key");
+    listener.line("its key is not one of --peer");
+    let c = at_c.start(&[&place, &["--peer", other.public.as_str()][..]].concat());
+    c.end().expect(4, "not the one expected");
+    listener.line("hung up during the handshake");
+    assert_eq!((at_l.screen(), at_c.screen()), ("", ""));
+}
+
+#[test]
+fn a_listener_takes_any_of_several_pinned_keys() {
+    let Keys { c, other, .. } = keys();
+    for identity in [c, other] {
+        let (mut l, port) = Scat::listen_with(&["--peer", &c.public, "--peer", &other.public]);
+        l.end_input();
+        Scat::connect_with(&["-i", identity.file.arg()], port).end().expect(0, "");
+        l.end().expect(0, "verified by key");
+    }
+}
+
+#[test]
+fn pins_that_cannot_be_are_usage_errors() {
+    let Keys { c, other, .. } = keys();
+    let two = ["--peer", &c.public, "--peer", &other.public, "127.0.0.1", "1"];
+    Scat::new(&two).end().expect(2, "--peer can be repeated with -l only");
+    let unpadded = c.public.trim_end_matches('=');
+    for wrong in ["", "kiwi", "bob.pub", unpadded, &format!("{0}{0}", c.public)] {
+        let ended = Scat::new(&["--peer", wrong, "127.0.0.1", "1"]).end();
+        ended.expect(2, "not a public key: scat-public:").expect(2, "--peer @FILE");
+    }
+}
+
+#[test]
+fn on_request_the_key_to_pin_is_shown() {
+    let Keys { l, .. } = keys();
+    for (args, shown) in [(["-v"], true), (["-n"], false)] {
+        let (mut listener, port) = Scat::listen_with(&["-i", l.file.arg()]);
+        listener.end_input();
+        let c = Scat::connect_with(&args, port).end().expect(0, "");
+        assert_eq!(c.stderr.contains(&format!("their key: {}", l.public)), shown, "{}", c.stderr);
+        listener.end().expect(0, "");
+    }
+}
+
+#[test]
+fn a_file_of_peers_names_who_has_come_at_both_ends() {
+    let Keys { l, c, other, .. } = keys();
+    let text =
+        format!("# people\n{}\n\n{} bob at home\n{} ann\n", other.public, c.public, l.public);
+    let file = private_file("peers", &text);
+    let known = format!("@{}", file.arg());
+    for (own, said) in [
+        (c, "; verified by key: bob at home".to_owned()),
+        // Without a name, the key itself.
+        (other, format!("scat: their key: {}", other.public)),
+    ] {
+        let (mut l, port) = Scat::listen_with(&["-i", l.file.arg(), "--peer", &known]);
+        l.end_input();
+        let c = Scat::connect_with(&["-i", own.file.arg(), "--peer", &known], port);
+        c.end().expect(0, "; verified by key: ann");
+        l.end().expect(0, &said);
+    }
+    // A name may also stand behind the key in one argument.
+    let (mut at_l, port) = Scat::listen_with(&["-i", l.file.arg()]);
+    at_l.end_input();
+    let c = Scat::connect_with(&["--peer", &format!("{} ann", l.public)], port);
+    c.end().expect(0, "; verified by key: ann");
+    at_l.end().expect(0, "");
+}
+
+#[test]
+fn a_listener_shows_the_key_that_it_refuses() {
+    let Keys { c, other, .. } = keys();
+    let (mut l, port) = Scat::listen_with(&["--peer", &c.public]);
+    Scat::connect_with(&["-i", other.file.arg()], port).end().expect(4, "refused our key");
+    l.line("its key is not one of --peer");
+    assert_eq!(l.line("their key: "), format!("scat: their key: {}", other.public));
+    Scat::connect(port).end().expect(4, "refused our key");
+    l.line("its key is not one of --peer, and new for this run: -i gives it a lasting one");
+}
+
+#[test]
+fn a_flight_1_under_another_psk_is_answered_with_the_preface_alone() {
+    let (_scat, port) = Scat::listen_with(&["--psk", keys().psk.arg()]);
+    let mut stream = dial(port);
+    let options = Options { psk: Some([7; 32]), ..Options::default() };
+    let mut handshake = Handshake::new(peer::Role::Connector, options).unwrap();
+    stream.write_all(&handshake.flight1().unwrap()).unwrap();
+    assert_eq!(read_flight(&mut stream, 8).unwrap(), preface(peer::Role::Listener, true));
+    assert!(read_flight(&mut stream, 1).is_err(), "the end");
+}

@@ -1,0 +1,170 @@
+//! Old keys are erased: whoever copies all the memory of a running scat finds
+//! the keys of now, none from before, and nothing that they could be made from.
+//! Such a copy takes root.
+
+use super::ping_pong;
+use crate::support::peer::{self, FLIGHT3, Keys, Options, REKEY1, REKEY3, Role};
+use crate::support::scat::{Scat, dial, key_file};
+use crate::support::{ROLES, knock, session, session_with, skip};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+/// All that the process can write to, as one copy after the other. Nothing where
+/// the system lets nobody look at a child's memory.
+fn memory(scat: &Scat) -> Option<Vec<(String, Vec<u8>)>> {
+    let mem = match File::open(format!("/proc/{}/mem", scat.id())) {
+        Err(why) if why.kind() == ErrorKind::PermissionDenied => {
+            skip(format_args!("a child's memory cannot be read here: {why}"));
+            return None;
+        }
+        result => result.unwrap(),
+    };
+    let maps = fs::read_to_string(format!("/proc/{}/maps", scat.id())).unwrap();
+    let mut copies = Vec::new();
+    for map in maps.lines().filter(|map| map.split(' ').nth(1).unwrap().starts_with("rw")) {
+        let (start, end) = map.split(' ').next().unwrap().split_once('-').unwrap();
+        let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
+        let mut copy = vec![0; (end - start) as usize];
+        match mem.read_exact_at(&mut copy, start) {
+            // Gone since: the stack of a thread that has ended.
+            Err(why) if why.raw_os_error() == Some(Errno::IO.raw_os_error()) => {}
+            result => {
+                result.unwrap();
+                copies.push((map.to_string(), copy));
+            }
+        }
+    }
+    Some(copies)
+}
+
+/// Where either half of a key stands: ciphers keep them apart.
+fn places(memory: &[(String, Vec<u8>)], key: &[u8; 32]) -> Vec<String> {
+    let halves = [&key[..16], &key[16..]];
+    let of = |(map, copy): &(String, Vec<u8>)| {
+        let hits = copy.windows(16).enumerate().filter(|(_, window)| halves.contains(window));
+        hits.map(|(at, _)| format!("{at:#x} in {map}")).collect::<Vec<_>>()
+    };
+    memory.iter().flat_map(of).collect()
+}
+
+fn assert_holds(scat: &Scat, keys: &[[u8; 32]]) {
+    let Some(memory) = memory(scat) else { return };
+    for key in keys {
+        assert!(!places(&memory, key).is_empty(), "the search finds nothing");
+    }
+}
+
+/// They stand only where the system swaps nothing out and dumps nothing.
+fn assert_kept_in(scat: &Scat, keys: &[[u8; 32]]) {
+    let Some(memory) = memory(scat) else { return };
+    let smaps = fs::read_to_string(format!("/proc/{}/smaps", scat.id())).unwrap();
+    for place in keys.iter().flat_map(|key| places(&memory, key)) {
+        let map = place.split_once(" in ").unwrap().1;
+        let flags = smaps.split_once(map).unwrap().1.split_once("VmFlags: ").unwrap().1;
+        let flags: Vec<_> = flags.lines().next().unwrap().split(' ').collect();
+        assert!(flags.contains(&"lo") && flags.contains(&"dd"), "{place}: {flags:?}");
+    }
+}
+
+fn assert_erased(scat: &Scat, keys: &[[u8; 32]]) {
+    let Some(memory) = memory(scat) else { return };
+    for (i, key) in keys.iter().enumerate() {
+        assert_eq!(places(&memory, key), [""; 0], "key {i}");
+    }
+}
+
+/// These are there, and nothing that they were made from.
+fn assert_holds_only_keys(scat: &Scat, keys: &Keys) {
+    assert_holds(scat, &[keys.k_c2l, keys.k_l2c, keys.rk]);
+    assert_kept_in(scat, &[keys.k_c2l, keys.k_l2c, keys.rk]);
+    // Four secrets are mixed, or five values of which two are exchanged; each
+    // mixing makes a chaining key and a cipher key.
+    assert_eq!(keys.secrets.len(), 12);
+    assert_erased(scat, &keys.secrets);
+}
+
+#[test]
+fn a_session_keeps_neither_identity_nor_pre_shared_key() {
+    let (identity, psk) = (peer::random(), peer::random());
+    let files = [key_file("secret", &identity), key_file("psk", &psk)];
+    let own = ["-v", "-i", files[0].arg(), "--psk", files[1].arg()];
+    let text = |key: &[u8; 32]| *STANDARD.encode(key).as_bytes().first_chunk().unwrap();
+    for role in ROLES {
+        let options = Options { psk: Some(psk), ..Options::default() };
+        let (mut scat, mut peer) = session_with(role, options, |args| {
+            let mut scat = Scat::new(&[&own, args].concat());
+            scat.line(if role == Role::Listener { "listening on" } else { "connecting to" });
+            assert_holds(&scat, &[identity, psk]);
+            assert_kept_in(&scat, &[identity, psk]);
+            scat
+        });
+        ping_pong(&mut scat, &mut peer, 10);
+        assert_erased(&scat, &[identity, psk, text(&identity), text(&psk)]);
+    }
+}
+
+#[test]
+fn a_listener_erases_what_a_failed_handshake_leaves() {
+    let (mut scat, port) = Scat::listen_with(&["-v"]);
+    let (mut stream, stranger) = knock(port);
+    stream.write_all(&[7; FLIGHT3]).unwrap();
+    scat.line("forged or altered handshake");
+    // Who only knocks needs little stack, and shows that there was a wait before.
+    drop(dial(port));
+    scat.line("closed before the handshake");
+    let secrets = stranger.secrets();
+    // Three were mixed.
+    assert_eq!(secrets.len(), 9);
+    assert_erased(&scat, &secrets);
+}
+
+/// In both directions, then some under the next keys.
+const FRAMES_TO_A_REKEY: u32 = 1030;
+
+#[test]
+fn a_listener_erases_the_keys_of_before_a_rekey_and_of_before_an_exchange() {
+    let (mut scat, mut peer) = session(Role::Listener);
+    ping_pong(&mut scat, &mut peer, 10);
+    let first = peer.keys.clone();
+    assert_holds_only_keys(&scat, &first);
+    peer.start_ratchet().unwrap();
+    ping_pong(&mut scat, &mut peer, 10);
+    assert_eq!(peer.ratchets, 1);
+    assert_erased(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
+    let second = peer.keys.clone();
+    assert_holds_only_keys(&scat, &second);
+    ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
+    assert_holds(&scat, &[second.rk]);
+    assert_erased(&scat, &[second.k_c2l, second.k_l2c]);
+}
+
+#[test]
+fn a_connector_erases_the_keys_of_before_a_rekey() {
+    let (mut scat, mut peer) = session(Role::Connector);
+    ping_pong(&mut scat, &mut peer, 10);
+    let first = peer.keys.clone();
+    assert_holds_only_keys(&scat, &first);
+    ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
+    assert_erased(&scat, &[first.k_c2l, first.k_l2c]);
+}
+
+#[test]
+#[ignore = "waits two minutes for an exchange; .ci/run does"]
+fn a_connector_erases_the_keys_of_before_an_exchange() {
+    let (mut scat, mut peer) = session(Role::Connector);
+    ping_pong(&mut scat, &mut peer, 10);
+    let first = peer.keys.clone();
+    peer.stream.set_read_timeout(Some(Duration::from_secs(150))).unwrap();
+    assert_eq!(peer.recv().unwrap().0, REKEY1);
+    assert_eq!(peer.recv().unwrap().0, REKEY3);
+    ping_pong(&mut scat, &mut peer, 10);
+    assert_eq!(peer.ratchets, 1);
+    assert_erased(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
+    let second = peer.keys.clone();
+    assert_holds_only_keys(&scat, &second);
+}

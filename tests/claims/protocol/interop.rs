@@ -1,0 +1,209 @@
+//! The program against an implementation that shares no code with it, in both
+//! roles.
+
+use super::ping_pong;
+use crate::support::peer::{self, CONTENT, DATA, DONE, EOF, Options, Peer, REKEY2, Role};
+use crate::support::scat::{self, Scat, Words, key_file, noise, start};
+use crate::support::{ROLES, session, session_with};
+use rustix::process::Signal;
+use std::net::Shutdown;
+
+/// What scat has to print, from the peer's own computation.
+fn words_at_scat(peer: &Peer) -> Words {
+    let words = pgp_words::to_words(&peer.sas);
+    let half = |at: usize| {
+        let [a, b, c] = [0, 1, 2].map(|i| u32::from(peer.sas[at + i]));
+        let number = a << 16 | b << 8 | c;
+        let words = words[at..at + 3].join(" ");
+        format!("{words:<27} ({:04} {:04})", number / 10_000, number % 10_000).to_lowercase()
+    };
+    let (listener, connector) = (half(0), half(3));
+    match peer.role {
+        Role::Connector => Words { you_say: listener, they_say: connector },
+        Role::Listener => Words { you_say: connector, they_say: listener },
+    }
+}
+
+/// The peer has taken all it waits for: scat ends well, and says so first.
+fn end_well(scat: Scat, mut peer: Peer) {
+    assert!(peer.recv_end().unwrap());
+    // Else scat waits for the peer's FIN, as long as a close may take.
+    drop(peer);
+    scat.end().expect(0, "");
+}
+
+#[test]
+fn words_are_those_that_the_peer_computes() {
+    for role in ROLES {
+        let (mut scat, peer) = session(role);
+        assert_eq!(scat.words(), words_at_scat(&peer));
+        // The listener's half stands first on both screens.
+        let lines = ["you say", "they say"].map(|what| scat.line(&format!("  {what}  ")));
+        drop(peer);
+        let stderr = scat.end().stderr;
+        let [you, they] = lines.map(|line| stderr.find(&line).unwrap());
+        assert!((you < they) == stderr.starts_with("scat: listening"), "{stderr}");
+    }
+}
+
+#[test]
+fn bytes_arrive_both_ways_with_and_without_a_pre_shared_key() {
+    let key = key_file("psk", &[9; 32]);
+    for role in ROLES {
+        for psk in [None, Some([9; 32])] {
+            let own = if psk.is_some() { &["--psk", key.arg()][..] } else { &[] };
+            let options = Options { psk, ..Options::default() };
+            let (mut scat, mut peer) =
+                session_with(role, options, |args| Scat::new(&[own, args].concat()));
+            let (there, back) = (noise(1, 100_000), noise(2, 100_000));
+            peer.send_data(&there).unwrap();
+            assert!(scat.read(there.len()) == there);
+            scat.write(&back);
+            scat.end_input();
+            assert!(peer.finish().unwrap() == back);
+            assert!(scat.end().expect(0, "").stdout.is_empty());
+        }
+    }
+}
+
+#[test]
+fn symmetric_rekeys_agree_over_3100_frames_each_way() {
+    for role in ROLES {
+        let (mut scat, mut peer) = session(role);
+        ping_pong(&mut scat, &mut peer, 3100);
+        assert!(peer.tx.n > 3072 && peer.rx.n > 3072);
+        scat.end_input();
+        assert!(peer.finish().unwrap().is_empty());
+        scat.end().expect(0, "");
+    }
+}
+
+#[test]
+fn bulk_over_many_symmetric_rekeys_arrives_whole() {
+    let (mut scat, mut peer) = session(Role::Listener);
+    let data = noise(3, 1025 * CONTENT + 17);
+    let expected = data.clone();
+    let sent = start(move || {
+        peer.send_data(&data).unwrap();
+        peer.finish().unwrap()
+    });
+    assert!(scat.read(expected.len()) == expected);
+    scat.end_input();
+    assert!(sent.join().is_empty());
+    scat.end().expect(0, "");
+}
+
+#[test]
+fn ratchets_that_the_peer_starts_are_answered() {
+    let (mut scat, mut peer) = session(Role::Listener);
+    // Before, between and right after symmetric rekeys.
+    for rounds in [1, 700, 1100, 400] {
+        peer.start_ratchet().unwrap();
+        ping_pong(&mut scat, &mut peer, rounds);
+    }
+    scat.end_input();
+    assert!(peer.finish().unwrap().is_empty());
+    assert_eq!(peer.ratchets, 4);
+    scat.end().expect(0, "");
+}
+
+#[test]
+fn data_flows_under_the_old_key_while_a_ratchet_is_under_way() {
+    let (mut scat, mut peer) = session(Role::Listener);
+    peer.start_ratchet().unwrap();
+    peer.send(DATA, b"old key").unwrap();
+    assert_eq!(scat.read(7), b"old key");
+    let (kind, rekey2) = peer.recv_raw().unwrap();
+    assert_eq!(kind, REKEY2);
+    peer.take_rekey2(&rekey2).unwrap();
+    // scat sends with its new key already, and goes on receiving with the old one.
+    scat.write(b"new key");
+    assert_eq!(peer.recv_raw().unwrap(), (DATA, b"new key".to_vec()));
+    peer.send(DATA, b"still old").unwrap();
+    assert_eq!(scat.read(9), b"still old");
+    peer.send_rekey3().unwrap();
+    peer.send(DATA, b"new at last").unwrap();
+    assert_eq!(scat.read(11), b"new at last");
+    scat.end_input();
+    peer.finish().unwrap();
+    scat.end().expect(0, "");
+}
+
+#[test]
+fn a_ratchet_may_end_after_the_ends_of_the_streams() {
+    let (mut scat, mut peer) = session(Role::Listener);
+    scat.end_input();
+    assert_eq!(peer.recv().unwrap().0, EOF);
+    peer.start_ratchet().unwrap();
+    // finish() sends EOF, and DONE as soon as it may, both under the old key if
+    // REKEY2 has not come by then; REKEY3 follows.
+    assert!(peer.finish().unwrap().is_empty());
+    assert_eq!(peer.ratchets, 1);
+    scat.end().expect(0, "");
+}
+
+#[test]
+fn ends_are_taken_in_either_order() {
+    for role in ROLES {
+        // scat first.
+        let (mut scat, mut peer) = session(role);
+        scat.end_input();
+        assert_eq!(peer.recv().unwrap().0, EOF);
+        peer.send(DONE, &[]).unwrap();
+        peer.send(DATA, b"the peer goes on").unwrap();
+        assert_eq!(scat.read(16), b"the peer goes on");
+        peer.send(EOF, &[]).unwrap();
+        assert_eq!(peer.recv().unwrap().0, DONE);
+        end_well(scat, peer);
+
+        // The peer first.
+        let (mut scat, mut peer) = session(role);
+        peer.send(EOF, &[]).unwrap();
+        assert_eq!(peer.recv().unwrap().0, DONE);
+        scat.write(b"scat goes on");
+        assert_eq!(peer.recv().unwrap(), (DATA, b"scat goes on".to_vec()));
+        scat.end_input();
+        assert_eq!(peer.recv().unwrap().0, EOF);
+        peer.send(DONE, &[]).unwrap();
+        end_well(scat, peer);
+    }
+}
+
+#[test]
+fn done_waits_until_the_output_has_taken_everything() {
+    for role in ROLES {
+        let (mut scat, mut peer) = session(role);
+        scat.end_input();
+        assert_eq!(peer.recv().unwrap().0, EOF);
+        // More than a pipe holds, and nobody reads it yet.
+        let data = noise(4, 600_000);
+        peer.send_data(&data).unwrap();
+        peer.send(EOF, &[]).unwrap();
+        peer.send(DONE, &[]).unwrap();
+        let patience = std::time::Duration::from_millis(300);
+        peer.stream.set_read_timeout(Some(patience)).unwrap();
+        let early = peer.stream.peek(&mut [0]);
+        assert!(early.is_err(), "DONE came before the output took everything");
+        peer.stream.set_read_timeout(Some(scat::LIMIT)).unwrap();
+        assert!(scat.read(data.len()) == data);
+        assert_eq!(peer.recv().unwrap().0, DONE);
+        end_well(scat, peer);
+    }
+}
+
+#[test]
+fn the_last_frames_and_the_fin_in_one_breath_are_a_whole_end() {
+    for role in ROLES {
+        let (mut scat, mut peer) = session(role);
+        scat.end_input();
+        assert_eq!(peer.recv().unwrap().0, EOF);
+        // All of it is there when scat looks.
+        scat.signal(Signal::STOP);
+        let frames = [EOF, DONE].map(|kind| peer.seal(&peer::plaintext(kind, &[])));
+        peer.write(&frames.concat()).unwrap();
+        peer.stream.shutdown(Shutdown::Write).unwrap();
+        scat.signal(Signal::CONT);
+        assert_eq!(peer.recv_raw().unwrap().0, DONE);
+        end_well(scat, peer);
+    }
+}

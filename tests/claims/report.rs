@@ -1,0 +1,123 @@
+//! Messages never hold scat up: standard error that nobody reads, or a terminal
+//! stopped with Ctrl-S. The words and the last line come as soon as they can.
+
+use crate::support::peer::{self, DATA, Options, Peer};
+use crate::support::pty::Terminal;
+use crate::support::scat::{Ending, command, dial, door};
+use rustix::process::{Pid, Signal};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::net::Shutdown;
+use std::process::Stdio;
+
+/// What a pipe of this test holds.
+const ROOM: usize = 4096;
+
+/// A pipe for standard error, small enough to be filled.
+fn small_pipe() -> (BufReader<PipeReader>, PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, ROOM).unwrap();
+    (BufReader::new(reader), writer)
+}
+
+/// scat with `messages` as its standard error.
+fn start(args: &[&str], messages: impl Into<Stdio>) -> Ending {
+    let mut command = command(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(messages);
+    Ending(command.spawn().unwrap())
+}
+
+/// A listener whose standard error is full, and its port.
+fn full_listener(args: &[&str]) -> (Ending, u16, BufReader<PipeReader>) {
+    let (mut reader, mut writer) = small_pipe();
+    let scat = start(args, writer.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    let port = line.trim().rsplit_once(" port ").unwrap().1.parse().unwrap();
+    writer.write_all(&[b'\n'; ROOM]).unwrap();
+    (scat, port, reader)
+}
+
+/// One whom a listener tells about without `-v`, sent away.
+fn stranger(port: u16) {
+    let mut stream = dial(port);
+    stream.write_all(b"SCAT2C\0\n").unwrap();
+    assert_eq!(peer::read_flight(&mut stream, 8).unwrap(), b"SCAT1L\0\n");
+}
+
+/// `text` goes through to scat's standard output, and a byte comes back.
+fn talk(scat: &mut Ending, peer: &mut Peer, text: &[u8]) {
+    peer.send(DATA, text).unwrap();
+    let mut came = vec![0; text.len()];
+    scat.0.stdout.as_mut().unwrap().read_exact(&mut came).unwrap();
+    assert_eq!(came, text);
+    scat.0.stdin.as_mut().unwrap().write_all(b"!").unwrap();
+    assert_eq!(peer.recv().unwrap(), (DATA, b"!".to_vec()));
+}
+
+#[test]
+fn unread_messages_hold_up_nobody_and_the_words_come_when_they_are_read() {
+    let (mut scat, port, reader) = full_listener(&["-l", "127.0.0.1", "0"]);
+    (0..3).for_each(|_| stranger(port));
+    let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
+    talk(&mut scat, &mut peer, b"hello");
+    let mut lines = reader.lines().map(Result::unwrap).filter(|line| !line.is_empty());
+    assert_eq!(lines.next().unwrap(), "scat: 3 messages lost");
+    assert!(lines.next().unwrap().contains("connected to 127.0.0.1"));
+    assert!(lines.next().unwrap().contains("you say"));
+    assert!(lines.next().unwrap().contains("they say"));
+    talk(&mut scat, &mut peer, b"still");
+    drop(scat.0.stdin.take());
+    peer.finish().unwrap();
+    drop(peer);
+    assert_eq!(scat.soon(), Some(0));
+}
+
+#[test]
+fn a_listener_with_unread_messages_ends_by_its_first_signal() {
+    let (mut scat, port, _reader) = full_listener(&["-l", "127.0.0.1", "0"]);
+    (0..3).for_each(|_| stranger(port));
+    rustix::process::kill_process(Pid::from_child(&scat.0), Signal::TERM).unwrap();
+    assert_eq!(scat.soon(), None);
+}
+
+#[test]
+fn a_listener_with_unread_messages_sees_w() {
+    let (mut scat, port, _reader) = full_listener(&["-l", "-w1", "127.0.0.1", "0"]);
+    stranger(port);
+    assert_eq!(scat.soon(), Some(3));
+}
+
+#[test]
+fn the_last_line_waits_a_moment_for_its_reader() {
+    let (mut reader, mut writer) = small_pipe();
+    writer.write_all(&[b'\n'; ROOM]).unwrap();
+    let (door, port) = door();
+    let mut scat = start(&["127.0.0.1", &port.to_string()], writer);
+    let mut stream = door.accept().unwrap().0;
+    stream.shutdown(Shutdown::Write).unwrap();
+    // Once it has closed as well, all that is left to do is to say why.
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    assert!(said.contains("scat: the other side closed without a word\nscat: hint: "), "{said}");
+    assert_eq!(scat.soon(), Some(3));
+}
+
+#[test]
+fn a_terminal_stopped_with_ctrl_s_holds_up_nobody_and_gets_the_words_after_ctrl_q() {
+    let mut terminal = Terminal::new();
+    let (door, port) = door();
+    terminal.keys("\x13");
+    let mut scat = start(&["-v", "127.0.0.1", &port.to_string()], terminal.slave());
+    let mut peer = Peer::accept(door.accept().unwrap().0, Options::default()).unwrap();
+    talk(&mut scat, &mut peer, b"hello");
+    assert_eq!(terminal.screen(), "");
+    terminal.keys("\x11");
+    terminal.wait_for("messages lost");
+    terminal.wait_for("they say");
+    terminal.wait_for("you say");
+    drop(scat.0.stdin.take());
+    peer.finish().unwrap();
+    drop(peer);
+    assert_eq!(scat.soon(), Some(0));
+}

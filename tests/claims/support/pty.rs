@@ -1,0 +1,179 @@
+//! A pseudo-terminal with a person before it, who reads the screen and types.
+//!
+//! scat gets it as its controlling terminal; its standard input, output and
+//! error stay pipes, unless a test says otherwise.
+
+use crate::support::scat::{LIMIT, Scat, program};
+use crate::support::skip;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Both ends of a pseudo-terminal, and what its screen has shown.
+pub struct Terminal {
+    master: File,
+    slave: OwnedFd,
+    path: String,
+    screen: String,
+    /// Part of a character that is not all here.
+    partial: Vec<u8>,
+    /// Up to here [`Terminal::wait_for`] has read.
+    read: usize,
+}
+
+/// Whether terminals can be given to a child here; says so if not.
+pub fn is_available() -> bool {
+    let found = Command::new("setsid").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !found {
+        skip("no setsid(1), so nothing was tested at a terminal");
+    }
+    found
+}
+
+impl Terminal {
+    /// A new one, with nobody's session on it.
+    pub fn new() -> Terminal {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = rustix::pty::openpt(flags).unwrap();
+        rustix::pty::grantpt(&master).unwrap();
+        rustix::pty::unlockpt(&master).unwrap();
+        let path = rustix::pty::ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        // Held open, so that the screen outlives the programs on it.
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
+        Terminal {
+            master: master.into(),
+            slave,
+            path,
+            screen: String::new(),
+            partial: Vec::new(),
+            read: 0,
+        }
+    }
+
+    /// A command that a shell with this as its controlling terminal becomes:
+    /// `script` has the scat program as `$1` and `args` after it, this
+    /// terminal's path as `$0`.
+    ///
+    /// The first terminal that a session's leader opens becomes its own.
+    pub fn shell(&self, script: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", &format!(": <\"$0\" && {script}"), &self.path]);
+        command.arg(program()).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+    }
+
+    /// Starts `scat args...` here, between three pipes.
+    pub fn start(&self, args: &[&str]) -> Scat {
+        Scat::spawn(self.shell("exec \"$@\"", args))
+    }
+
+    /// Starts `scat args...` here, with this as its input, output and messages.
+    pub fn sit(&self, args: &[&str]) -> Scat {
+        Scat::spawn(self.shell("exec \"$@\" <\"$0\" >\"$0\" 2>\"$0\"", args))
+    }
+
+    /// An interactive shell here: the background and back. None if it is missing; says so.
+    pub fn bash(&self) -> Option<Scat> {
+        if Command::new("bash").arg("-c").arg(":").status().is_err() {
+            skip("no bash, so no job control was tested");
+            return None;
+        }
+        let mut command = self.shell("PS1=\"$ \" exec bash --norc -i <\"$0\" >\"$0\" 2>&1", &[]);
+        command.stdin(Stdio::null());
+        Some(Scat::spawn(command))
+    }
+
+    /// The end that a program has, for one to whom it is not the controlling terminal.
+    pub fn slave(&self) -> Stdio {
+        self.slave.try_clone().unwrap().into()
+    }
+
+    /// Types this.
+    pub fn keys(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Types this and Enter.
+    pub fn enter(&mut self, line: &str) {
+        self.keys(&format!("{line}\n"));
+    }
+
+    /// Waits until the screen shows `text` behind what was waited for before;
+    /// returns what stands between the two.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            if let Some(at) = self.screen[self.read..].find(text) {
+                let before = self.screen[self.read..self.read + at].to_owned();
+                self.read += at + text.len();
+                return before;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let came = self.look(left.try_into().unwrap());
+            assert!(came, "no {text:?} on the screen: {:?}", self.screen);
+        }
+    }
+
+    /// Waits until `is_so` of everything that the screen has shown.
+    pub fn wait_until(&mut self, is_so: impl Fn(&str) -> bool) -> bool {
+        let deadline = Instant::now() + LIMIT;
+        while !is_so(&self.screen) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !self.look(left.try_into().unwrap()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits for the port that a listener announces here.
+    pub fn port(&mut self) -> u16 {
+        self.wait_for("listening on ");
+        self.wait_for(" port ");
+        self.wait_for("\r\n").parse().unwrap()
+    }
+
+    /// Everything that the screen has shown so far.
+    pub fn screen(&mut self) -> &str {
+        while self.look(Timespec::default()) {}
+        &self.screen
+    }
+
+    fn look(&mut self, within: Timespec) -> bool {
+        let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
+        if rustix::event::poll(&mut fds, Some(&within)).unwrap() == 0 {
+            return false;
+        }
+        let mut bytes = [0; 4096];
+        let n = self.master.read(&mut bytes).unwrap();
+        self.partial.extend_from_slice(&bytes[..n]);
+        let whole = match std::str::from_utf8(&self.partial) {
+            Err(why) if why.error_len().is_none() => why.valid_up_to(),
+            _ => self.partial.len(),
+        };
+        let whole: Vec<u8> = self.partial.drain(..whole).collect();
+        self.screen.push_str(&String::from_utf8_lossy(&whole));
+        true
+    }
+
+    /// How it is set: modes, special characters, speeds.
+    pub fn settings(&self) -> String {
+        format!("{:?}", rustix::termios::tcgetattr(&self.slave).unwrap())
+    }
+
+    /// What was typed and nobody has read, in whole lines.
+    pub fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.slave).unwrap()
+    }
+
+    /// Closes the window that it is.
+    pub fn hang_up(self) {}
+}

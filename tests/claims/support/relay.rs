@@ -1,0 +1,103 @@
+//! Somebody on the path between two scats, who carries the bytes and may do
+//! worse.
+
+use crate::support::scat::{LIMIT, door};
+use socket2::SockRef;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// What happens to the connector's bytes on the way to the listener, and what
+/// comes back.
+#[derive(Clone, Copy)]
+pub enum Deed {
+    /// Carries 1 to 7 bytes at a time, both ways.
+    Crumbs,
+    /// Carries this many bytes to the listener, then ends both ways with a FIN.
+    Finish(usize),
+    /// Carries this many bytes to the listener, then resets both.
+    Reset(usize),
+    /// Turns a bit of this byte on the way to the listener.
+    Turn(usize),
+}
+
+/// Carries one connection to this port of 127.0.0.1; returns the port to connect to.
+pub fn relay(to: u16, deed: Deed) -> u16 {
+    let (listener, port) = door();
+    thread::spawn(move || {
+        let c = listener.accept().unwrap().0;
+        let l = TcpStream::connect(("127.0.0.1", to)).unwrap();
+        for stream in [&c, &l] {
+            stream.set_nodelay(true).unwrap();
+            stream.set_read_timeout(Some(LIMIT)).unwrap();
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let (c2, l2, over2) = (c.try_clone().unwrap(), l.try_clone().unwrap(), over.clone());
+        let back_deed = match deed {
+            Deed::Crumbs => Deed::Crumbs,
+            _ => Deed::Turn(usize::MAX),
+        };
+        let back = thread::spawn(move || carry(l2, c2, back_deed, &over2));
+        carry(c, l, deed, &over);
+        let _ = back.join();
+    });
+    port
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, deed: Deed, over: &AtomicBool) {
+    let mut buffer = vec![0; 65536];
+    let mut carried = 0;
+    loop {
+        let most = match deed {
+            Deed::Crumbs => 1 + carried % 7,
+            Deed::Finish(left) | Deed::Reset(left) => buffer.len().min(left - carried),
+            Deed::Turn(_) => buffer.len(),
+        };
+        let n = match from.read(&mut buffer[..most]) {
+            Ok(0) | Err(_) => {
+                // An end behind the deed would come before its reset.
+                if !over.load(Ordering::SeqCst) {
+                    let _ = to.shutdown(Shutdown::Write);
+                }
+                return;
+            }
+            Ok(n) => n,
+        };
+        // After the deed it only drains, so that the end is the one it made.
+        if over.load(Ordering::SeqCst) {
+            continue;
+        }
+        if let Deed::Turn(at) = deed
+            && (carried..carried + n).contains(&at)
+        {
+            buffer[at - carried] ^= 1;
+        }
+        if to.write_all(&buffer[..n]).is_err() {
+            return;
+        }
+        carried += n;
+        match deed {
+            Deed::Finish(left) if carried == left => {
+                over.store(true, Ordering::SeqCst);
+                let _ = from.shutdown(Shutdown::Write);
+                let _ = to.shutdown(Shutdown::Write);
+                // Nothing more is carried; what still comes is thrown away.
+                while from.read(&mut buffer).is_ok_and(|n| n > 0) {}
+                return;
+            }
+            Deed::Reset(left) if carried == left => {
+                over.store(true, Ordering::SeqCst);
+                for stream in [&from, &to] {
+                    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+                    // The other direction's handle must not keep it open.
+                    let _ = stream.shutdown(Shutdown::Read);
+                }
+                return;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! The real program as a child process. Every wait is bounded, no port is
+//! guessed, and a child is ended by its own id when its holder goes.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{CWD, FileType, Mode};
+use rustix::process::{Pid, Signal};
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Once};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than anything here may take: whoever waits for so long has hung.
+pub const LIMIT: Duration = Duration::from_secs(40);
+
+/// A running scat.
+pub struct Scat {
+    child: Child,
+    /// Its standard input, if that is a pipe; dropping it is the end of input.
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output, if that is a pipe.
+    pub stdout: Option<ChildStdout>,
+    /// Lines of its standard error; closed at its end.
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+/// What is left of a scat that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+/// What one side has printed for its person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    pub you_say: String,
+    pub they_say: String,
+}
+
+impl Words {
+    /// The same, seen from the other end.
+    pub fn mirrored(self) -> Words {
+        Words { you_say: self.they_say, they_say: self.you_say }
+    }
+}
+
+/// The program that is tested: another build where SCAT names one.
+pub fn program() -> String {
+    std::env::var("SCAT").unwrap_or(env!("CARGO_BIN_EXE_scat").into())
+}
+
+/// `scat args...` with nothing redirected yet.
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(args);
+    command
+}
+
+impl Scat {
+    /// Starts `scat args...` between three pipes.
+    pub fn new(args: &[&str]) -> Scat {
+        Scat::between(args, Stdio::piped(), Stdio::piped())
+    }
+
+    /// Starts `scat args...` between these two.
+    pub fn between(args: &[&str], stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> Scat {
+        let mut command = command(args);
+        command.stdin(stdin).stdout(stdout);
+        Scat::spawn(command)
+    }
+
+    /// Starts this command, which is or becomes a scat.
+    pub fn spawn(mut command: Command) -> Scat {
+        handle_ignored_signals();
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let lines = lines(child.stderr.take().unwrap());
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        Scat { child, stdin, stdout, lines, seen: Vec::new() }
+    }
+
+    /// Listens on 127.0.0.1 at a port of the system's choice.
+    pub fn listen() -> (Scat, u16) {
+        Scat::listen_with(&[])
+    }
+
+    /// The same with these options.
+    pub fn listen_with(options: &[&str]) -> (Scat, u16) {
+        Scat::new(&[&["-l", "127.0.0.1", "0"], options].concat()).with_port()
+    }
+
+    /// The same between these two.
+    pub fn listen_between(stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> (Scat, u16) {
+        Scat::between(&["-l", "127.0.0.1", "0"], stdin, stdout).with_port()
+    }
+
+    /// Connects to this port of 127.0.0.1.
+    pub fn connect(port: u16) -> Scat {
+        Scat::connect_with(&[], port)
+    }
+
+    /// The same with these options.
+    pub fn connect_with(options: &[&str], port: u16) -> Scat {
+        Scat::new(&[options, &["127.0.0.1", &port.to_string()]].concat())
+    }
+
+    /// The same between these two.
+    pub fn connect_between(port: u16, stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> Scat {
+        Scat::between(&["127.0.0.1", &port.to_string()], stdin, stdout)
+    }
+
+    /// A listener and a connector.
+    pub fn pair() -> (Scat, Scat) {
+        let (listener, port) = Scat::listen();
+        (listener, Scat::connect(port))
+    }
+
+    /// Waits for the line that names the port.
+    pub fn with_port(mut self) -> (Scat, u16) {
+        let line = self.line("listening on ");
+        let port = line.rsplit_once(" port ").unwrap().1.parse().unwrap();
+        (self, port)
+    }
+
+    /// Process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line of standard error with `part` in it; one that has come
+    /// and was not asked for counts too.
+    pub fn line(&mut self, part: &str) -> String {
+        if let Some(line) = self.seen.iter().find(|line| line.contains(part)) {
+            return line.clone();
+        }
+        self.next_line(part)
+    }
+
+    /// Waits for a line of standard error with `part` in it that nobody asked
+    /// for yet.
+    pub fn next_line(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.seen.push(line),
+                Err(why) => panic!("no line {part:?} ({why}): {:#?}", self.seen),
+            }
+            if let Some(line) = self.seen.last().filter(|line| line.contains(part)) {
+                return line.clone();
+            }
+        }
+    }
+
+    /// Whether it has ended before `time` has passed. For what must not end.
+    pub fn ends_within(&mut self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.seen.push(line),
+                Err(why) => return why == RecvTimeoutError::Disconnected,
+            }
+        }
+    }
+
+    /// Waits for the words, or for the end without them.
+    pub fn gets_a_session(&mut self) -> bool {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(why) => panic!("{why}: {:#?}", self.seen),
+            }
+            if self.seen.last().is_some_and(|line| line.contains("they say  ")) {
+                return true;
+            }
+        }
+    }
+
+    /// Waits for the words.
+    pub fn words(&mut self) -> Words {
+        let (you, they) = (self.line("you say  "), self.line("they say  "));
+        let after = |line: String, what| line.split_once(what).unwrap().1.trim().to_owned();
+        Words { you_say: after(you, "you say"), they_say: after(they, "they say") }
+    }
+
+    /// Gives it this input; it has to take it.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    /// Ends its input.
+    pub fn end_input(&mut self) {
+        drop(self.stdin.take());
+    }
+
+    /// Waits for exactly this many bytes of its output.
+    pub fn read(&mut self, len: usize) -> Vec<u8> {
+        let stdout = self.stdout.as_mut().unwrap();
+        let mut bytes = vec![0; len];
+        let mut have = 0;
+        while have < len {
+            assert!(readable(&stdout), "{have} of {len} bytes came");
+            match stdout.read(&mut bytes[have..]).unwrap() {
+                0 => panic!("the output ended after {have} of {len} bytes"),
+                n => have += n,
+            }
+        }
+        bytes
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Peak of its resident memory so far, in kB.
+    pub fn peak_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
+    /// Ends its input, takes its output, and waits for its end.
+    pub fn end(mut self) -> Ended {
+        self.end_input();
+        self.end_by_itself()
+    }
+
+    /// Takes its output and waits for its end, its input left as it is.
+    pub fn end_by_itself(mut self) -> Ended {
+        let stdout = self.stdout.take().map(|mut stdout| {
+            start(move || {
+                let mut bytes = Vec::new();
+                let _ = stdout.read_to_end(&mut bytes);
+                bytes
+            })
+        });
+        let ended = self.end_unread();
+        Ended { stdout: stdout.map_or(Vec::new(), Started::join), ..ended }
+    }
+
+    /// Waits for its end, its output not taken.
+    pub fn end_unread(&mut self) -> Ended {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.seen.push(line),
+                // Its standard error closes when the process ends.
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it goes on: {:#?}", self.seen),
+            }
+        }
+        let status = self.child.wait().unwrap();
+        Ended {
+            code: status.code(),
+            signal: status.signal(),
+            stdout: Vec::new(),
+            stderr: self.seen.join("\n"),
+        }
+    }
+}
+
+impl Drop for Scat {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// It ended with this status and said this.
+    #[track_caller]
+    pub fn expect(self, code: i32, said: &str) -> Ended {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        assert!(self.stderr.contains(said), "no {said:?} in: {}", self.stderr);
+        let foreign = self.stderr.lines().find(|line| !line.starts_with("scat: "));
+        assert_eq!(foreign, None, "{}", self.stderr);
+        self
+    }
+}
+
+/// More than the 2 s that the last line is waited for, less than a hang.
+const SOON: Duration = Duration::from_secs(15);
+
+/// A child that is gone with its holder.
+pub struct Ending(pub Child);
+
+impl Ending {
+    /// Its exit status, which has to come soon.
+    #[track_caller]
+    pub fn soon(&mut self) -> Option<i32> {
+        let before = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(before.elapsed() < SOON, "it goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn lines(stderr: ChildStderr) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines() {
+            let Ok(line) = line else { break };
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// Whether there is something to be read, or the end, within [`LIMIT`].
+pub fn readable(fd: &impl AsFd) -> bool {
+    let limit = Timespec::try_from(LIMIT).unwrap();
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+    rustix::event::poll(&mut fds, Some(&limit)).unwrap() > 0
+}
+
+/// Runs `job` in a thread of its own; not to end within [`LIMIT`] is a failure.
+pub fn start<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Started<T> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = sender.send(job());
+    });
+    Started(receiver)
+}
+
+/// A job on its way.
+pub struct Started<T>(Receiver<T>);
+
+impl<T> Started<T> {
+    /// Its result.
+    #[track_caller]
+    pub fn join(self) -> T {
+        self.0.recv_timeout(LIMIT).expect("the job ends in time, and well")
+    }
+}
+
+/// Lets children start with the default for the signals that they are sent, even
+/// where this process was started to ignore one: a shell does that with SIGINT for
+/// jobs in the background, nohup with SIGHUP. A handler does not outlive exec.
+pub fn handle_ignored_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for signal in
+            [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP].into_iter().filter(is_ignored)
+        {
+            signal_hook::flag::register(signal.as_raw(), Arc::default()).unwrap();
+        }
+    });
+}
+
+fn is_ignored(signal: &Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+    mask >> (signal.as_raw() - 1) & 1 == 1
+}
+
+/// Connects to a port of 127.0.0.1, from another address of this machine.
+pub fn try_dial(from: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((from, 0)).into())?;
+    socket.connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(), LIMIT)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    Ok(stream)
+}
+
+/// A listening socket on 127.0.0.1 that is no scat, and its port.
+pub fn door() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+/// Connects to a port of 127.0.0.1, from 127.0.0.`host`.
+pub fn dial_from(host: u8, port: u16) -> TcpStream {
+    try_dial(Ipv4Addr::new(127, 0, 0, host), port).unwrap()
+}
+
+/// Connects to a port of 127.0.0.1.
+pub fn dial(port: u16) -> TcpStream {
+    dial_from(1, port)
+}
+
+/// What still comes before the other side closes or resets.
+pub fn rest(mut stream: &TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    bytes
+}
+
+/// A path that no other call gets; what is there is removed with it.
+pub struct Place(PathBuf);
+
+impl Place {
+    /// With `name` in it.
+    pub fn new(name: &str) -> Place {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}-{name}", std::process::id());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // One of an earlier process with this id, which may be a FIFO that nobody reads.
+        let _ = std::fs::remove_file(&path);
+        Place(path)
+    }
+
+    /// As an argument.
+    pub fn arg(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl AsRef<Path> for Place {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A file of this test's own, with this content.
+pub fn file(name: &str, content: &[u8]) -> Place {
+    let place = Place::new(name);
+    std::fs::write(&place, content).unwrap();
+    place
+}
+
+/// 32 bytes as a key file of this kind has them.
+pub fn key_file(kind: &str, key: &[u8; 32]) -> Place {
+    private_file(kind, &format!("scat-{kind}:{}\n", STANDARD.encode(key)))
+}
+
+/// A file of this test's own that nobody else may read.
+pub fn private_file(name: &str, content: &str) -> Place {
+    let place = file(name, content.as_bytes());
+    std::fs::set_permissions(&place, Permissions::from_mode(0o600)).unwrap();
+    place
+}
+
+/// A FIFO of this test's own.
+pub fn fifo(name: &str) -> Place {
+    let place = Place::new(name);
+    rustix::fs::mknodat(CWD, place.as_ref(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    place
+}
+
+/// Bytes that are the same for the same seed and look like nothing else.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        // xorshift64, Marsaglia 2003.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}

@@ -1,0 +1,270 @@
+//! What the screen shows where standard output is a terminal, and who is asked for
+//! the words: nobody at the other end, or in the middle, writes there before a person
+//! has accepted them.
+
+use super::{at_terminals, words_of};
+use crate::support::peer::{ABORT, CONTENT, DATA, DONE, EOF, Options, Peer, REKEY2, Role};
+use crate::support::pty::Terminal;
+use crate::support::scat::{self, Scat, dial, door, key_file};
+use crate::support::session;
+use std::process::{Command, Stdio};
+
+/// A screen wiped, and lines as scat's own.
+const WIPED: &str = "\x1b[2J\x1b[Hscat: they say: forged\r\nscat: verified.\r\n";
+/// No control character at all: whatever was there is scrolled away.
+fn scrolled() -> String {
+    format!("{}scat: you say    forged\nscat: verified.\n", "\n".repeat(60))
+}
+
+/// What the middle got of a side before that ended: nothing but its refusal.
+fn only_refuses(mut peer: Peer) {
+    assert_eq!(peer.recv().unwrap(), (ABORT, vec![1]));
+}
+
+/// Ann listens and Bob connects, each at a screen; somebody sits in the middle, paints
+/// on both, and gets nothing.
+fn in_the_middle(ann_args: &[&str], bob_args: &[&str], paint: &str) {
+    let (mut ann_screen, mut bob_screen) = (Terminal::new(), Terminal::new());
+    let ann = ann_screen.sit(&[ann_args, &["-l", "127.0.0.1", "0"]].concat());
+    let port = ann_screen.port();
+    let (door, at) = door();
+    let bob = bob_screen.sit(&[bob_args, &["127.0.0.1", &at.to_string()]].concat());
+    let mut as_ann = Peer::accept(door.accept().unwrap().0, Options::default()).unwrap();
+    let mut as_bob = Peer::connect(dial(port), Options::default()).unwrap();
+    for peer in [&mut as_ann, &mut as_bob] {
+        peer.send(DATA, paint.as_bytes()).unwrap();
+        // Answered, so what came before it has been looked at.
+        if peer.role == Role::Connector {
+            peer.start_ratchet().unwrap();
+            assert_eq!(peer.recv().unwrap().0, REKEY2);
+        }
+    }
+    ann_screen.wait_for("you say ");
+    let said = ann_screen.wait_for("(").trim().to_owned();
+    ann_screen.wait_for("they answer: ");
+    bob_screen.wait_for("they say: ");
+    // What Bob hears is not what the middle would have to say.
+    for tries in ["2 tries left", "one try left", "someone may be in the middle"] {
+        bob_screen.enter(&said);
+        bob_screen.wait_for(tries);
+    }
+    only_refuses(as_ann);
+    bob.end_by_itself().expect(4, "");
+    // Bob has nothing to answer.
+    ann_screen.enter("no");
+    only_refuses(as_bob);
+    ann.end_by_itself().expect(4, "");
+    for screen in [ann_screen.screen(), bob_screen.screen()] {
+        for painted in ["\x1b", "forged", "verified", "\n\r\n", "\n\n"] {
+            assert!(!screen.contains(painted), "{screen:?}");
+        }
+    }
+}
+
+#[test]
+fn a_middle_that_wipes_both_screens_is_found_out() {
+    at_terminals!();
+    in_the_middle(&[], &[], WIPED);
+}
+
+#[test]
+fn a_middle_that_scrolls_both_screens_away_is_found_out() {
+    at_terminals!();
+    in_the_middle(&[], &[], &scrolled());
+}
+
+#[test]
+fn a_middle_is_found_out_with_c_at_one_end() {
+    at_terminals!();
+    in_the_middle(&["-c"], &[], &scrolled());
+    in_the_middle(&[], &["-c"], WIPED);
+}
+
+#[test]
+fn a_pipeline_that_ends_on_a_screen_is_not_painted_with_c() {
+    at_terminals!();
+    let mut screen = Terminal::new();
+    let pipeline = "program=$1; port=$3; \
+                    cat <\"$0\" | \"$program\" -c 127.0.0.1 \"$port\" | cat -v >\"$0\"";
+    let (door, port) = door();
+    // In one process group, as an interactive shell would start it.
+    let shell = Scat::spawn(screen.shell(pipeline, &["-c", &port.to_string()]));
+    let mut peer = Peer::accept(door.accept().unwrap().0, Options::default()).unwrap();
+    peer.send(DATA, scrolled().as_bytes()).unwrap();
+    screen.wait_for("they say: ");
+    drop(peer);
+    assert!(!screen.screen().contains("forged"));
+    drop(shell);
+}
+
+/// Starts the program as `script` says (as [`Terminal::shell`]) and sees whether it asks.
+fn asks(script: &str, args: &[&str]) -> bool {
+    let mut terminal = Terminal::new();
+    let args = [args, &["-l", "127.0.0.1", "0"]].concat();
+    let mut command = terminal.shell(script, &args);
+    command.stdin(Stdio::null());
+    let (mut l, port) = Scat::spawn(command).with_port();
+    let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
+    peer.start_ratchet().unwrap();
+    // By now it has asked, or shown the words.
+    while peer.recv().unwrap().0 != REKEY2 {}
+    let asked = terminal.screen().contains("they answer: ");
+    if !asked {
+        l.line("you say  ");
+        l.line("they say  ");
+    }
+    drop(peer);
+    assert!(l.end_by_itself().stderr.contains("cut off"));
+    asked
+}
+
+#[test]
+fn a_person_at_a_terminal_is_asked_and_a_script_is_not() {
+    at_terminals!();
+    let both = "exec \"$@\" <\"$0\" >\"$0\"";
+    let input = "exec \"$@\" <\"$0\" | cat";
+    let output = "exec \"$@\" >\"$0\"";
+    let neither = "exec \"$@\"";
+    for (script, args, asked) in [
+        (both, &[][..], true),
+        (input, &[], true),
+        (output, &[], true),
+        (neither, &[], false),
+        (neither, &["-c"], true),
+        (both, &["--no-confirm"], false),
+        (output, &["--no-confirm"], false),
+    ] {
+        assert_eq!(asks(script, args), asked, "{script} {args:?}");
+    }
+}
+
+#[test]
+fn a_screen_without_a_controlling_terminal_asks_nobody() {
+    at_terminals!();
+    let mut screen = Terminal::new();
+    let mut command = Command::new("setsid");
+    command.arg(scat::program()).args(["-l", "127.0.0.1", "0"]);
+    command.stdin(screen.slave()).stdout(screen.slave());
+    let (mut l, port) = Scat::spawn(command).with_port();
+    let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
+    l.line("not verified");
+    peer.send(DATA, b"it flows").unwrap();
+    screen.wait_for("it flows");
+    peer.finish().unwrap();
+    l.end_by_itself().expect(0, "");
+}
+
+#[test]
+fn a_background_job_that_writes_to_a_file_asks_nobody() {
+    at_terminals!();
+    let mut terminal = Terminal::new();
+    let Some(shell) = terminal.bash() else { return };
+    terminal.wait_for("$ ");
+    terminal.enter(&format!("{} -l 127.0.0.1 0 >/dev/null & it=$!", scat::program()));
+    let mut peer = Peer::connect(dial(terminal.port()), Options::default()).unwrap();
+    terminal.wait_for("not verified");
+    peer.send(EOF, &[]).unwrap();
+    assert_eq!(peer.recv().unwrap().0, DONE);
+    drop(peer);
+    terminal.enter("kill $it; wait $it; exit");
+    shell.end_by_itself();
+}
+
+#[test]
+fn with_a_key_or_a_pre_shared_key_nobody_is_asked() {
+    at_terminals!();
+    let psk = key_file("psk", &[9; 32]);
+    let psk = psk.arg();
+    let (mut at_l, mut at_c) = (Terminal::new(), Terminal::new());
+    let l = at_l.sit(&["--psk", psk, "-l", "127.0.0.1", "0"]);
+    let c = at_c.sit(&["--psk", psk, "127.0.0.1", &at_l.port().to_string()]);
+    at_c.wait_for("verified by pre-shared key");
+    at_c.enter("hello Ann");
+    at_l.wait_for("hello Ann");
+    at_c.keys("\x04");
+    c.end_by_itself().expect(0, "");
+    l.end_by_itself().expect(0, "");
+}
+
+/// A listener without questions at a screen, and its peer.
+fn unasked() -> (Terminal, Scat, Peer) {
+    let mut screen = Terminal::new();
+    let l = screen.sit(&["--no-confirm", "-l", "127.0.0.1", "0"]);
+    let peer = Peer::connect(dial(screen.port()), Options::default()).unwrap();
+    screen.wait_for("they say ");
+    screen.wait_for("\r\n");
+    (screen, l, peer)
+}
+
+#[test]
+fn a_screen_shows_control_characters_and_does_not_obey_them() {
+    at_terminals!();
+    let (mut screen, l, mut peer) = unasked();
+    // U+009B in two frames, and as a single byte.
+    for part in [&b"a\tb\x1b[2J\r\x07\xc2"[..], b"\x9b1m \x9b", b"\x7f \xc3", b"\xa9nd\n"] {
+        peer.send(DATA, part).unwrap();
+    }
+    // The terminal itself makes \r\n of a newline.
+    let shown = screen.wait_for("énd\r\n");
+    assert!(shown.starts_with("a\tb^[[2J^M^G"), "{shown:?}");
+    assert!(shown.ends_with("M-^[1m M-^[^? "), "{shown:?}");
+    assert!(!shown.contains(['\x1b', '\r', '\u{9b}']), "{shown:?}");
+    peer.finish().unwrap();
+    l.end_by_itself().expect(0, "");
+}
+
+#[test]
+fn a_pipe_gets_control_characters_as_they_are() {
+    let (mut l, mut peer) = session(Role::Listener);
+    peer.send(DATA, b"\x1b[2J\r\x9b\xc2\x9b\x7f").unwrap();
+    assert_eq!(l.read(9), b"\x1b[2J\r\x9b\xc2\x9b\x7f");
+    l.end_input();
+    peer.finish().unwrap();
+    l.end_by_itself().expect(0, "");
+}
+
+/// Four bytes on the screen for each one received, and nobody looks for a while.
+#[test]
+fn done_waits_until_a_slow_screen_has_shown_all() {
+    at_terminals!();
+    let (mut screen, l, mut peer) = unasked();
+    const BYTES: usize = 50_000;
+    let bytes = vec![0x9b; BYTES];
+    for part in bytes.chunks(CONTENT) {
+        peer.send(DATA, part).unwrap();
+    }
+    peer.send(EOF, &[]).unwrap();
+    // Answered before DONE, or DONE came too early.
+    peer.start_ratchet().unwrap();
+    assert_eq!(peer.recv().unwrap().0, REKEY2);
+    let shown = screen.wait_until(|screen| screen.matches("M-^[").count() == BYTES);
+    assert!(shown, "not all was shown");
+    assert_eq!(peer.recv().unwrap().0, DONE);
+    // And then its own side ends, as at every terminal.
+    assert_eq!(peer.recv().unwrap().0, EOF);
+    peer.send(DONE, &[]).unwrap();
+    drop(peer);
+    l.end_by_itself().expect(0, "");
+}
+
+#[test]
+fn the_person_who_knows_the_words_gets_through() {
+    at_terminals!();
+    let mut screen = Terminal::new();
+    let l = screen.sit(&["-l", "127.0.0.1", "0"]);
+    let mut peer = Peer::connect(dial(screen.port()), Options::default()).unwrap();
+    peer.send(DATA, b"hello Ann\n").unwrap();
+    screen.wait_for("they answer: ");
+    screen.enter(&words_of(&peer));
+    screen.wait_for("hello Ann");
+    screen.enter("hello Bob");
+    let (mut said, mut kind) = (Vec::new(), DATA);
+    while kind == DATA && !said.ends_with(b"\n") {
+        let (next, content) = peer.recv().unwrap();
+        kind = next;
+        said.extend(content);
+    }
+    assert_eq!(said, b"hello Bob\n");
+    peer.finish().unwrap();
+    l.end_by_itself().expect(0, "");
+}
