@@ -11,9 +11,9 @@
 //!
 //! ```text
 //! main        options -> peer -> session -> exit status
-//! pipe        the session's loop
+//! cli  pipe   the command line; the session's loop
 //! net  term   addresses -> one peer; stdin, stdout and the terminal
-//! event_loop  cli  error  report  policy  keys  random  waiting  lines  descriptor
+//! event_loop  error  report  policy  keys  random  waiting  lines  descriptor
 //! memory  sandbox
 //! protocol    scat-protocol(7): no descriptor, no clock, no randomness
 //! ```

@@ -4,6 +4,7 @@
 
 mod cli;
 mod keys;
+mod layout;
 #[cfg(target_os = "linux")]
 mod memory;
 mod mistakes;

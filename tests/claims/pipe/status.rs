@@ -129,7 +129,7 @@ fn data_for_the_file_of_the_messages_is_1_at_the_receiver_and_7_at_the_sender() 
         // It might have something to send, so it is not refused at once.
         command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap());
         let mut child = command.stderr(log.try_clone().unwrap()).spawn().unwrap();
-        drop(child.stdin.take().filter(|_| status == 0));
+        drop(child.stdin.take());
         let mut peer = Peer::accept(door.accept().unwrap().0, Options::default()).unwrap();
         peer.send_data(data).unwrap();
         match status {

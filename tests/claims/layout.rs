@@ -1,0 +1,193 @@
+//! The source keeps its shape: what may import what, what may print, and what
+//! README says of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One of the rooms on the floor whose rooms may import each other.
+const SHARED: &str = "error";
+
+/// What there is none of below src/protocol.
+const BEYOND_THE_WALL: &[&str] = &[
+    "argh",
+    "dns_lookup",
+    "getrandom",
+    "libc",
+    "mio",
+    "rustix",
+    "signal_hook",
+    "signal_hook_mio",
+    "socket2",
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::os",
+    "std::process",
+    "std::thread",
+    "Instant::now",
+    "SystemTime",
+];
+
+/// Who may use what shows something to somebody.
+const MOUTHS: &[(&str, &[&str])] = &[
+    // Messages; and whether they go into the file of the data.
+    ("stderr()", &["report.rs", "term/stdio.rs"]),
+    // What was asked for: keys, help, the version; the data, and whether it goes to a person.
+    ("stdout()", &["main.rs", "term/stdio.rs", "term/tty.rs"]),
+    ("/dev/tty", &["term/tty.rs"]),
+    ("print!", &[]),
+    ("println!", &[]),
+    ("eprint!", &[]),
+    ("eprintln!", &[]),
+    ("dbg!", &[]),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files below `dir`, as paths from the root.
+fn files(dir: &str) -> BTreeSet<String> {
+    let mut files = BTreeSet::new();
+    let mut dirs = vec![root().join(dir)];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false => {
+                    let path = path.strip_prefix(root()).unwrap();
+                    files.insert(path.to_str().unwrap().to_owned());
+                }
+            }
+        }
+    }
+    files
+}
+
+/// The sources: the path from src, and the code without comments and unit tests.
+fn sources() -> Vec<(String, String)> {
+    let source = |path: &String| {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let code: Vec<_> = text.lines().map(|line| line.split("//").next().unwrap()).collect();
+        (path["src/".len()..].to_owned(), code.join("\n"))
+    };
+    files("src").iter().map(source).collect()
+}
+
+/// Every path that the code imports or spells out, `{...}` expanded.
+fn paths(code: &str) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    let (mut prefixes, mut path) = (Vec::<String>::new(), String::new());
+    for c in code.chars() {
+        match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | ':' => path.push(c),
+            // Of a use; any other block begins after a space.
+            '{' if path.ends_with("::") => {
+                let outer = prefixes.last().cloned().unwrap_or_default();
+                prefixes.push(outer + &path);
+                path.clear();
+            }
+            _ => {
+                let outer = prefixes.last().cloned().unwrap_or_default();
+                paths.insert(outer + &path);
+                path.clear();
+                if c == '}' {
+                    prefixes.pop();
+                }
+            }
+        }
+    }
+    paths
+}
+
+/// Whether `path` has the parts of `part` in it, one after the other.
+fn has(path: &str, part: &str) -> bool {
+    format!("::{path}::").contains(&format!("::{part}::"))
+}
+
+#[test]
+fn paths_are_found_however_they_are_imported() {
+    let code = "use std::{io, net::{self, IpAddr}};\nfn f() { if x { mio::y(std::fs::z) } }\n";
+    let found = paths(code);
+    for path in ["std::io", "std::net::IpAddr", "mio::y", "std::fs::z"] {
+        assert!(found.contains(path), "{path} in {found:?}");
+    }
+    assert!(has("std::net::IpAddr", "std::net") && !has("std::network", "std::net"));
+}
+
+#[test]
+fn protocol_is_a_wall() {
+    for (file, code) in sources().iter().filter(|(file, _)| file.starts_with("protocol/")) {
+        for path in paths(code) {
+            let beyond = BEYOND_THE_WALL.iter().find(|part| has(&path, part));
+            assert_eq!(beyond, None, "{file}: {path}");
+            let is_outside = path.starts_with("crate::") && !has(&path, "crate::protocol");
+            assert!(!is_outside && !has(&path, "super::super"), "{file}: {path}");
+        }
+    }
+}
+
+/// The rooms as lib.rs shows them, floor by floor; two spaces stand between names, and
+/// before what is said of them.
+fn floors() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let (_, text) = text.split_once("//! ```text\n").unwrap();
+    let (text, _) = text.split_once("//! ```\n").unwrap();
+    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let names = |line: &str| {
+        let parts = line["//! ".len()..].split("  ").map(str::trim).filter(|part| !part.is_empty());
+        parts.filter(is_name).map(str::to_owned).collect()
+    };
+    text.lines().map(names).collect()
+}
+
+#[test]
+fn imports_point_downwards_as_lib_rs_says() {
+    let floors = floors();
+    let floor = |room: &str| floors.iter().position(|floor| floor.iter().any(|name| name == room));
+    for (file, code) in sources().iter().filter(|(file, _)| file != "lib.rs") {
+        let room = file.split(['/', '.']).next().unwrap();
+        let own = floor(room).unwrap_or_else(|| panic!("{file} is on no floor"));
+        for path in paths(code) {
+            let path = path.strip_prefix("crate::").or(path.strip_prefix("scat::"));
+            let Some(other) = path.and_then(|path| path.split("::").next()) else { continue };
+            let to = floor(other).unwrap_or_else(|| panic!("{file} imports {other}"));
+            let is_shared = to == own && floor(SHARED) == Some(own);
+            assert!(other == room || to > own || is_shared, "{file} imports {other}");
+        }
+    }
+}
+
+#[test]
+fn only_report_and_the_terminal_speak() {
+    for (file, code) in sources() {
+        for (mouth, of) in MOUTHS {
+            let speaks = code
+                .match_indices(mouth)
+                .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+            assert!(!speaks || of.contains(&&*file), "{file} uses {mouth}");
+        }
+    }
+}
+
+#[test]
+fn readme_lists_every_file() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let block = readme.split("```").find(|block| block.contains("\nsrc/main.rs")).unwrap();
+    let listed: BTreeSet<_> = block.lines().filter_map(|line| line.split(' ').next()).collect();
+    for path in listed.iter().filter(|path| !path.is_empty()) {
+        assert!(root().join(path).exists(), "README lists {path}");
+    }
+    for path in ["src", "man", "tests"].into_iter().flat_map(files) {
+        // A directory stands for what is in it; not so in src.
+        let mut ancestors = Path::new(&path).ancestors();
+        let is_listed = match path.starts_with("src/") {
+            true => listed.contains(&*path),
+            false => ancestors.any(|path| listed.contains(path.to_str().unwrap())),
+        };
+        assert!(is_listed, "README does not list {path}");
+    }
+}
