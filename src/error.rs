@@ -7,7 +7,7 @@ use crate::keys;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::handshake::{self, Mismatch};
 use crate::protocol::session::{self, Counters, Reason};
-use crate::report::plain;
+use crate::report::{Rounded, plain};
 use crate::waiting::Stage;
 use std::fmt;
 use std::io;
@@ -288,7 +288,7 @@ impl Error {
                 }
             }
             Error::Waited(time, stage) => NoSession
-                .line(format!("no session within {time:?}: still {stage}"))
+                .line(format!("no session within {}: still {stage}", Rounded(*time)))
                 .hint(stage.hint()),
             Error::Silent => NoSession
                 .line("the other side closed without a word")

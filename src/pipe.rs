@@ -17,10 +17,11 @@ use crate::keys;
 use crate::net::link::Link;
 use crate::net::{Established, Opening};
 use crate::policy::Policy;
+use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Event, Reason, Session};
 use crate::random;
-use crate::report::{Address, Report};
+use crate::report::Report;
 use crate::sandbox;
 use crate::term::confirm::{Ceremony, Dialogue, Progress};
 use crate::term::stdio::{Input, Output};
@@ -46,6 +47,8 @@ pub struct Pipe<'a> {
     /// Where a person is asked, until that begins.
     tty: Option<Tty>,
     ceremony: Option<Ceremony>,
+    /// The person here has accepted, and nothing says yet that the one there has.
+    awaits_peer: bool,
     stdin: Input,
     stdout: Output,
     report: &'a Report,
@@ -83,6 +86,7 @@ impl<'a> Pipe<'a> {
             policy,
             tty,
             ceremony: None,
+            awaits_peer: false,
             stdin,
             stdout,
             report,
@@ -234,7 +238,13 @@ impl<'a> Pipe<'a> {
 
     fn handle(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Data | Event::Eof | Event::Done | Event::Ratchet => Ok(()),
+            Event::Data | Event::Eof => {
+                if std::mem::take(&mut self.awaits_peer) {
+                    self.report.say("the other end is ready");
+                }
+                Ok(())
+            }
+            Event::Done | Event::Ratchet => Ok(()),
             Event::RatchetRequest => Ok(self.session.answer_ratchet(random::ephemerals()?)?),
             Event::Open(sas) => {
                 self.open_by = None;
@@ -275,6 +285,7 @@ impl<'a> Pipe<'a> {
         self.stdout.close();
         if self.stdin.is_terminal() && !self.stdin.is_ready() && !self.session.input_ended() {
             self.stdin.discard_typed();
+            self.report.say("the other side has ended");
             self.session.end_input()?;
         }
         Ok(())
@@ -306,7 +317,7 @@ impl<'a> Pipe<'a> {
         }
         errors.sort_by_key(Error::weight);
         let mut errors: Vec<Error> =
-            errors.into_iter().map(|error| error.with_totals(self.totals())).collect();
+            errors.into_iter().map(|error| self.with_totals(error)).collect();
         let last = errors.pop();
         errors.iter().for_each(|error| self.report.error(error));
         last.map_or(Ok(()), Err)
@@ -382,13 +393,11 @@ impl<'a> Pipe<'a> {
         let role = self.session.role();
         if let Some(tty) = self.tty.take() {
             let dialogue = Dialogue::new(role, sas);
-            let ceremony = Ceremony::new(tty, dialogue, self.peer.ip(), self.events.registry())
+            let ceremony = Ceremony::new(tty, dialogue, self.peer, self.events.registry())
                 .map_err(|why| Error::System("terminal", why))?;
             if !ceremony.is_in_foreground().map_err(|_| Error::HungUp)? {
-                self.report.say(format_args!(
-                    "connected to {}; bring scat to the foreground (fg) to compare the words",
-                    Address(self.peer)
-                ));
+                self.report.met(role, self.peer);
+                self.report.say("bring scat to the foreground (fg) to compare the words");
             }
             self.ceremony = Some(ceremony);
             return Ok(());
@@ -418,8 +427,14 @@ impl<'a> Pipe<'a> {
             Progress::No => Err(Error::NotAccepted),
             Progress::Accepted => {
                 self.ceremony = None;
+                self.awaits_peer =
+                    self.session.role() == Role::Connector && !self.session.peer_streams();
                 self.session.confirm()?;
                 self.tell_key();
+                if self.awaits_peer {
+                    let line = "waiting for the other end: they may have to type your words first";
+                    self.report.say(line);
+                }
                 Ok(())
             }
         }
@@ -435,10 +450,16 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    fn totals(&self) -> Totals {
-        Totals {
+    /// How far it had come belongs to a bad end, but not to a chat's: nobody counts what
+    /// was said there, unless it may have gone to the wrong person.
+    fn with_totals(&self, error: Error) -> Error {
+        let is_chat = self.stdin.is_terminal() && self.stdout.is_terminal();
+        if is_chat && !matches!(error, Error::Aborted(Reason::Refused, _)) {
+            return error;
+        }
+        error.with_totals(Totals {
             counters: self.session.counters(),
             acknowledged: self.session.input_ended() && self.session.is_acknowledged(),
-        }
+        })
     }
 }

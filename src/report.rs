@@ -6,7 +6,7 @@ use crate::event_loop::{EventLoop, STDERR};
 use crate::lines::Lines;
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
-use crate::protocol::session::Session;
+use crate::protocol::session::{Counters, Session};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -95,11 +95,17 @@ impl Report {
         self.say(format_args!("listening on {address} port {}", at.port()));
     }
 
+    /// Who is at the other end, by its address.
+    pub fn met(&self, role: Role, peer: SocketAddr) {
+        self.say(Met { role, peer });
+    }
+
     /// Verified `by` something else than the words, as whoever `name` is; the other
     /// person may still ask for this side's half.
     pub fn verified(&self, role: Role, peer: SocketAddr, by: &str, name: Option<&str>, sas: &Sas) {
         let name = name.map_or(String::new(), |name| format!(": {name}"));
-        self.say(format_args!("connected to {}; verified by {by}{name}", Address(peer)));
+        self.met(role, peer);
+        self.say(format_args!("verified by {by}{name}"));
         self.say(format_args!("if they ask, you say: {}", sas.half(role)));
     }
 
@@ -109,10 +115,8 @@ impl Report {
             Role::Listener => ("you say ", "they say"),
             Role::Connector => ("they say", "you say "),
         };
-        self.say(format_args!(
-            "connected to {}; not verified. Compare by voice, and stop if they differ:",
-            Address(peer),
-        ));
+        self.met(role, peer);
+        self.say("not verified: compare these words by voice, and stop if they differ");
         self.say(format_args!("  {first}   {}", sas.half(Role::Listener)));
         self.say(format_args!("  {second}   {}", sas.half(Role::Connector)));
     }
@@ -125,16 +129,12 @@ impl Report {
 
     /// What SIGUSR1 asks for.
     pub fn counters(&self, session: &Session, started: Instant) {
-        let counters = session.counters();
+        let Counters { sent, received, written } = session.counters();
+        let time = Rounded(started.elapsed());
         self.note(format_args!(
-            "sent {} bytes, received {}, written {}; {:.1?}; {} key exchanges, the keys {} s old",
-            counters.sent,
-            counters.received,
-            counters.written,
-            started.elapsed(),
-            session.ratchets(),
-            key_age(session),
+            "sent {sent} bytes, wrote {written} of {received} bytes received, in {time}"
         ));
+        self.note(Keys(session));
     }
 
     /// What `-v` tells at the end.
@@ -142,22 +142,16 @@ impl Report {
         if !self.verbose {
             return;
         }
-        let counters = session.counters();
+        let Counters { sent, received, written } = session.counters();
         let time = started.elapsed();
-        let rate = |bytes: u64| u128::from(bytes) / time.as_micros().max(1);
         let acknowledged = if session.is_acknowledged() { "confirmed" } else { "not confirmed" };
-        self.say(format_args!(
-            "{}: sent {} bytes ({acknowledged}, {} MB/s), wrote {} of {} received ({} MB/s) \
-             in {time:.1?}, {} key exchanges, the keys {} s old",
-            if is_complete { "complete" } else { "incomplete" },
-            counters.sent,
-            rate(counters.sent),
-            counters.written,
-            counters.received,
-            rate(counters.received),
-            session.ratchets(),
-            key_age(session),
-        ));
+        let complete = if is_complete { "complete" } else { "incomplete" };
+        self.say(format_args!("{complete} after {}", Rounded(time)));
+        let rate = Rate { bytes: sent, time };
+        self.say(format_args!("sent {sent} bytes, {acknowledged}{rate}"));
+        let rate = Rate { bytes: received, time };
+        self.say(format_args!("wrote {written} of {received} bytes received{rate}"));
+        self.say(Keys(session));
     }
 }
 
@@ -181,9 +175,79 @@ fn text(line: impl fmt::Display) -> String {
     text
 }
 
-/// Seconds since the session's present keys came into use.
-fn key_age(session: &Session) -> u64 {
-    session.keyed_at().map_or(0, |at| at.elapsed().as_secs())
+/// How often the keys were exchanged, and when.
+struct Keys<'a>(&'a Session);
+
+impl fmt::Display for Keys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let age = self.0.keyed_at().map_or(Duration::ZERO, |at| at.elapsed());
+        match self.0.ratchets() {
+            1 => write!(f, "1 key exchange, ")?,
+            count => write!(f, "{count} key exchanges, ")?,
+        }
+        write!(f, "the keys are {} old", Rounded(age))
+    }
+}
+
+/// A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+pub struct Rounded(pub Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, tenths) = (self.0.as_secs(), self.0.subsec_millis() / 100);
+        match (seconds, tenths) {
+            (0, 0) => write!(f, "less than 0.1 s"),
+            (0..10, 1..) => write!(f, "{seconds}.{tenths} s"),
+            (0..60, _) => write!(f, "{seconds} s"),
+            (60..3600, _) => write!(f, "{} min {} s", seconds / 60, seconds % 60),
+            _ => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
+        }
+    }
+}
+
+/// Bytes in a time: `, 1.2 MB/s`; nothing without bytes.
+struct Rate {
+    bytes: u64,
+    time: Duration,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        // In tenths of the unit.
+        let mut rate = u128::from(self.bytes) * 10_000_000 / self.time.as_micros().max(1);
+        let mut unit = "B/s";
+        for greater in ["kB/s", "MB/s", "GB/s"] {
+            if rate >= 10_000 {
+                rate /= 1000;
+                unit = greater;
+            }
+        }
+        match (rate / 10, rate % 10) {
+            (whole @ 0..10, tenths @ 1..) => write!(f, ", {whole}.{tenths} {unit}"),
+            (whole, _) => write!(f, ", {whole} {unit}"),
+        }
+    }
+}
+
+/// Who is at the other end: `connection from 198.51.100.4 port 40312`.
+pub struct Met {
+    /// Which end this is.
+    pub role: Role,
+    /// The other one.
+    pub peer: SocketAddr,
+}
+
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.role {
+            Role::Listener => "connection from ",
+            Role::Connector => "connected to ",
+        })?;
+        Address(self.peer).fmt(f)
+    }
 }
 
 /// `198.51.100.4 port 40312`. An IPv4 address stays one on a dual-stack socket.
@@ -242,5 +306,40 @@ impl RateLimit {
 impl Default for RateLimit {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_for_people() {
+        for (milliseconds, said) in [
+            (0, "less than 0.1 s"),
+            (314, "0.3 s"),
+            (1000, "1 s"),
+            (9_960, "9.9 s"),
+            (59_999, "59 s"),
+            (200_000, "3 min 20 s"),
+            (7_500_000, "2 h 5 min"),
+        ] {
+            assert_eq!(Rounded(Duration::from_millis(milliseconds)).to_string(), said);
+        }
+    }
+
+    #[test]
+    fn rates_are_rounded_for_people() {
+        let time = Duration::from_secs(2);
+        for (bytes, said) in [
+            (0, ""),
+            (1, ", 0.5 B/s"),
+            (1_999, ", 999 B/s"),
+            (3_000, ", 1.5 kB/s"),
+            (830_000, ", 415 kB/s"),
+            (5_000_000_000, ", 2.5 GB/s"),
+        ] {
+            assert_eq!(Rate { bytes, time }.to_string(), said);
+        }
     }
 }

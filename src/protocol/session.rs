@@ -193,6 +193,8 @@ pub struct Session {
     offered: usize,
     /// The last read filled its space: the connection may hold more.
     is_behind: bool,
+    /// DATA or EOF has come.
+    peer_streams: bool,
     /// ABORT is sealed: nothing may follow.
     abort_sent: bool,
     /// ABORT or a frame that is not allowed was received: nothing more is opened.
@@ -280,6 +282,7 @@ impl Session {
             drained: 0,
             offered: 0,
             is_behind: false,
+            peer_streams: false,
             abort_sent: false,
             receive_closed: false,
             counters: Counters::default(),
@@ -434,6 +437,7 @@ impl Session {
         if self.commitment.is_some() && !matches!(kind, Kind::Open | Kind::Abort) {
             return Err(Error::Rule("a frame before OPEN"));
         }
+        self.peer_streams |= matches!(kind, Kind::Data | Kind::Eof);
         let event = match kind {
             Kind::Data => {
                 if self.received.eof {
@@ -575,6 +579,12 @@ impl Session {
     /// Throws away what waits for the output. It stays received, and is not written.
     pub fn discard(&mut self) {
         self.inbound.discard();
+    }
+
+    /// Whether anything of the peer's stream has come. A side that asks its person sends
+    /// nothing of it before that.
+    pub fn peer_streams(&self) -> bool {
+        self.peer_streams
     }
 
     /// Whether the peer's data has ended, may be written out, and is.

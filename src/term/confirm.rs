@@ -12,11 +12,12 @@ use crate::policy::Confirm;
 use crate::protocol::role::Role;
 use crate::protocol::sas::{Half, Sas};
 use crate::protocol::words::{self, Found};
+use crate::report::Met;
 use crate::term::tty::{self, Line, Tty};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 /// The terminal at which a person is asked for the words, if one is; `is_verified` says
@@ -66,23 +67,29 @@ impl Dialogue {
         Dialogue { role, own: sas.half(role), wanted: sas.half(role.peer()), wrong: 0 }
     }
 
-    /// What the screen says before the first answer, `peer` being the other
-    /// end's address. The listener's person speaks first; the connector's half
-    /// appears only when it has accepted.
-    pub fn opening(&self, peer: impl std::fmt::Display) -> String {
-        match self.role {
-            Role::Listener => format!(
-                "scat: somebody has connected from {peer}. Call the person you expect, and read \
-                 aloud:\n\
-                 scat: you say       {}\n\
-                 scat: type the three words (or the eight digits) that they answer, or \"no\".\n",
-                self.own
+    /// What the screen says before the first answer. The listener's person speaks
+    /// first; the connector's half appears only when it has accepted.
+    pub fn opening(&self, peer: SocketAddr) -> String {
+        let met = Met { role: self.role, peer };
+        let (call, answer) = match self.role {
+            Role::Listener => (
+                format!(
+                    "scat: call the person you expect, and read aloud:\n\
+                     scat: you say       {}\n",
+                    self.own
+                ),
+                "answer",
             ),
-            Role::Connector => format!(
-                "scat: connected to {peer}. Call the person you expect; they speak first.\n\
-                 scat: type the three words (or the eight digits) that they say, or \"no\".\n"
-            ),
-        }
+            Role::Connector => {
+                ("scat: call the person you expect; they speak first\n".to_owned(), "say")
+            }
+        };
+        format!(
+            "scat: {met}\n\
+             {call}\
+             scat: type the three words or eight digits that they {answer}\n\
+             scat: (if you do not recognise the voice, type no)\n"
+        )
     }
 
     /// What stands before the answer.
@@ -96,15 +103,13 @@ impl Dialogue {
     /// What the screen says after the right answer.
     pub fn closing(&self) -> String {
         match self.role {
-            Role::Listener => "scat: verified.\n".to_owned(),
-            Role::Connector => {
-                format!(
-                    "scat: right. Now read aloud:\n\
-                     scat: you answer    {}\n\
-                     scat: verified; if they use -c as well, they still have to type what you say.\n",
-                    self.own
-                )
-            }
+            Role::Listener => "scat: verified\n".to_owned(),
+            Role::Connector => format!(
+                "scat: right; now read aloud:\n\
+                 scat: you answer    {}\n\
+                 scat: verified\n",
+                self.own
+            ),
         }
     }
 
@@ -112,12 +117,12 @@ impl Dialogue {
     /// others is taken from the word list and never from the answer.
     pub fn answer(&mut self, line: &str) -> Answer {
         let line = line.trim();
-        let is_separator = |c: char| c.is_whitespace() || "-–—,.;:/()".contains(c);
+        let is_separator = |c: char| c.is_whitespace() || "-–—,.;:/()!\"'".contains(c);
         let parts: Vec<&str> = line.split(is_separator).filter(|part| !part.is_empty()).collect();
         if parts.is_empty() {
             return Answer::Again(HELP.to_owned());
         }
-        if matches!(parts.as_slice(), [word] if word.eq_ignore_ascii_case("no")) {
+        if matches!(parts.as_slice(), [word] if NO.contains(&&*word.to_ascii_lowercase())) {
             return Answer::No;
         }
         let bytes = if parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
@@ -127,14 +132,20 @@ impl Dialogue {
                 _ => return Answer::Again("there are eight digits".to_owned()),
             }
         } else {
-            match self.find(&parts) {
+            match find(self.wanted.first_position(), &parts) {
                 Ok([a, b, c]) => [0, a, b, c],
+                Err(_) if find(self.own.first_position(), &parts) == Ok(self.own.bytes()) => {
+                    return Answer::Again(OWN.to_owned());
+                }
                 Err(why) => return Answer::Again(why),
             }
         };
         let [a, b, c] = self.wanted.bytes();
         if bytes == [0, a, b, c] {
             return Answer::Right;
+        }
+        if bytes == self.own.number().to_be_bytes() {
+            return Answer::Again(OWN.to_owned());
         }
         self.wrong += 1;
         match TRIES - self.wrong {
@@ -143,28 +154,31 @@ impl Dialogue {
             left => Answer::Again(format!("those are not the words; {left} tries left")),
         }
     }
+}
 
-    fn find(&self, parts: &[&str]) -> Result<[u8; 3], String> {
-        let &[a, b, c] = parts else {
-            return Err("there are three words (or eight digits)".to_owned());
-        };
-        let first = self.wanted.first_position();
-        let word = |i: usize, typed: &str| match words::find(first + i, typed) {
-            Found::Word(byte) => Ok(byte),
-            Found::Ambiguous => Err(format!("\"{typed}\" is too short: type more of that word")),
-            Found::Unknown(Some(meant)) => {
-                Err(format!("\"{typed}\" is no {} word: did you mean \"{meant}\"?", NTH[i]))
-            }
-            Found::Unknown(None) => {
-                Err(format!("\"{typed}\" is no {} word: is the order right?", NTH[i]))
-            }
-        };
-        Ok([word(0, a)?, word(1, b)?, word(2, c)?])
-    }
+/// The bytes that three words stand for, the first of them at `first`, or why none.
+fn find(first: usize, parts: &[&str]) -> Result<[u8; 3], String> {
+    let &[a, b, c] = parts else {
+        return Err("there are three words (or eight digits)".to_owned());
+    };
+    let word = |i: usize, typed: &str| match words::find(first + i, typed) {
+        Found::Word(byte) => Ok(byte),
+        Found::Ambiguous => Err(format!("\"{typed}\" is too short: type more of that word")),
+        Found::Unknown(Some(meant)) => {
+            Err(format!("\"{typed}\" cannot be the {} word; is it \"{meant}\"?", NTH[i]))
+        }
+        Found::Unknown(None) => {
+            Err(format!("\"{typed}\" cannot be the {} word; is the order right?", NTH[i]))
+        }
+    };
+    Ok([word(0, a)?, word(1, b)?, word(2, c)?])
 }
 
 const NTH: [&str; 3] = ["first", "second", "third"];
-const HELP: &str = "type what they say, or \"no\" if you do not know that voice";
+/// What a person types who does not want to.
+const NO: [&str; 5] = ["no", "n", "quit", "q", "exit"];
+const HELP: &str = "type what they say, or no if you do not recognise the voice";
+const OWN: &str = "those are your own words; type what the other person says";
 
 /// How far a ceremony has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +197,7 @@ pub enum Progress {
 pub struct Ceremony {
     tty: Tty,
     dialogue: Dialogue,
-    peer: IpAddr,
+    peer: SocketAddr,
     /// The screen shows the prompt.
     is_prompted: bool,
     is_accepted: bool,
@@ -198,14 +212,14 @@ impl Ceremony {
     pub fn new(
         tty: Tty,
         dialogue: Dialogue,
-        peer: IpAddr,
+        peer: SocketAddr,
         registry: &Registry,
     ) -> io::Result<Self> {
         registry.register(&mut SourceFd(&tty.as_raw_fd()), TTY, Interest::READABLE)?;
         Ok(Ceremony {
             tty,
             dialogue,
-            peer: peer.to_canonical(),
+            peer,
             is_prompted: false,
             is_accepted: false,
             is_readable: true,
@@ -301,6 +315,7 @@ impl Ceremony {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     fn sas(seed: u8) -> Sas {
         Sas::new(&[seed; 32], &[seed.wrapping_mul(7); 32])
@@ -315,6 +330,7 @@ mod tests {
         sas(seed).half(role.peer())
     }
 
+    const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9000);
     const ROLES: [Role; 2] = [Role::Listener, Role::Connector];
 
     #[test]
@@ -365,12 +381,30 @@ mod tests {
     }
 
     #[test]
-    fn ones_own_half_is_not_the_answer() {
+    fn ones_own_half_is_named_and_is_no_try() {
         for role in ROLES {
             let own = sas(1).half(role);
             let mut dialogue = dialogue(role, 1);
-            assert_ne!(dialogue.answer(&own.words().join(" ")), Answer::Right);
-            assert_ne!(dialogue.answer(&format!("{:08}", own.number())), Answer::Right);
+            for typed in [own.words().join(" "), format!("{:08}", own.number())] {
+                assert_eq!(dialogue.answer(&typed), Answer::Again(OWN.to_owned()));
+            }
+            assert_eq!(dialogue.wrong, 0);
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_terminal() {
+        let longest = SocketAddr::new(Ipv6Addr::from([0xff; 16]).into(), 65535);
+        for seed in 0..=255 {
+            for role in ROLES {
+                let asked = dialogue(role, seed);
+                let all = [asked.opening(longest), asked.closing(), format!("scat: {HELP}")];
+                for line in all.iter().flat_map(|text| text.lines()) {
+                    assert!(line.chars().count() < 80, "{line}");
+                }
+                // Room for the answer.
+                assert!(asked.prompt().len() < 30);
+            }
         }
     }
 
@@ -389,7 +423,7 @@ mod tests {
 
     #[test]
     fn no_in_any_case_refuses() {
-        for no in ["no", "No.", " NO \n", "-no-"] {
+        for no in ["no", "No.", " NO \n", "-no-", "NO!", "n", "quit", "q", "\"no\"", "exit"] {
             assert_eq!(dialogue(Role::Listener, 1).answer(no), Answer::No, "{no:?}");
         }
     }
@@ -426,13 +460,13 @@ mod tests {
     fn the_screen_shows_ones_own_half_only() {
         for role in ROLES {
             let asked = dialogue(role, 1);
-            let all = [&asked.opening("192.0.2.1"), asked.prompt(), &asked.closing()].concat();
+            let all = [&asked.opening(PEER), asked.prompt(), &asked.closing()].concat();
             let theirs = right(role, 1);
             assert!(!all.contains(&theirs.words().join(" ")));
             assert!(!all.contains(&theirs.to_string()));
             let own = sas(1).half(role).to_string();
             // The connector's person speaks second.
-            assert_eq!(asked.opening("").contains(&own), role == Role::Listener);
+            assert_eq!(asked.opening(PEER).contains(&own), role == Role::Listener);
             assert_eq!(asked.closing().contains(&own), role == Role::Connector);
         }
     }

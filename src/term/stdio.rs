@@ -177,6 +177,11 @@ impl Output {
         })
     }
 
+    /// Whether it is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.caret.is_some()
+    }
+
     /// Whether it was a terminal, and has hung up.
     pub fn has_hung_up(&self) -> bool {
         let has =

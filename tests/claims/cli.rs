@@ -120,7 +120,7 @@ fn netcats_ways_to_connect_work() {
         let (listener, port) = Scat::listen();
         let said = end_both(listener, to(port, args)).0.stderr;
         let from = if args.contains(&"-s") { "127.0.0.3 port" } else { "127.0.0." };
-        assert!(said.contains(&format!("connected to {from}")), "{said}");
+        assert!(said.contains(&format!("connection from {from}")), "{said}");
     }
 }
 
@@ -132,7 +132,7 @@ fn ipv6_addresses_work_bare_and_in_brackets() {
     for args in [&["::1", "PORT"][..], &["[::1]:PORT"], &["-6", "::1", "PORT"]] {
         let (listener, port) = Scat::new(&["-l6", "::1", "0"]).with_port();
         let (listener, connector) = end_both(listener, to(port, args));
-        listener.expect(0, "connected to ::1 port");
+        listener.expect(0, "connection from ::1 port");
         connector.expect(0, "connected to ::1 port");
     }
 }
@@ -170,7 +170,8 @@ fn v_tells_the_stages_and_the_end() {
     connector
         .expect(0, "resolving 127.0.0.1")
         .expect(0, "connecting to 127.0.0.1 port")
-        .expect(0, "handshake")
-        .expect(0, "complete: sent 5 bytes (confirmed");
-    listener.expect(0, "wrote 5 of 5 received");
+        .expect(0, "waiting for the other end to answer")
+        .expect(0, "complete after ")
+        .expect(0, "sent 5 bytes, confirmed");
+    listener.expect(0, "wrote 5 of 5 bytes received");
 }

@@ -121,7 +121,7 @@ fn a_fifo_that_nobody_writes_to_is_waited_for_until_w_or_a_signal() {
     let known = format!("@{path}");
     for option in [["-i", path], ["--psk", path], ["--peer", &known]] {
         let args = [&["-w", "0.2", "127.0.0.1", "1"], &option[..]].concat();
-        Scat::new(&args).end().expect(3, "within 200ms");
+        Scat::new(&args).end().expect(3, "within 0.2 s");
         let mut waits = Scat::new(&[&["127.0.0.1", "1"], &option[..]].concat());
         assert!(!waits.ends_within(Duration::from_millis(200)));
         waits.signal(Signal::TERM);

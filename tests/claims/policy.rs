@@ -73,10 +73,10 @@ impl Way {
     fn said(self) -> &'static str {
         match self {
             Way { confirm: true, .. } => "",
-            Way { peer: true, psk: true, .. } => "; verified by key and pre-shared key",
-            Way { peer: true, .. } => "; verified by key",
-            Way { psk: true, .. } => "; verified by pre-shared key",
-            _ => "; not verified. Compare by voice, and stop if they differ:",
+            Way { peer: true, psk: true, .. } => "verified by key and pre-shared key",
+            Way { peer: true, .. } => "verified by key",
+            Way { psk: true, .. } => "verified by pre-shared key",
+            _ => "not verified: compare these words by voice, and stop if they differ",
         }
     }
 }
@@ -96,7 +96,7 @@ impl End {
                 self.at.wait_for(first);
                 self.at.wait_for("\r\n")
             }
-            said @ "; not verified. Compare by voice, and stop if they differ:" => {
+            said @ "not verified: compare these words by voice, and stop if they differ" => {
                 self.scat.line(said);
                 self.scat.words().you_say
             }
@@ -364,21 +364,21 @@ fn a_file_of_peers_names_who_has_come_at_both_ends() {
     let file = private_file("peers", &text);
     let known = format!("@{}", file.arg());
     for (own, said) in [
-        (c, "; verified by key: bob at home".to_owned()),
+        (c, "verified by key: bob at home".to_owned()),
         // Without a name, the key itself.
         (other, format!("scat: their key: {}", other.public)),
     ] {
         let (mut l, port) = Scat::listen_with(&["-i", l.file.arg(), "--peer", &known]);
         l.end_input();
         let c = Scat::connect_with(&["-i", own.file.arg(), "--peer", &known], port);
-        c.end().expect(0, "; verified by key: ann");
+        c.end().expect(0, "verified by key: ann");
         l.end().expect(0, &said);
     }
     // A name may also stand behind the key in one argument.
     let (mut at_l, port) = Scat::listen_with(&["-i", l.file.arg()]);
     at_l.end_input();
     let c = Scat::connect_with(&["--peer", &format!("{} ann", l.public)], port);
-    c.end().expect(0, "; verified by key: ann");
+    c.end().expect(0, "verified by key: ann");
     at_l.end().expect(0, "");
 }
 

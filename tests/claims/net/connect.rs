@@ -39,7 +39,7 @@ fn a_source_port_is_the_one_that_the_listener_sees() {
     let from = ["-s", "127.0.0.4", "-p", &source.to_string()];
     let mut connector = Scat::connect_with(&from, port);
     connector.end_input();
-    listener.end().expect(0, &format!("connected to 127.0.0.4 port {source};"));
+    listener.end().expect(0, &format!("connection from 127.0.0.4 port {source}\n"));
     connector.end().expect(0, "");
 }
 
@@ -86,9 +86,9 @@ fn full_door() -> (Vec<socket2::Socket>, u16) {
 #[test]
 fn w_passes_at_a_connector_with_3() {
     let (_full, port) = full_door();
-    Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session within 300ms");
+    Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session within 0.3 s");
     let (_silent, port) = door();
-    Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session within 300ms");
+    Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session within 0.3 s");
 }
 
 #[test]

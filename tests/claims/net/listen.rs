@@ -46,7 +46,7 @@ fn a_listener_takes_ipv4_and_ipv6_at_one_port() {
         assert!(TcpListener::bind(("127.0.0.1", port)).is_err());
         let mut c = Scat::new(&[host, &port.to_string()]);
         c.end_input();
-        l.end().expect(0, &format!("connected to {host} port "));
+        l.end().expect(0, &format!("connection from {host} port "));
         c.end().expect(0, "");
     }
 }
@@ -68,10 +68,10 @@ fn one_family_only_where_asked_for() {
 #[test]
 fn w_passes_at_a_listener_with_3() {
     let alone = Scat::listen_with(&["-w0.2"]).0;
-    alone.end().expect(3, "no session within 200ms");
+    alone.end().expect(3, "no session within 0.2 s");
     let (in_a_handshake, port) = Scat::listen_with(&["-w1"]);
     let _stranger = knock(port);
-    in_a_handshake.end().expect(3, "no session within 1s");
+    in_a_handshake.end().expect(3, "no session within 1 s");
 }
 
 // Strangers.
@@ -90,7 +90,7 @@ fn good_peer_gets_through(mut scat: Scat, port: u16, host: u8) -> Ended {
     scat.end_input();
     assert!(peer.finish().unwrap().is_empty());
     drop(peer);
-    scat.end().expect(0, "connected to 127.0.0.")
+    scat.end().expect(0, "connection from 127.0.0.")
 }
 
 fn connector() -> Handshake {
@@ -289,7 +289,7 @@ fn half_open_connections_from_one_address_do_not_push_out_another() {
     let mut peer = handshake.into_peer(stream).unwrap();
     peer.receive_open().unwrap();
     drop(peer);
-    scat.end().expect(6, "connected to 127.0.0.2 port");
+    scat.end().expect(6, "connection from 127.0.0.2 port");
 }
 
 #[test]

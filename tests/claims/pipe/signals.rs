@@ -86,9 +86,9 @@ fn usr1_prints_the_counters_and_nothing_else_happens() {
     connector.write(b"four");
     assert_eq!(listener.read(4), b"four");
     listener.signal(Signal::USR1);
-    listener.line("sent 0 bytes, received 4, written 4");
+    listener.line("sent 0 bytes, wrote 4 of 4 bytes received");
     connector.signal(Signal::USR1);
-    connector.line("sent 4 bytes, received 0, written 0");
+    connector.line("sent 4 bytes, wrote 0 of 0 bytes received");
     listener.end_input();
     connector.end().expect(0, "");
     listener.end().expect(0, "");

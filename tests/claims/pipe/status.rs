@@ -220,7 +220,7 @@ fn cut_by(deed: fn(usize) -> Deed, least: usize) {
         .expect(6, "cut off: ")
         .expect(6, "not confirmed");
     // Whoever reads it comes late, and finds all that was authentic, and nothing else.
-    listener.line("connected to");
+    listener.line("connection from");
     let listener = listener.end_by_itself().expect(6, "cut off: ");
     assert!(data.starts_with(&listener.stdout));
     assert!(listener.stdout.len() >= least, "{} bytes", listener.stdout.len());

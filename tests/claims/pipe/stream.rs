@@ -138,7 +138,7 @@ fn an_input_that_cannot_be_opened_again_does_not_hold_up_the_output() {
         // Nor does being resumed make it read what is not there.
         scat.signal(Signal::CONT);
         scat.signal(Signal::USR1);
-        scat.line("received 0");
+        scat.line("wrote 0 of 0 bytes received");
         peer.send(DATA, b"x").unwrap();
         assert_eq!(scat.read(1), b"x", "{limit} descriptors");
         (&writer).write_all(b"y").unwrap();
@@ -297,7 +297,7 @@ fn an_answer_long_after_the_end_of_input_arrives() {
     asking.end_input();
     assert_eq!(answering.read(10), b"a question");
     // What passes in between: the whole run of a scat that waits for 1.5 s.
-    Scat::listen_with(&["-w1.5"]).0.end().expect(3, "within 1.5s");
+    Scat::listen_with(&["-w1.5"]).0.end().expect(3, "within 1.5 s");
     answering.write(b"the answer");
     answering.end_input();
     assert_eq!(asking.read(10), b"the answer");
@@ -362,7 +362,7 @@ fn two_who_both_read_nothing_come_through_once_they_read() {
 /// What SIGUSR1 makes it say of the bytes that it has moved.
 fn counters(scat: &mut Scat) -> String {
     scat.signal(Signal::USR1);
-    scat.next_line("received").split_once(';').unwrap().0.to_owned()
+    scat.next_line("received").split_once(", in ").unwrap().0.to_owned()
 }
 
 #[test]

@@ -74,14 +74,14 @@ impl Asking {
         self.at_c.enter(answer);
         self.at_c.wait_for("you answer ");
         let half = Half::new(&self.at_c.wait_for("\r\n"));
-        self.at_c.wait_for("scat: verified;");
+        self.at_c.wait_for("scat: verified");
         half
     }
 
     /// The listener's person types this, and it is right.
     fn listener_accepts(&mut self, answer: &str) {
         self.at_l.enter(answer);
-        self.at_l.wait_for("scat: verified.");
+        self.at_l.wait_for("scat: verified");
     }
 
     /// Bytes move both ways, and both ends end well.
@@ -241,7 +241,7 @@ fn three_wrong_answers_of_the_listener_exit_4_at_both_ends() {
 #[test]
 fn no_and_ctrl_d_are_refusals_at_both_ends() {
     at_terminals!();
-    for keys in ["no\n", " No.\n", "\x04"] {
+    for keys in ["no\n", " NO!\n", "n\n", "quit\n", "\x04"] {
         let mut pair = asking();
         pair.at_l.keys(keys);
         let (l, c) = pair.ends();
@@ -453,7 +453,7 @@ fn in_the_background_it_says_so_and_asks_in_the_foreground() {
     at_l.enter("$fg_it");
     at_l.wait_for("they answer: ");
     at_l.enter(&words_of(&peer));
-    at_l.wait_for("scat: verified.");
+    at_l.wait_for("scat: verified");
     peer.finish().unwrap();
     at_l.enter("echo it was $?");
     at_l.wait_for("it was 0");

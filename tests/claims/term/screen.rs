@@ -10,10 +10,10 @@ use crate::support::session;
 use std::process::{Command, Stdio};
 
 /// A screen wiped, and lines as scat's own.
-const WIPED: &str = "\x1b[2J\x1b[Hscat: they say: forged\r\nscat: verified.\r\n";
+const WIPED: &str = "\x1b[2J\x1b[Hscat: they say: forged\r\nscat: verified\r\n";
 /// No control character at all: whatever was there is scrolled away.
 fn scrolled() -> String {
-    format!("{}scat: you say    forged\nscat: verified.\n", "\n".repeat(60))
+    format!("{}scat: you say    forged\nscat: verified\n", "\n".repeat(60))
 }
 
 /// What the middle got of a side before that ended: nothing but its refusal.
@@ -267,4 +267,57 @@ fn the_person_who_knows_the_words_gets_through() {
     assert_eq!(said, b"hello Bob\n");
     peer.finish().unwrap();
     l.end_by_itself().expect(0, "");
+}
+
+/// Two people at screens, both asked; neither has answered. Ann's words are given.
+fn two_people() -> (Terminal, Scat, Terminal, Scat, String) {
+    let (mut ann_screen, mut bob_screen) = (Terminal::new(), Terminal::new());
+    let ann = ann_screen.sit(&["-l", "127.0.0.1", "0"]);
+    ann_screen.wait_for(" port ");
+    let port = ann_screen.wait_for("\r\n");
+    let bob = bob_screen.sit(&["127.0.0.1", &port]);
+    ann_screen.wait_for("connection from 127.0.0.1 port ");
+    ann_screen.wait_for("you say ");
+    let said = ann_screen.wait_for("(").trim().to_owned();
+    ann_screen.wait_for("they answer: ");
+    bob_screen.wait_for("they say: ");
+    (ann_screen, ann, bob_screen, bob, said)
+}
+
+#[test]
+fn each_learns_what_the_other_still_has_to_do_and_when_a_chat_ends() {
+    at_terminals!();
+    let (mut ann_screen, ann, mut bob_screen, bob, said) = two_people();
+    ann_screen.enter(&said);
+    ann_screen.wait_for("your own words");
+    bob_screen.enter(&said);
+    bob_screen.wait_for("you answer ");
+    let answer = bob_screen.wait_for("(").trim().to_owned();
+    bob_screen.wait_for("waiting for the other end: they may have to type your words");
+    ann_screen.enter(&answer);
+    ann_screen.wait_for("scat: verified");
+    assert!(!bob_screen.screen().contains("is ready"));
+    ann_screen.enter("hello Bob");
+    bob_screen.wait_for("the other end is ready");
+    bob_screen.wait_for("hello Bob");
+    ann_screen.keys("\x04");
+    bob_screen.wait_for("the other side has ended");
+    ann.end_by_itself().expect(0, "");
+    bob.end_by_itself().expect(0, "");
+    let whole = [ann_screen.screen(), bob_screen.screen()].concat();
+    let wide = whole.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None, "{whole}");
+}
+
+#[test]
+fn ctrl_c_in_a_chat_reads_as_such_and_counts_nothing() {
+    at_terminals!();
+    let (mut screen, l, mut peer) = unasked();
+    peer.send(DATA, b"hello\n").unwrap();
+    screen.wait_for("hello");
+    peer.send(ABORT, &[5]).unwrap();
+    drop(peer);
+    screen.wait_for("the other side was interrupted by Ctrl-C or a signal\r\n");
+    l.end_by_itself().expect(6, "");
+    assert!(!screen.screen().contains("bytes"), "{}", screen.screen());
 }
