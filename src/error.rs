@@ -58,6 +58,8 @@ pub enum Error {
         /// What to do instead.
         instead: &'static str,
     },
+    /// `-l --fd` with nothing and nobody that verifies the caller.
+    Unverified,
     /// `-c` without a terminal.
     NoTerminal(io::Error),
 
@@ -88,6 +90,8 @@ pub enum Error {
     HandshakeTimeout,
     /// Flight 2 does not verify.
     HandshakeAltered,
+    /// The one caller of `-l --fd` broke off, or speaks something else; the listener's reason.
+    CallerFailed(String),
 
     // 3 or 4: the listener's preface does not fit ours
     /// How, and whether this side has a pre-shared key.
@@ -101,6 +105,8 @@ pub enum Error {
     // 4: identity
     /// The listener could not read a flight 1 made with our pre-shared key.
     PskDiffers,
+    /// The one caller of `-l --fd` is not wanted, or cannot be understood; the listener's reason.
+    CallerRefused(String),
     /// Connected to oneself.
     Myself,
     /// The listener's key is not one of `--peer`.
@@ -263,6 +269,10 @@ impl Error {
                 .hint("IPv4 goes with IPv4, IPv6 with IPv6"),
             Error::Argument(error) => Usage.key(error),
             Error::Foreign { option, instead } => Usage.line(format!("{option}: {instead}")),
+            Error::Unverified => Usage.line(
+                "-l --fd needs --peer, --psk or -c: \
+                 each caller would get a try at the words that nobody sees",
+            ),
             Error::NoTerminal(why) => Usage
                 .line(format!("-c needs a terminal: {}", plain(why)))
                 .hint("start it in a terminal, or verify with --peer or --psk"),
@@ -304,6 +314,7 @@ impl Error {
                 .line("the other side does not answer")
                 .hint("the port is open, but is it scat that listens there?"),
             Error::HandshakeAltered => NoSession.line("the handshake was altered on its way"),
+            Error::CallerFailed(why) => NoSession.line(format!("caller rejected: {why}")),
 
             Error::Preface { mismatch, psk } => match mismatch {
                 Mismatch::Version(byte) if byte.is_ascii_graphic() => {
@@ -329,6 +340,7 @@ impl Error {
             Error::PskDiffers => Identity
                 .line("the listener hung up: the pre-shared keys may differ")
                 .hint("both ends need a copy of one file that scat --genpsk made"),
+            Error::CallerRefused(why) => Identity.line(format!("caller rejected: {why}")),
             Error::Myself => Identity.line("connected to myself: both ends have the same key"),
             Error::OtherKey => Identity
                 .line("the listener's key is not the one expected: someone may be in the middle")

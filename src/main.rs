@@ -22,8 +22,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     memory::protect();
-    let mut report = Report::new();
+    // First, because --fd takes a descriptor before its number can be another's.
     let command = cli::parse(std::env::args_os().skip(1).collect());
+    let mut report = Report::new();
     let result = command.and_then(|command| execute(command, &mut report));
     let code = result.map_or_else(|error| conclude(&error, &report), |()| ExitCode::SUCCESS);
     report.finish();
@@ -72,7 +73,12 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
     }
     stdio::check()?;
     let deadline = Deadline::new(options.within);
-    let tty = confirm::terminal(ask, !peers.is_empty() || options.psk.is_some())?;
+    let is_verified = !peers.is_empty() || options.psk.is_some();
+    let tty = confirm::terminal(ask, is_verified)?;
+    if matches!(endpoint, Endpoint::Inherited { listen: true, .. }) && !is_verified && tty.is_none()
+    {
+        return Err(Error::Unverified);
+    }
     let mut events = EventLoop::new()?;
     report.attach(&mut events)?;
     let report = &*report;
@@ -110,6 +116,12 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
             };
             let to = Target { name: format!("{host} port {service}"), addresses, sources };
             connect(&mut events, &to, &local, &policy, &deadline, report)?
+        }
+        Endpoint::Inherited { socket, listen: true } => {
+            socket.listen(&mut events, &local, &policy, &deadline, report)?
+        }
+        Endpoint::Inherited { socket, listen: false } => {
+            socket.connect(&mut events, &local, &policy, &deadline, report)?
         }
     };
 

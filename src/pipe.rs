@@ -27,7 +27,6 @@ use crate::term::confirm::{Ceremony, Dialogue, Progress};
 use crate::term::stdio::{Input, Output};
 use crate::term::tty::Tty;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How long a close may take.
@@ -41,7 +40,6 @@ const ROUNDS: u32 = 16;
 pub struct Pipe<'a> {
     events: &'a mut EventLoop,
     link: Link,
-    peer: SocketAddr,
     session: Session,
     policy: Policy,
     /// Where a person is asked, until that begins.
@@ -69,7 +67,7 @@ impl<'a> Pipe<'a> {
         tty: Option<Tty>,
         report: &'a Report,
     ) -> Result<(), Error> {
-        let Established { link, address: peer, session, opening } = established;
+        let Established { link, session, opening } = established;
         let set_up = |why| Error::System("standard input and output", why);
         let stdin = Input::new(events.registry()).map_err(set_up)?;
         let stdout = Output::new(events.registry()).map_err(set_up)?;
@@ -81,7 +79,6 @@ impl<'a> Pipe<'a> {
         let mut pipe = Pipe {
             events,
             link,
-            peer,
             session,
             policy,
             tty,
@@ -393,10 +390,10 @@ impl<'a> Pipe<'a> {
         let role = self.session.role();
         if let Some(tty) = self.tty.take() {
             let dialogue = Dialogue::new(role, sas);
-            let ceremony = Ceremony::new(tty, dialogue, self.peer, self.events.registry())
+            let ceremony = Ceremony::new(tty, dialogue, self.link.peer(), self.events.registry())
                 .map_err(|why| Error::System("terminal", why))?;
             if !ceremony.is_in_foreground().map_err(|_| Error::HungUp)? {
-                self.report.met(role, self.peer);
+                self.report.met(role, self.link.peer());
                 self.report.say("bring scat to the foreground (fg) to compare the words");
             }
             self.ceremony = Some(ceremony);
@@ -406,8 +403,8 @@ impl<'a> Pipe<'a> {
         let known = proof.and_then(|proof| proof.key);
         let name = known.and_then(|known| known.name.as_deref());
         match proof.and_then(|proof| proof.by()) {
-            Some(by) => self.report.verified(role, self.peer, by, name, sas),
-            None => self.report.compare(role, self.peer, sas),
+            Some(by) => self.report.verified(role, self.link.peer(), by, name, sas),
+            None => self.report.compare(role, self.link.peer(), sas),
         }
         // Who has come is always said: by name, or by the key itself.
         if self.report.verbose || known.is_some() && name.is_none() {

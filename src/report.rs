@@ -96,13 +96,20 @@ impl Report {
     }
 
     /// Who is at the other end, by its address.
-    pub fn met(&self, role: Role, peer: SocketAddr) {
+    pub fn met(&self, role: Role, peer: Option<SocketAddr>) {
         self.say(Met { role, peer });
     }
 
     /// Verified `by` something else than the words, as whoever `name` is; the other
     /// person may still ask for this side's half.
-    pub fn verified(&self, role: Role, peer: SocketAddr, by: &str, name: Option<&str>, sas: &Sas) {
+    pub fn verified(
+        &self,
+        role: Role,
+        peer: Option<SocketAddr>,
+        by: &str,
+        name: Option<&str>,
+        sas: &Sas,
+    ) {
         let name = name.map_or(String::new(), |name| format!(": {name}"));
         self.met(role, peer);
         self.say(format_args!("verified by {by}{name}"));
@@ -110,7 +117,7 @@ impl Report {
     }
 
     /// Both halves, the listener's first, each as seen from this side.
-    pub fn compare(&self, role: Role, peer: SocketAddr, sas: &Sas) {
+    pub fn compare(&self, role: Role, peer: Option<SocketAddr>, sas: &Sas) {
         let (first, second) = match role {
             Role::Listener => ("you say ", "they say"),
             Role::Connector => ("they say", "you say "),
@@ -236,17 +243,17 @@ impl fmt::Display for Rate {
 pub struct Met {
     /// Which end this is.
     pub role: Role,
-    /// The other one.
-    pub peer: SocketAddr,
+    /// The other one's address, if it has one.
+    pub peer: Option<SocketAddr>,
 }
 
 impl fmt::Display for Met {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.role {
-            Role::Listener => "connection from ",
-            Role::Connector => "connected to ",
-        })?;
-        Address(self.peer).fmt(f)
+        match (self.role, self.peer) {
+            (_, None) => write!(f, "connected"),
+            (Role::Listener, Some(peer)) => write!(f, "connection from {}", Address(peer)),
+            (Role::Connector, Some(peer)) => write!(f, "connected to {}", Address(peer)),
+        }
     }
 }
 

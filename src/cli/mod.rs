@@ -6,10 +6,12 @@ mod place;
 
 use crate::error::Error;
 use crate::keys::{self, KnownKey, Why};
+use crate::net::inherited::Inherited;
 use crate::net::resolve::Family;
 use crate::policy::Confirm;
 use crate::protocol::cipher;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -79,6 +81,13 @@ pub enum Endpoint {
         /// `-p`: port to connect from.
         source_port: Option<String>,
     },
+    /// `--fd n`
+    Inherited {
+        /// The connection, taken before anything else could get that number.
+        socket: Inherited,
+        /// `-l`: which role to play there.
+        listen: bool,
+    },
 }
 
 /// Encrypted netcat: standard input and output to one peer and back. Read the
@@ -105,6 +114,10 @@ struct Args {
     /// IPv6 only
     #[argh(switch, short = '6')]
     ipv6: bool,
+    /// use the connection at this file descriptor, a stream socket that
+    /// something else has connected
+    #[argh(option, arg_name = "n")]
+    fd: Option<String>,
     /// addresses are numbers: never ask DNS
     #[argh(switch, short = 'n')]
     numeric: bool,
@@ -195,9 +208,15 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
             _ => Err(usage("--genkey, --pubkey and --genpsk stand alone")),
         };
     }
-    let endpoint = match args.listen {
-        true => place::listen(&args.places, args.port, args.source)?,
-        false => place::connect(&args.places, args.port, args.source)?,
+    let endpoint = match args.fd {
+        Some(_) if !args.places.is_empty() || args.port.is_some() || args.source.is_some() => {
+            return Err(usage("--fd has its connection already: no address or port"));
+        }
+        Some(fd) => {
+            Endpoint::Inherited { socket: Inherited::take(descriptor(&fd)?)?, listen: args.listen }
+        }
+        None if args.listen => place::listen(&args.places, args.port, args.source)?,
+        None => place::connect(&args.places, args.port, args.source)?,
     };
     if let Some(number) = args.identity.as_deref().and_then(Path::to_str).filter(|it| is_number(it))
     {
@@ -326,6 +345,18 @@ fn seconds(given: &str) -> Result<Duration, Error> {
         })
         .filter(|time| !time.is_zero())
         .ok_or_else(|| usage(&format!("-w {given}: not a number of seconds")))
+}
+
+/// The number of a descriptor that is not standard input, output or error.
+fn descriptor(given: &str) -> Result<RawFd, Error> {
+    let number = given.parse().ok().filter(|_| is_number(given));
+    match number {
+        None => Err(usage(&format!("--fd {given}: not a file descriptor"))),
+        Some(0..=2) => Err(usage(&format!(
+            "--fd {given}: that is where data and messages go; as 3: scat --fd 3 3<&{given} <FILE"
+        ))),
+        Some(fd) => Ok(fd),
+    }
 }
 
 /// `scat-public:BASE64`, with or without a name behind it; `@file`.

@@ -42,7 +42,7 @@ pub enum Network {
 }
 
 impl Network {
-    pub fn of(address: &SocketAddr) -> Self {
+    pub fn of(address: SocketAddr) -> Self {
         match address.ip().to_canonical() {
             IpAddr::V4(ip) => Network::V4(ip.octets()),
             IpAddr::V6(ip) => {
@@ -56,9 +56,8 @@ impl Network {
 /// One connection to a listener, before it is the peer.
 pub struct Candidate<'a> {
     pub link: Link,
-    pub address: SocketAddr,
     /// What its place is counted under.
-    pub network: Network,
+    pub network: Option<Network>,
     pub token: Token,
     /// When its time is up.
     pub give_up: Instant,
@@ -154,11 +153,10 @@ pub enum Progress {
 }
 
 impl<'a> Candidate<'a> {
-    pub fn new(link: Link, address: SocketAddr, token: Token) -> Self {
+    pub fn new(link: Link, token: Token) -> Self {
         Candidate {
+            network: link.peer().map(Network::of),
             link,
-            address,
-            network: Network::of(&address),
             token,
             give_up: Instant::now() + STEP,
             state: State::Flight1(Vec::new()),

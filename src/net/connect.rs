@@ -55,7 +55,10 @@ pub fn connect(
         match connect_one(events, address, &to.sources, is_last, deadline, report) {
             Ok(stream) => {
                 report.detail(format_args!("connected to {}; handshake", Address(address)));
-                return handshake(events, stream, address, local, policy, deadline, report);
+                let link = Link::new(stream.into(), Some(address), events.registry(), LINK)
+                    .map_err(|why| Error::System("socket", why))?;
+                let answer_by = Some(Instant::now() + STEP);
+                return handshake(events, link, local, policy, answer_by, deadline, report);
             }
             Err(Error::Connect { to, why }) => {
                 report.detail(format_args!("connect {to}: {}", plain(&why)));
@@ -121,23 +124,23 @@ fn connect_one(
     }
 }
 
-/// The connector's three flights.
-fn handshake(
+/// The connector's three flights. Flight 2 has to come until `answer_by`, if at all by
+/// some time.
+///
+/// # Errors
+/// As for [`connect`].
+pub(super) fn handshake(
     events: &mut EventLoop,
-    stream: TcpStream,
-    address: SocketAddr,
+    mut link: Link,
     local: &Local,
     policy: &Policy,
+    answer_by: Option<Instant>,
     deadline: &Deadline,
     report: &Report,
 ) -> Result<Established, Error> {
-    let is_self = stream.local_addr().is_ok_and(|own| own == address);
-    let mut link =
-        Link::new(stream, events.registry(), LINK).map_err(|why| Error::System("socket", why))?;
     let (initiator, flight1) = Initiator::new(local, random::ephemerals()?, &*random::key()?)?;
-    let give_up = Instant::now() + STEP;
-    let stage = Stage::Answer(Address(address).to_string());
-    let mut waiting = Waiting::new(stage, deadline, report);
+    let of = link.peer().map_or("the other side".into(), |peer| Address(peer).to_string());
+    let mut waiting = Waiting::new(Stage::Answer(of), deadline, report);
 
     let mut sent = 0;
     let mut flight2 = [0; FLIGHT2_LEN];
@@ -148,7 +151,7 @@ fn handshake(
         len += link.read(&mut flight2[len..]);
         check_preface(&flight2[..len], Role::Listener, local.has_psk()).map_err(|mismatch| {
             match mismatch {
-                Mismatch::SameRole if is_self => Error::Myself,
+                Mismatch::SameRole if link.is_to_itself() => Error::Myself,
                 Mismatch::NotScat => Error::NotScat(Dialect::of(&flight2[..len])),
                 mismatch => Error::Preface { mismatch, psk: local.has_psk() },
             }
@@ -157,9 +160,9 @@ fn handshake(
             return Err(hung_up(&link, len, local.has_psk()));
         }
         if len < FLIGHT2_LEN && !link.is_readable() {
-            waiting.poll(events, Some(give_up))?;
+            waiting.poll(events, answer_by)?;
             note(events, &mut link);
-            if Instant::now() >= give_up {
+            if answer_by.is_some_and(|at| Instant::now() >= at) {
                 return Err(Error::HandshakeTimeout);
             }
         }
@@ -172,6 +175,7 @@ fn handshake(
 
     // From here on this side has revealed its share of the words.
     let (connected, flight3) = reply.write_flight3()?;
+    let taken_by = deadline.or(Instant::now() + STEP);
     let mut sent = 0;
     loop {
         sent += link.write(&flight3[sent..]);
@@ -181,14 +185,14 @@ fn handshake(
         if sent == flight3.len() {
             break;
         }
-        events.poll(Some(deadline.or(give_up)))?;
+        events.poll(Some(taken_by))?;
         note(events, &mut link);
-        if Instant::now() >= deadline.or(give_up) {
+        if Instant::now() >= taken_by {
             return Err(Error::OpenTimeout);
         }
     }
     let open_by = deadline.or(Instant::now() + STEP);
-    Ok(Established::connector(link, address, connected, policy.confirm, open_by))
+    Ok(Established::connector(link, connected, policy.confirm, open_by))
 }
 
 fn note(events: &EventLoop, link: &mut Link) {

@@ -1,14 +1,16 @@
-//! The TCP connection with its readiness: one read, one write, one meaning of
-//! "gone".
+//! The connection with its readiness: one read, one write, one meaning of "gone".
 
 use crate::error::Error;
 use crate::event_loop::{is_readable, is_writable};
 use mio::event::Event;
-use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use socket2::{SockRef, TcpKeepalive};
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How the receiving half of a connection ended.
@@ -19,13 +21,17 @@ pub enum End {
     Failed(io::Error),
 }
 
-/// A TCP connection, non-blocking.
+/// A connected stream socket: TCP, or whatever `--fd` was given.
+///
+/// Each call says for itself that it does not wait. O_NONBLOCK would be seen by
+/// whoever shares a socket that was handed over.
 ///
 /// Reads and writes never fail by themselves: what went wrong is kept and asked
 /// for. Sending that has failed is no reason to stop receiving, because what the
 /// peer sent before may say why.
 pub struct Link {
-    stream: TcpStream,
+    socket: OwnedFd,
+    peer: Option<SocketAddr>,
     readable: bool,
     writable: bool,
     end: Option<End>,
@@ -33,14 +39,34 @@ pub struct Link {
 }
 
 impl Link {
-    /// Takes over a connection, tunes it and registers it.
+    /// Takes over a connection, tunes it and registers it. `peer` is the other end's
+    /// address, which only TCP has.
     ///
     /// # Errors
     /// The system's.
-    pub fn new(mut stream: TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
-        tune(&stream)?;
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Link { stream, readable: true, writable: true, end: None, send_error: None })
+    pub fn new(
+        socket: OwnedFd,
+        peer: Option<SocketAddr>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        if peer.is_some() {
+            tune(&socket)?;
+        }
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut SourceFd(&socket.as_raw_fd()), token, both)?;
+        Ok(Link { socket, peer, readable: true, writable: true, end: None, send_error: None })
+    }
+
+    /// The other end's address, if it has one.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Whether both ends are the same socket, as TCP allows.
+    pub fn is_to_itself(&self) -> bool {
+        let own = SockRef::from(&self.socket).local_addr().ok().and_then(|own| own.as_socket());
+        self.peer.is_some() && self.peer == own
     }
 
     /// Goes on under another token.
@@ -50,7 +76,7 @@ impl Link {
     pub fn reregister(&mut self, registry: &Registry, token: Token) -> Result<(), Error> {
         let both = Interest::READABLE | Interest::WRITABLE;
         registry
-            .reregister(&mut self.stream, token, both)
+            .reregister(&mut SourceFd(&self.socket.as_raw_fd()), token, both)
             .map_err(|why| Error::System("socket", why))
     }
 
@@ -74,14 +100,12 @@ impl Link {
     /// nothing now, or that [`Link::end`] has come.
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         while self.is_readable() && !buffer.is_empty() {
-            match self.stream.read(buffer) {
-                Ok(0) => self.end = Some(End::Fin),
-                Ok(n) => return n,
-                Err(why) => match why.kind() {
-                    io::ErrorKind::WouldBlock => self.readable = false,
-                    io::ErrorKind::Interrupted => {}
-                    _ => self.end = Some(End::Failed(why)),
-                },
+            match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => self.end = Some(End::Fin),
+                Ok((n, _)) => return n,
+                Err(Errno::AGAIN) => self.readable = false,
+                Err(Errno::INTR) => {}
+                Err(why) => self.end = Some(End::Failed(why.into())),
             }
         }
         0
@@ -95,13 +119,11 @@ impl Link {
             if self.send_error.is_some() {
                 return bytes.len();
             }
-            match self.stream.write(&bytes[written..]) {
+            match rustix::net::send(&self.socket, &bytes[written..], SendFlags::DONTWAIT) {
                 Ok(n) => written += n,
-                Err(why) => match why.kind() {
-                    io::ErrorKind::WouldBlock => self.writable = false,
-                    io::ErrorKind::Interrupted => {}
-                    _ => self.send_error = Some(why),
-                },
+                Err(Errno::AGAIN) => self.writable = false,
+                Err(Errno::INTR) => {}
+                Err(why) => self.send_error = Some(why.into()),
             }
         }
         written
@@ -133,7 +155,7 @@ impl Link {
     /// Sends FIN behind what was written. A connection that is gone refuses, and
     /// needs none.
     pub fn shutdown(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
     }
 }
 
@@ -145,11 +167,12 @@ fn again(why: &io::Error) -> io::Error {
 /// No delay for small frames; a peer that vanishes from an idle connection is
 /// noticed within about two minutes. (TCP_USER_TIMEOUT would also end a peer
 /// that lives and merely does not read.)
-fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+fn tune(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))
         .with_retries(4);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    socket.set_tcp_keepalive(&keepalive)
 }

@@ -144,8 +144,7 @@ fn establish(
 ) -> Result<Established, Error> {
     let confirm = listener.policy.confirm;
     drop(listener);
-    let Candidate { link, address, .. } = candidate;
-    Established::listener(events, link, address, accepted, confirm)
+    Established::listener(events, candidate.link, accepted, confirm)
 }
 
 /// The listening socket and its candidates.
@@ -156,7 +155,7 @@ struct Listener<'a> {
     candidates: Vec<Candidate<'a>>,
     next_token: usize,
     /// When each network had its last turn, by [`Listener::turns`].
-    served: HashMap<Network, u64>,
+    served: HashMap<Option<Network>, u64>,
     turns: u64,
     failed: u64,
     /// There may be connections to accept from then on.
@@ -206,10 +205,10 @@ impl<'a> Listener<'a> {
             };
             let token = Token(self.next_token);
             self.next_token += 1;
-            let Ok(link) = Link::new(stream, events.registry(), token) else {
+            let Ok(link) = Link::new(stream.into(), Some(address), events.registry(), token) else {
                 continue;
             };
-            self.candidates.push(Candidate::new(link, address, token));
+            self.candidates.push(Candidate::new(link, token));
             if self.candidates.len() > CANDIDATES {
                 self.evict();
                 return Some(PACE);
@@ -239,7 +238,7 @@ impl<'a> Listener<'a> {
     /// Drops one: of the network that holds the most places, the oldest, whatever it
     /// has sent. So a newcomer always gets a place.
     fn evict(&mut self) {
-        let mut places: HashMap<Network, usize> = HashMap::new();
+        let mut places: HashMap<Option<Network>, usize> = HashMap::new();
         for candidate in &self.candidates {
             *places.entry(candidate.network).or_default() += 1;
         }
@@ -326,11 +325,11 @@ impl<'a> Listener<'a> {
         if !self.report.verbose && !why.concerns_user() && !self.is_news(why) {
             return;
         }
-        if let Some(kept) = self.log.pass() {
+        if let (Some(kept), Some(address)) = (self.log.pass(), candidate.link.peer()) {
             if kept > 0 {
                 self.report.note(format_args!("({kept} more failed handshakes)"));
             }
-            self.report.note(format_args!("{}: {why}", Address(candidate.address)));
+            self.report.note(format_args!("{}: {why}", Address(address)));
             // So that it can be added.
             if let Rejection::OtherKey(Peer { key, long_lived: true }) = why {
                 self.report.note(format_args!("their key: {}", keys::public_text(&key)));

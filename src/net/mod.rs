@@ -2,10 +2,12 @@
 //!
 //! [`resolve`] asks for addresses; [`connect`] and [`listen`] turn them into a
 //! peer whose handshake is done, the latter by way of many a `candidate`;
-//! [`link`] is the TCP connection itself.
+//! [`inherited`] does the same with a connection that somebody else made;
+//! [`link`] is the connection itself.
 
 mod candidate;
 pub mod connect;
+pub mod inherited;
 pub mod link;
 pub mod listen;
 pub mod resolve;
@@ -16,7 +18,6 @@ use crate::protocol::handshake::{Accepted, Connected};
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Schedule, Session};
 use link::Link;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Time for each step of the handshake, and for each address while others remain.
@@ -26,8 +27,6 @@ const STEP: Duration = Duration::from_secs(10);
 pub struct Established {
     /// The connection, registered as [`LINK`].
     pub link: Link,
-    /// The other end.
-    pub address: SocketAddr,
     /// The session, not begun.
     pub session: Session,
     /// What this side still waits for, or already has.
@@ -47,25 +46,18 @@ impl Established {
     fn listener(
         events: &EventLoop,
         mut link: Link,
-        address: SocketAddr,
         accepted: Accepted,
         confirm: bool,
     ) -> Result<Self, Error> {
         link.reregister(events.registry(), LINK)?;
         let (session, sas) =
             Session::listener(accepted, Schedule::STANDARD, confirm, Instant::now())?;
-        Ok(Established { link, address, session, opening: Opening::Ours(sas) })
+        Ok(Established { link, session, opening: Opening::Ours(sas) })
     }
 
     /// A connector's peer, which owes OPEN until `open_by`.
-    fn connector(
-        link: Link,
-        address: SocketAddr,
-        connected: Connected,
-        confirm: bool,
-        open_by: Instant,
-    ) -> Self {
+    fn connector(link: Link, connected: Connected, confirm: bool, open_by: Instant) -> Self {
         let session = Session::connector(connected, Schedule::STANDARD, confirm);
-        Established { link, address, session, opening: Opening::Theirs(open_by) }
+        Established { link, session, opening: Opening::Theirs(open_by) }
     }
 }

@@ -69,7 +69,7 @@ impl Dialogue {
 
     /// What the screen says before the first answer. The listener's person speaks
     /// first; the connector's half appears only when it has accepted.
-    pub fn opening(&self, peer: SocketAddr) -> String {
+    pub fn opening(&self, peer: Option<SocketAddr>) -> String {
         let met = Met { role: self.role, peer };
         let (call, answer) = match self.role {
             Role::Listener => (
@@ -197,7 +197,7 @@ pub enum Progress {
 pub struct Ceremony {
     tty: Tty,
     dialogue: Dialogue,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     /// The screen shows the prompt.
     is_prompted: bool,
     is_accepted: bool,
@@ -212,7 +212,7 @@ impl Ceremony {
     pub fn new(
         tty: Tty,
         dialogue: Dialogue,
-        peer: SocketAddr,
+        peer: Option<SocketAddr>,
         registry: &Registry,
     ) -> io::Result<Self> {
         registry.register(&mut SourceFd(&tty.as_raw_fd()), TTY, Interest::READABLE)?;
@@ -460,13 +460,13 @@ mod tests {
     fn the_screen_shows_ones_own_half_only() {
         for role in ROLES {
             let asked = dialogue(role, 1);
-            let all = [&asked.opening(PEER), asked.prompt(), &asked.closing()].concat();
+            let all = [&asked.opening(Some(PEER)), asked.prompt(), &asked.closing()].concat();
             let theirs = right(role, 1);
             assert!(!all.contains(&theirs.words().join(" ")));
             assert!(!all.contains(&theirs.to_string()));
             let own = sas(1).half(role).to_string();
             // The connector's person speaks second.
-            assert_eq!(asked.opening(PEER).contains(&own), role == Role::Listener);
+            assert_eq!(asked.opening(Some(PEER)).contains(&own), role == Role::Listener);
             assert_eq!(asked.closing().contains(&own), role == Role::Connector);
         }
     }

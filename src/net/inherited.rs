@@ -1,0 +1,164 @@
+//! `--fd`: a connection that somebody else made, be it a proxy, a superserver or a
+//! shell. There is one caller, and no second try.
+
+use super::candidate::{Candidate, Progress, Rejection};
+use super::link::Link;
+use super::{Established, connect};
+use crate::error::Error;
+use crate::event_loop::{EventLoop, LINK, is_readable};
+use crate::keys;
+use crate::policy::Policy;
+use crate::protocol::handshake::{Local, Mismatch, Peer};
+use crate::report::Report;
+use crate::waiting::{Deadline, Stage};
+use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+use rustix::net::{SocketType, sockopt};
+use socket2::SockRef;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// A connected stream socket, whatever made it.
+pub struct Inherited {
+    socket: OwnedFd,
+    peer: Option<SocketAddr>,
+}
+
+impl Inherited {
+    /// Takes the descriptor `fd`, before anything else is opened and could get its number.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for all that is no connected stream socket, or is standard
+    /// input, output or error as well.
+    pub fn take(fd: RawFd) -> Result<Self, Error> {
+        let usage = |what: &str| Error::Usage {
+            what: format!("--fd {fd}: {what}"),
+            hint: "see scat(1), CONNECTIONS MADE ELSEWHERE".to_owned(),
+        };
+        // SAFETY: never -1, and only duplicated: a number that is not open is an error (EBADF).
+        #[allow(unsafe_code)]
+        let given = unsafe { BorrowedFd::borrow_raw(fd) };
+        let system = |why: Errno| match why {
+            Errno::BADF => usage("not open"),
+            Errno::NOTSOCK => usage("not a socket"),
+            why => Error::System("socket", why.into()),
+        };
+        let socket = rustix::io::fcntl_dupfd_cloexec(given, 3).map_err(system)?;
+        if sockopt::socket_type(&socket).map_err(system)? != SocketType::STREAM {
+            return Err(usage("not a stream socket"));
+        }
+        for (name, standard) in [
+            ("input", rustix::stdio::stdin()),
+            ("output", rustix::stdio::stdout()),
+            ("error", rustix::stdio::stderr()),
+        ] {
+            if same_socket(&socket, standard) {
+                return Err(usage(&format!("standard {name} is the same connection")));
+            }
+        }
+        let peer = match SockRef::from(&socket).peer_addr() {
+            Ok(address) => address.as_socket(),
+            // It was reset, or never connected.
+            Err(_) => match SockRef::from(&socket).take_error() {
+                Ok(Some(why)) => return Err(Error::HandshakeCut(Some(why))),
+                _ => return Err(usage("not connected; a listening socket will not do")),
+            },
+        };
+        Ok(Inherited { socket, peer })
+    }
+
+    /// Plays the connector. However late the listener comes, it is waited for.
+    ///
+    /// # Errors
+    /// As for [`connect::connect`].
+    pub fn connect(
+        self,
+        events: &mut EventLoop,
+        local: &Local,
+        policy: &Policy,
+        deadline: &Deadline,
+        report: &Report,
+    ) -> Result<Established, Error> {
+        let link = self.link(events)?;
+        connect::handshake(events, link, local, policy, None, deadline, report)
+    }
+
+    /// Plays the listener for the one caller, whose time runs from its first byte.
+    ///
+    /// # Errors
+    /// [`Error::CallerFailed`] or [`Error::CallerRefused`] for a caller that a listening
+    /// socket would let go to wait for the next one; [`Error::Waited`].
+    pub fn listen(
+        self,
+        events: &mut EventLoop,
+        local: &Local,
+        policy: &Policy,
+        deadline: &Deadline,
+        report: &Report,
+    ) -> Result<Established, Error> {
+        let link = self.link(events)?;
+        let mut has_begun = false;
+        while !has_begun {
+            events.poll(deadline.at())?;
+            deadline.check(&Stage::Listening)?;
+            has_begun = events.events().any(|event| event.token() == LINK && is_readable(event));
+        }
+        let mut candidate = Candidate::new(link, LINK);
+        loop {
+            match candidate.advance(local, policy) {
+                Progress::Accepted(accepted) => {
+                    let confirm = policy.confirm;
+                    return Established::listener(events, candidate.link, *accepted, confirm);
+                }
+                Progress::Rejected(why) => {
+                    // So that it can be added.
+                    if let Rejection::OtherKey(Peer { key, long_lived: true }) = why {
+                        report.peer_key(keys::public_text(&key));
+                    }
+                    return Err(failure(why));
+                }
+                Progress::Waiting if candidate.is_queued() => {
+                    candidate.answer(local)?;
+                    continue;
+                }
+                Progress::Waiting => {}
+            }
+            events.poll(Some(deadline.or(candidate.give_up)))?;
+            deadline.check(&Stage::Listening)?;
+            if Instant::now() >= candidate.give_up {
+                return Err(failure(candidate.late()));
+            }
+            for event in events.events().filter(|event| event.token() == LINK) {
+                candidate.link.note(event);
+            }
+        }
+    }
+
+    fn link(self, events: &EventLoop) -> Result<Link, Error> {
+        Link::new(self.socket, self.peer, events.registry(), LINK)
+            .map_err(|why| Error::System("socket", why))
+    }
+}
+
+/// What a rejection comes to where there is no next caller.
+fn failure(why: Rejection) -> Error {
+    match why {
+        Rejection::Myself => Error::Myself,
+        Rejection::Random => Error::Random,
+        Rejection::Preface(Mismatch::SameRole) => Error::CallerRefused(why.to_string()),
+        why if why.concerns_user() => Error::CallerRefused(why.to_string()),
+        why => Error::CallerFailed(why.to_string()),
+    }
+}
+
+/// Whether both are one socket. (Some systems number no sockets; there nobody can tell.)
+fn same_socket(socket: &OwnedFd, other: BorrowedFd<'_>) -> bool {
+    let (Ok(socket), Ok(other)) = (fstat(socket), fstat(other)) else {
+        return false;
+    };
+    let is_socket = FileType::from_raw_mode(other.st_mode) == FileType::Socket;
+    is_socket
+        && socket.st_ino != 0
+        && (socket.st_dev, socket.st_ino) == (other.st_dev, other.st_ino)
+}
