@@ -5,7 +5,7 @@
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::event::{FdSetElement, Timespec, fd_set_insert, fd_set_num_elements, select};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -19,6 +19,22 @@ const PIPE_BUF: usize = 4096;
 /// as written, so no more than that.
 #[cfg(target_os = "linux")]
 const PIPE_ROOM: usize = 256 * 1024;
+
+/// Descriptor `number`, which this process was started with. To be asked for before
+/// anything is opened and could get that number.
+///
+/// # Errors
+/// [`Errno::BADF`] if it is not open.
+pub fn inherited(number: RawFd) -> Result<BorrowedFd<'static>, Errno> {
+    if number < 0 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: not -1, and stays open: nothing here closes what it has not opened.
+    #[allow(unsafe_code)]
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_getfd(fd)?;
+    Ok(fd)
+}
 
 /// How a descriptor is read and written without holding up the loop.
 enum IoMode {

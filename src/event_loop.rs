@@ -25,14 +25,16 @@ pub const STDOUT: Token = Token(3);
 pub const TTY: Token = Token(4);
 /// Standard error.
 pub const STDERR: Token = Token(5);
+/// `--status-fd`
+pub const STATUS: Token = Token(6);
 /// Signals, which [`EventLoop::poll`] takes for itself.
-const SIGNALS: Token = Token(6);
+const SIGNALS: Token = Token(7);
 /// Other threads.
-const WAKER: Token = Token(7);
+const WAKER: Token = Token(8);
 /// A key file that has to be waited for, such as a FIFO.
-pub const KEY_FILE: Token = Token(8);
+pub const KEY_FILE: Token = Token(9);
 /// A listener's candidates count up from here.
-pub const FIRST_CANDIDATE: usize = 9;
+pub const FIRST_CANDIDATE: usize = 10;
 
 /// Events taken from the system at once.
 const EVENTS: usize = 128;

@@ -13,7 +13,7 @@
 //! main        options -> peer -> session -> exit status
 //! cli  pipe   the command line; the session's loop
 //! net  term   addresses -> one peer; stdin, stdout and the terminal
-//! event_loop  error  report  policy  keys  random  waiting  lines  descriptor
+//! event_loop  error  report  status  policy  keys  random  waiting  lines  descriptor
 //! memory  sandbox
 //! protocol    scat-protocol(7): no descriptor, no clock, no randomness
 //! ```
@@ -55,5 +55,6 @@ pub mod protocol;
 pub mod random;
 pub mod report;
 pub mod sandbox;
+pub mod status;
 pub mod term;
 pub mod waiting;

@@ -14,6 +14,7 @@ use scat::protocol::handshake::Local;
 use scat::protocol::secret;
 use scat::random;
 use scat::report::Report;
+use scat::status::Line;
 use scat::term::{confirm, stdio};
 use scat::waiting::Deadline;
 use std::io::Write;
@@ -22,10 +23,13 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     memory::protect();
-    // First, because --fd takes a descriptor before its number can be another's.
-    let command = cli::parse(std::env::args_os().skip(1).collect());
-    let mut report = Report::new();
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    // Both take descriptors, before their numbers can be another's.
+    let status = cli::status_fd(&words);
+    let command = cli::parse(words);
+    let mut report = Report::new(status);
     let result = command.and_then(|command| execute(command, &mut report));
+    report.event(&Line::Exit(result.as_ref().err()));
     let code = result.map_or_else(|error| conclude(&error, &report), |()| ExitCode::SUCCESS);
     report.finish();
     code

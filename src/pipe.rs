@@ -16,13 +16,14 @@ use crate::event_loop::{EventLoop, LINK, STDIN, STDOUT, Signals, TTY, is_readabl
 use crate::keys;
 use crate::net::link::Link;
 use crate::net::{Established, Opening};
-use crate::policy::Policy;
+use crate::policy::{Policy, Proof};
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
-use crate::protocol::session::{Event, Reason, Session};
+use crate::protocol::session::{Counters, Event, Reason, Session};
 use crate::random;
 use crate::report::Report;
 use crate::sandbox;
+use crate::status::Line;
 use crate::term::confirm::{Ceremony, Dialogue, Progress};
 use crate::term::stdio::{Input, Output};
 use crate::term::tty::Tty;
@@ -33,6 +34,8 @@ use std::time::{Duration, Instant};
 const CLOSE: Duration = Duration::from_secs(2);
 /// How often a ceremony looks whether it has the terminal.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// PROGRESS is told at most once in this time.
+const PROGRESS: Duration = Duration::from_secs(1);
 /// Rounds without a poll while there is always something to do.
 const ROUNDS: u32 = 16;
 
@@ -53,6 +56,8 @@ pub struct Pipe<'a> {
     started: Instant,
     /// A connector's time limit for OPEN, until that has come.
     open_by: Option<Instant>,
+    /// What the last PROGRESS told, and when the next one may.
+    told: (Counters, Instant),
 }
 
 impl<'a> Pipe<'a> {
@@ -89,11 +94,16 @@ impl<'a> Pipe<'a> {
             report,
             started: Instant::now(),
             open_by,
+            told: (Counters::default(), Instant::now() + PROGRESS),
         };
+        pipe.report.event(&Line::Connected(pipe.link.peer()));
         // A listener shows the words before OPEN leaves.
         let introduced = sas.map_or(Ok(()), |sas| pipe.introduce(&sas));
         let result = introduced.and_then(|()| pipe.shuttle());
         let result = pipe.end(result);
+        if pipe.progress_at().is_some() {
+            pipe.tell_progress(Instant::now());
+        }
         pipe.report.summary(&pipe.session, pipe.started, result.is_ok());
         result
     }
@@ -146,7 +156,20 @@ impl<'a> Pipe<'a> {
     fn poll_timeout(&self) -> Option<Instant> {
         let has_to_poll = self.ceremony.as_ref().is_some_and(Ceremony::has_to_poll);
         let look = has_to_poll.then(|| Instant::now() + LOOK_AGAIN);
-        [self.open_by, self.session.poll_timeout(), look].into_iter().flatten().min()
+        let timeouts = [self.open_by, self.session.poll_timeout(), look, self.progress_at()];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// When PROGRESS has to be told, if there is any.
+    fn progress_at(&self) -> Option<Instant> {
+        let (told, at) = self.told;
+        (self.report.has_status() && told != self.session.counters()).then_some(at)
+    }
+
+    fn tell_progress(&mut self, now: Instant) {
+        let counters = self.session.counters();
+        self.report.event(&Line::Progress(counters));
+        self.told = (counters, now + PROGRESS);
     }
 
     /// Waits until `timeout` and notes what has become ready.
@@ -192,6 +215,9 @@ impl<'a> Pipe<'a> {
         if self.session.is_ratchet_overdue() {
             return Err(Error::RatchetTimeout(None));
         }
+        if self.progress_at().is_some_and(|at| at <= now) {
+            self.tell_progress(now);
+        }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.start_ratchet(random::ephemerals()?)?;
         }
@@ -235,21 +261,39 @@ impl<'a> Pipe<'a> {
 
     fn handle(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Data | Event::Eof => {
-                if std::mem::take(&mut self.awaits_peer) {
-                    self.report.say("the other end is ready");
-                }
-                Ok(())
+            Event::Data => self.peer_is_ready(),
+            Event::Eof => {
+                self.peer_is_ready();
+                self.report.event(&Line::Eof);
             }
-            Event::Done | Event::Ratchet => Ok(()),
-            Event::RatchetRequest => Ok(self.session.answer_ratchet(random::ephemerals()?)?),
+            Event::Done => self.report.event(&Line::Done),
+            Event::RatchetRequest => {
+                self.session.answer_ratchet(random::ephemerals()?)?;
+                self.report.event(&Line::Ratchet(self.session.ratchets()));
+            }
+            // A listener has told it already.
+            Event::Ratchet if self.session.role() == Role::Listener => {}
+            Event::Ratchet => self.report.event(&Line::Ratchet(self.session.ratchets())),
             Event::Open(sas) => {
                 self.open_by = None;
-                self.introduce(&sas)
+                self.introduce(&sas)?;
             }
-            // In the place of OPEN, it is the key that is refused.
-            Event::Abort(Reason::Refused) if self.open_by.is_some() => Err(Error::KeyRefused),
-            Event::Abort(reason) => Err(Error::Aborted(reason, None)),
+            Event::Abort(reason) => {
+                self.report.event(&Line::Abort(reason));
+                return Err(match reason {
+                    // In the place of OPEN, it is the key that is refused.
+                    Reason::Refused if self.open_by.is_some() => Error::KeyRefused,
+                    reason => Error::Aborted(reason, None),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Something of the peer's stream has come: its person has accepted the words.
+    fn peer_is_ready(&mut self) {
+        if std::mem::take(&mut self.awaits_peer) {
+            self.report.say("the other end is ready");
         }
     }
 
@@ -396,9 +440,15 @@ impl<'a> Pipe<'a> {
                 self.report.met(role, self.link.peer());
                 self.report.say("bring scat to the foreground (fg) to compare the words");
             }
+            // A connector's person says nothing before the listener's words are right.
+            if role == Role::Listener {
+                self.report.event(&Line::OwnWords(sas.half(role)));
+            }
             self.ceremony = Some(ceremony);
             return Ok(());
         }
+        self.report.event(&Line::OwnWords(sas.half(role)));
+        self.report.event(&Line::PeerWords(sas.half(role.peer())));
         let proof = self.policy.admits(&self.session.peer().key);
         let known = proof.and_then(|proof| proof.key);
         let name = known.and_then(|known| known.name.as_deref());
@@ -406,6 +456,12 @@ impl<'a> Pipe<'a> {
             Some(by) => self.report.verified(role, self.link.peer(), by, name, sas),
             None => self.report.compare(role, self.link.peer(), sas),
         }
+        let by = match proof {
+            Some(Proof { key: Some(_), .. }) => "key",
+            Some(Proof { psk: true, .. }) => "psk",
+            _ => "none",
+        };
+        self.verified(by);
         // Who has come is always said: by name, or by the key itself.
         if self.report.verbose || known.is_some() && name.is_none() {
             self.tell_key();
@@ -423,10 +479,15 @@ impl<'a> Pipe<'a> {
             Progress::Wrong => Err(Error::WordsDiffer),
             Progress::No => Err(Error::NotAccepted),
             Progress::Accepted => {
+                let own = ceremony.own_words();
                 self.ceremony = None;
                 self.awaits_peer =
                     self.session.role() == Role::Connector && !self.session.peer_streams();
                 self.session.confirm()?;
+                if self.session.role() == Role::Connector {
+                    self.report.event(&Line::OwnWords(own));
+                }
+                self.verified("words");
                 self.tell_key();
                 if self.awaits_peer {
                     let line = "waiting for the other end: they may have to type your words first";
@@ -434,6 +495,16 @@ impl<'a> Pipe<'a> {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Tells programs how the peer was verified, and its key if it keeps one.
+    fn verified(&self, by: &str) {
+        let peer = self.session.peer();
+        let known = self.policy.admits(&peer.key).and_then(|proof| proof.key);
+        self.report.event(&Line::Verified(by, known.and_then(|known| known.name.as_deref())));
+        if peer.long_lived {
+            self.report.event(&Line::PeerKey(&peer.key));
         }
     }
 

@@ -1,12 +1,14 @@
-//! All that is said on standard error. Nothing that came from the network is
-//! among it but addresses and numbers.
+//! All that is said on standard error, and to programs on `--status-fd`. Nothing that
+//! came from the network is among it but addresses, keys and numbers.
 
 use crate::error::Error;
-use crate::event_loop::{EventLoop, STDERR};
+use crate::event_loop::{EventLoop, STATUS, STDERR};
 use crate::lines::Lines;
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Counters, Session};
+use crate::status::Line;
+use rustix::fd::{AsRawFd, BorrowedFd};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,25 +25,57 @@ pub struct Report {
     pub verbose: bool,
     /// Standard error, if it is open.
     messages: Option<Rc<Lines>>,
+    /// `--status-fd`
+    status: Option<Rc<Lines>>,
 }
 
 impl Report {
-    /// For standard error, without `-v`.
-    pub fn new() -> Self {
+    /// For standard error, without `-v`, and for programs at `status`.
+    pub fn new(status: Option<BorrowedFd<'static>>) -> Self {
         let lost = |count| match count {
             1 => "scat: 1 message lost\n".to_owned(),
             count => format!("scat: {count} messages lost\n"),
         };
         let messages = Lines::new(rustix::stdio::stderr(), lost).ok().map(Rc::new);
-        Report { verbose: false, messages }
+        let status = match status {
+            // A poll watches a descriptor only once.
+            Some(fd) if fd.as_raw_fd() == rustix::stdio::raw_stderr() => messages.clone(),
+            fd => fd.and_then(|fd| Lines::new(fd, |_| String::new()).ok()).map(Rc::new),
+        };
+        Report { verbose: false, messages, status }
     }
 
-    /// From now on `events` writes what standard error did not take at once.
+    /// From now on `events` writes what was not taken at once.
     ///
     /// # Errors
     /// [`Error::System`].
     pub fn attach(&self, events: &mut EventLoop) -> Result<(), Error> {
-        self.messages.as_ref().map_or(Ok(()), |lines| events.carry(lines, STDERR))
+        if let Some(messages) = &self.messages {
+            events.carry(messages, STDERR)?;
+        }
+        match (&self.status, &self.messages) {
+            (Some(status), Some(messages)) if Rc::ptr_eq(status, messages) => Ok(()),
+            (Some(status), _) => events.carry(status, STATUS),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Whether a program is told what happens.
+    pub fn has_status(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// A line for programs. PROGRESS may be lost, because the next one says more.
+    pub fn event(&self, line: &Line<'_>) {
+        let Some(status) = &self.status else {
+            return;
+        };
+        // One event is one line, whatever a name has in it.
+        let text = line.to_string().replace(char::is_control, "?") + "\n";
+        match line {
+            Line::Progress(_) => status.offer(&text),
+            _ => status.keep(&text),
+        }
     }
 
     /// A line that everybody has to see: it is kept until standard error takes it.
@@ -67,8 +101,9 @@ impl Report {
 
     /// The process is about to end: waits a moment for what was not written yet.
     pub fn finish(&self) {
-        if let Some(messages) = &self.messages {
-            messages.finish(LAST);
+        let deadline = Instant::now() + LAST;
+        for lines in [&self.messages, &self.status].into_iter().flatten() {
+            lines.finish(deadline.saturating_duration_since(Instant::now()));
         }
     }
 
@@ -93,6 +128,7 @@ impl Report {
             (IpAddr::V6(_), false) => "every address,".to_owned(),
         };
         self.say(format_args!("listening on {address} port {}", at.port()));
+        self.event(&Line::Listening(at));
     }
 
     /// Who is at the other end, by its address.
@@ -164,7 +200,7 @@ impl Report {
 
 impl Default for Report {
     fn default() -> Self {
-        Self::new()
+        Self::new(None)
     }
 }
 

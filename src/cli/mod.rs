@@ -4,6 +4,7 @@
 mod foreign;
 mod place;
 
+use crate::descriptor;
 use crate::error::Error;
 use crate::keys::{self, KnownKey, Why};
 use crate::net::inherited::Inherited;
@@ -11,7 +12,8 @@ use crate::net::resolve::Family;
 use crate::policy::Confirm;
 use crate::protocol::cipher;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
-use std::os::fd::RawFd;
+use rustix::fd::{BorrowedFd, RawFd};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,6 +123,9 @@ struct Args {
     /// addresses are numbers: never ask DNS
     #[argh(switch, short = 'n')]
     numeric: bool,
+    /// tell programs what happens, one event a line, at this file descriptor
+    #[argh(option, arg_name = "n")]
+    status_fd: Option<String>,
     /// accepted for netcat's sake: the end of input is always sent
     #[argh(switch, short = 'N')]
     #[allow(dead_code)]
@@ -177,7 +182,7 @@ struct Args {
 ///
 /// # Errors
 /// [`Error::Usage`].
-pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
+pub fn parse(words: Vec<OsString>) -> Result<Command, Error> {
     let words = words
         .into_iter()
         .map(|word| word.into_string().map_err(|_| usage("an argument is not valid UTF-8")))
@@ -208,12 +213,18 @@ pub fn parse(words: Vec<std::ffi::OsString>) -> Result<Command, Error> {
             _ => Err(usage("--genkey, --pubkey and --genpsk stand alone")),
         };
     }
+    if let Some(given) = &args.status_fd {
+        status(given)?;
+        if args.fd == args.status_fd {
+            return Err(usage("--fd and --status-fd are the same descriptor"));
+        }
+    }
     let endpoint = match args.fd {
         Some(_) if !args.places.is_empty() || args.port.is_some() || args.source.is_some() => {
             return Err(usage("--fd has its connection already: no address or port"));
         }
         Some(fd) => {
-            Endpoint::Inherited { socket: Inherited::take(descriptor(&fd)?)?, listen: args.listen }
+            Endpoint::Inherited { socket: Inherited::take(connection(&fd)?)?, listen: args.listen }
         }
         None if args.listen => place::listen(&args.places, args.port, args.source)?,
         None => place::connect(&args.places, args.port, args.source)?,
@@ -347,8 +358,30 @@ fn seconds(given: &str) -> Result<Duration, Error> {
         .ok_or_else(|| usage(&format!("-w {given}: not a number of seconds")))
 }
 
+/// The descriptor of `--status-fd`. What is said there includes a command line that makes
+/// no sense, so it is looked for in `words` as they are.
+pub fn status_fd(words: &[OsString]) -> Option<BorrowedFd<'static>> {
+    let value = |name: &str| {
+        let mut words = words.iter().filter_map(|word| word.to_str());
+        let word = words.find(|word| *word == "--" || word.split('=').next() == Some(name))?;
+        word.split_once('=').map_or_else(|| words.next(), |(_, value)| Some(value))
+    };
+    let given = value("--status-fd").filter(|given| value("--fd") != Some(given))?;
+    status(given).ok()
+}
+
+/// A descriptor for lines, neither the data nor standard input.
+fn status(given: &str) -> Result<BorrowedFd<'static>, Error> {
+    let usage = |what: &str| usage(&format!("--status-fd {given}: {what}"));
+    match given.parse().ok().filter(|_| is_number(given)) {
+        None => Err(usage("not a file descriptor")),
+        Some(0 | 1) => Err(usage("that is where data goes; 2 or more")),
+        Some(fd) => descriptor::inherited(fd).map_err(|_| usage("not open")),
+    }
+}
+
 /// The number of a descriptor that is not standard input, output or error.
-fn descriptor(given: &str) -> Result<RawFd, Error> {
+fn connection(given: &str) -> Result<RawFd, Error> {
     let number = given.parse().ok().filter(|_| is_number(given));
     match number {
         None => Err(usage(&format!("--fd {given}: not a file descriptor"))),

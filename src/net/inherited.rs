@@ -4,6 +4,7 @@
 use super::candidate::{Candidate, Progress, Rejection};
 use super::link::Link;
 use super::{Established, connect};
+use crate::descriptor;
 use crate::error::Error;
 use crate::event_loop::{EventLoop, LINK, is_readable};
 use crate::keys;
@@ -36,14 +37,12 @@ impl Inherited {
             what: format!("--fd {fd}: {what}"),
             hint: "see scat(1), CONNECTIONS MADE ELSEWHERE".to_owned(),
         };
-        // SAFETY: never -1, and only duplicated: a number that is not open is an error (EBADF).
-        #[allow(unsafe_code)]
-        let given = unsafe { BorrowedFd::borrow_raw(fd) };
         let system = |why: Errno| match why {
             Errno::BADF => usage("not open"),
             Errno::NOTSOCK => usage("not a socket"),
             why => Error::System("socket", why.into()),
         };
+        let given = descriptor::inherited(fd).map_err(system)?;
         let socket = rustix::io::fcntl_dupfd_cloexec(given, 3).map_err(system)?;
         if sockopt::socket_type(&socket).map_err(system)? != SocketType::STREAM {
             return Err(usage("not a stream socket"));

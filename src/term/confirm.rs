@@ -226,6 +226,11 @@ impl Ceremony {
         })
     }
 
+    /// What the person here says.
+    pub fn own_words(&self) -> Half {
+        self.dialogue.own
+    }
+
     /// The loop saw an event for the terminal.
     pub fn set_readable(&mut self) {
         self.is_readable = true;

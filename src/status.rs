@@ -1,0 +1,78 @@
+//! `--status-fd`: what happens, for programs: one event a line.
+//!
+//! The lines are a promise, and scat(1), STATUS LINES, is where it is made: fields are
+//! only added at the end, and unknown events are skipped.
+
+use crate::error::Error;
+use crate::keys;
+use crate::protocol::sas::Half;
+use crate::protocol::session::{Counters, Reason};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// What happens.
+pub enum Line<'a> {
+    /// The port is open.
+    Listening(SocketAddr),
+    /// The handshake is done. A peer of `--fd` may have no address.
+    Connected(Option<SocketAddr>),
+    /// What the person here says.
+    OwnWords(Half),
+    /// What the person there has to say: never where this side is to type it.
+    PeerWords(Half),
+    /// How the peer was verified, and its name in a file of `--peer`.
+    Verified(&'a str, Option<&'a str>),
+    /// The public key (32 bytes) of a peer that keeps it.
+    PeerKey(&'a [u8; 32]),
+    /// So many exchanges of fresh keys.
+    Ratchet(u64),
+    /// Bytes so far.
+    Progress(Counters),
+    /// The peer has sent everything.
+    Eof,
+    /// The peer has written everything that was sent to it.
+    Done,
+    /// The peer gives up.
+    Abort(Reason),
+    /// The last line of all: why it ended, unless all is well.
+    Exit(Option<&'a Error>),
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |f: &mut fmt::Formatter<'_>, event: &str, at: &SocketAddr| {
+            write!(f, "{event} {} {}", at.ip().to_canonical(), at.port())
+        };
+        let words = |f: &mut fmt::Formatter<'_>, who: &str, half: &Half| {
+            write!(f, "WORDS {who} {} {:08}", half.words().join(" "), half.number())
+        };
+        match self {
+            Line::Listening(address) => at(f, "LISTENING", address),
+            Line::Connected(Some(address)) => at(f, "CONNECTED", address),
+            Line::Connected(None) => f.write_str("CONNECTED - -"),
+            Line::OwnWords(half) => words(f, "you", half),
+            Line::PeerWords(half) => words(f, "they", half),
+            Line::Verified(by, None) => write!(f, "VERIFIED {by}"),
+            Line::Verified(by, Some(name)) => write!(f, "VERIFIED {by} {name}"),
+            Line::PeerKey(key) => write!(f, "PEERKEY {}", keys::public_text(key)),
+            Line::Ratchet(count) => write!(f, "RATCHET {count}"),
+            Line::Progress(Counters { sent, received, written }) => {
+                write!(f, "PROGRESS {sent} {received} {written}")
+            }
+            Line::Eof => f.write_str("EOF"),
+            Line::Done => f.write_str("DONE"),
+            Line::Abort(reason) => write!(f, "ABORT {}", *reason as u8),
+            Line::Exit(None) => f.write_str("EXIT 0 complete"),
+            Line::Exit(Some(error)) => {
+                let account = error.account();
+                let status = match error {
+                    // As the shell shows it.
+                    Error::Signal(number) => 128 + number,
+                    _ => account.status as i32,
+                };
+                write!(f, "EXIT {status} {}", account.line)?;
+                account.totals.map_or(Ok(()), |totals| write!(f, "; {totals}"))
+            }
+        }
+    }
+}
