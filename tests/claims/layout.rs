@@ -32,9 +32,9 @@ const BEYOND_THE_WALL: &[&str] = &[
 /// Who may use what shows something to somebody.
 const MOUTHS: &[(&str, &[&str])] = &[
     // Messages; and whether they go into the file of the data.
-    ("stderr()", &["report.rs", "term/stdio.rs"]),
+    ("stderr()", &["net/inherited.rs", "report.rs", "term/stdio.rs"]),
     // What was asked for: keys, help, the version; the data, and whether it goes to a person.
-    ("stdout()", &["main.rs", "term/stdio.rs", "term/tty.rs"]),
+    ("stdout()", &["main.rs", "net/inherited.rs", "term/stdio.rs", "term/tty.rs"]),
     ("/dev/tty", &["term/tty.rs"]),
     ("print!", &[]),
     ("println!", &[]),

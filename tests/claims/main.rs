@@ -13,5 +13,6 @@ mod pipe;
 mod policy;
 mod protocol;
 mod report;
+mod status;
 mod support;
 mod term;

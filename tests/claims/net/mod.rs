@@ -1,4 +1,5 @@
 //! From addresses to one established peer, and what can go wrong on the way.
 
 mod connect;
+mod inherited;
 mod listen;

@@ -1,0 +1,311 @@
+//! `--status-fd`: one event a line for programs, and never in the way.
+
+use crate::support::peer::{ABORT, Peer, REKEY2};
+use crate::support::pty::{self, Terminal};
+use crate::support::scat::{Ending, Place, Scat, dial, file, program, start};
+use crate::support::{ROLES, session_with};
+use rustix::process::Signal;
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::process::{ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// scat that tells its events where a program reads its standard output; its data is
+/// thrown away.
+fn watched(args: &[&str]) -> Scat {
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$@\" --status-fd 3 3>&1 >/dev/null", "sh", &program()]);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    Scat::spawn(command)
+}
+
+/// The same as a listener, its port taken from the first event.
+fn watched_listener(args: &[&str]) -> (Scat, BufReader<ChildStdout>, u16) {
+    let mut l = watched(&[&["-l", "127.0.0.1", "0"], args].concat());
+    let mut events = BufReader::new(l.stdout.take().unwrap());
+    let line = next(&mut events);
+    let port = line.strip_prefix("LISTENING 127.0.0.1 ").unwrap().parse().unwrap();
+    (l, events, port)
+}
+
+fn next(events: &mut BufReader<ChildStdout>) -> String {
+    let mut line = String::new();
+    events.read_line(&mut line).unwrap();
+    line.strip_suffix('\n').expect("an event").to_owned()
+}
+
+/// Everything up to the end.
+fn rest(events: BufReader<ChildStdout>) -> Vec<String> {
+    start(move || events.lines().map(Result::unwrap).collect()).join()
+}
+
+/// The events of a scat that has ended with this status.
+#[track_caller]
+fn told(scat: Scat, code: i32) -> Vec<String> {
+    let ended = scat.end().expect(code, "");
+    String::from_utf8(ended.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// A new key file and what is printed about it.
+fn made(option: &str) -> (Place, String) {
+    let place = Place::new("status-key");
+    let printed = Scat::new(&[option, place.arg()]).end().expect(0, "").stdout;
+    (place, String::from_utf8(printed).unwrap().trim().to_owned())
+}
+
+#[test]
+fn a_session_is_told_from_the_port_to_the_exit_at_both_ends() {
+    let (mut l, mut l_events, port) = watched_listener(&[]);
+    let mut c = watched(&["127.0.0.1", &port.to_string()]);
+    let from = next(&mut l_events);
+    assert!(from.starts_with("CONNECTED 127.0.0.1 "), "{from}");
+    let (you, they) = (next(&mut l_events), next(&mut l_events));
+    // As the screen shows them, the digits in one piece.
+    let words = l.words();
+    let told = |who: &str, half: &str| {
+        let plain: Vec<_> = half.split([' ', '(', ')']).filter(|part| !part.is_empty()).collect();
+        let [a, b, c, d, e] = plain[..] else { panic!("{half}") };
+        format!("WORDS {who} {a} {b} {c} {d}{e}")
+    };
+    assert_eq!(you, told("you", &words.you_say));
+    assert_eq!(they, told("they", &words.they_say));
+    assert_eq!(next(&mut l_events), "VERIFIED none");
+    l.write(b"12345");
+    c.write(b"123");
+    l.end_input();
+    let mut events = told_in_order(c);
+    assert_eq!(events.remove(0), format!("CONNECTED 127.0.0.1 {port}"));
+    assert_eq!(events.remove(0), they.replace("they", "you"));
+    assert_eq!(events.remove(0), you.replace("you", "they"));
+    assert_eq!(events.remove(0), "VERIFIED none");
+    events.sort();
+    assert_eq!(events, ["DONE", "EOF", "EXIT 0 complete", "PROGRESS 3 5 5"]);
+    l.end().expect(0, "");
+    let mut events = rest(l_events);
+    assert_eq!(events.last().unwrap(), "EXIT 0 complete");
+    events.sort();
+    assert_eq!(events, ["DONE", "EOF", "EXIT 0 complete", "PROGRESS 5 3 3"]);
+}
+
+/// The same, once it has ended well: EXIT is last.
+fn told_in_order(scat: Scat) -> Vec<String> {
+    let events = told(scat, 0);
+    assert_eq!(events.last().unwrap(), "EXIT 0 complete");
+    events
+}
+
+#[test]
+fn how_the_peer_was_verified_is_told_with_its_name_and_its_key() {
+    let ((key, public), (psk, _)) = (made("--genkey"), made("--genpsk"));
+    let friends = file("friends", format!("{public} Ann of the north\n").as_bytes());
+    let friends = format!("@{}", friends.arg());
+    for (l_args, c_args, expected) in [
+        (vec!["--peer", &friends], vec!["-i", key.arg()], "VERIFIED key Ann of the north"),
+        (vec!["--peer", &public], vec!["-i", key.arg()], "VERIFIED key"),
+        (vec!["--psk", psk.arg()], vec!["--psk", psk.arg()], "VERIFIED psk"),
+    ] {
+        let (mut l, l_events, port) = watched_listener(&l_args);
+        l.end_input();
+        let c = Scat::connect_with(&c_args, port);
+        c.end().expect(0, "");
+        l.end().expect(0, "");
+        let events = rest(l_events);
+        let at = events.iter().position(|event| event == expected);
+        let at = at.unwrap_or_else(|| panic!("no {expected} in {events:?}"));
+        let has_key = events[at + 1] == format!("PEERKEY {public}");
+        assert_eq!(has_key, c_args[0] == "-i", "{events:?}");
+    }
+}
+
+#[test]
+fn no_words_are_told_that_this_side_is_to_type_or_is_not_to_say_yet() {
+    if !pty::is_available() {
+        return;
+    }
+    let (mut at_l, mut at_c) = (Terminal::new(), Terminal::new());
+    let watched = |at: &Terminal, args: &[&str]| {
+        let script = "exec \"$@\" -c --status-fd 3 3>&1 >/dev/null";
+        Scat::spawn(at.shell(script, args))
+    };
+    let (mut l, port) = watched(&at_l, &["-l", "127.0.0.1", "0"]).with_port();
+    l.end_input();
+    let mut c = watched(&at_c, &["127.0.0.1", &port.to_string()]);
+    let mut c_events = BufReader::new(c.stdout.take().unwrap());
+    at_l.wait_for("you say ");
+    let half = at_l.wait_for("\r\n");
+    at_c.wait_for("they say: ");
+    at_c.enter("no way these");
+    at_c.wait_for("they say: ");
+    // Nothing but this before the right answer: the next event comes behind it.
+    assert_eq!(next(&mut c_events), format!("CONNECTED 127.0.0.1 {port}"));
+    assert_eq!(c_events.buffer(), b"");
+    at_c.enter(half.split('(').next().unwrap());
+    at_c.wait_for("you answer ");
+    let answer = at_c.wait_for("\r\n");
+    assert!(next(&mut c_events).starts_with("WORDS you "));
+    assert_eq!(next(&mut c_events), "VERIFIED words");
+    at_l.wait_for("they answer: ");
+    at_l.enter(answer.split('(').next().unwrap());
+    c.end().expect(0, "");
+    let l_events = told_in_order(l);
+    let words: Vec<_> = l_events.iter().filter(|event| event.starts_with("WORDS ")).collect();
+    assert!(words.len() == 1 && words[0].starts_with("WORDS you "), "{l_events:?}");
+    assert!(l_events.contains(&"VERIFIED words".to_owned()), "{l_events:?}");
+    assert!(!rest(c_events).iter().any(|event| event.starts_with("WORDS ")));
+}
+
+#[test]
+fn the_exit_is_the_last_line_whatever_happens() {
+    for (args, code, last) in [
+        (&["--bogus"][..], 2, "EXIT 2 unrecognized argument: --bogus"),
+        (&["-k", "9000"], 2, "EXIT 2 -k: "),
+        (&["-w", "soon", "h", "1"], 2, "EXIT 2 -w soon: not a number"),
+        (&["-n", "name.invalid", "1"], 3, "EXIT 3 resolve name.invalid port 1: "),
+        (&["-n", "two\nlines", "1"], 3, "EXIT 3 resolve two?lines port 1: "),
+        (&["-i", "/nowhere", "h", "1"], 1, "EXIT 1 /nowhere: no such file"),
+    ] {
+        let events = told_lines(args, code);
+        assert!(events.last().unwrap().starts_with(last), "{events:?}");
+    }
+    let (l, events, _) = watched_listener(&[]);
+    l.signal(Signal::TERM);
+    assert_eq!(l.end_by_itself().signal, Some(15));
+    assert_eq!(rest(events), ["EXIT 143 ended by signal 15"]);
+    for role in ROLES {
+        let (scat, mut peer) = session_with(role, Default::default(), watched);
+        peer.send(ABORT, &[2]).unwrap();
+        drop(peer);
+        let events = told(scat, 7);
+        let [.., abort, exit] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(abort, "ABORT 2");
+        assert!(exit.starts_with("EXIT 7 the other side's output was closed; nothing"), "{exit}");
+    }
+}
+
+/// What is told before there is a session; messages of several lines are not looked at.
+fn told_lines(args: &[&str], code: i32) -> Vec<String> {
+    let ended = watched(args).end();
+    assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+    String::from_utf8(ended.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_key_exchange_is_told_by_its_number() {
+    let (mut l, l_events, port) = watched_listener(&[]);
+    let mut peer = Peer::connect(dial(port), Default::default()).unwrap();
+    peer.start_ratchet().unwrap();
+    assert_eq!(peer.recv().unwrap().0, REKEY2);
+    l.end_input();
+    peer.finish().unwrap();
+    drop(peer);
+    l.end().expect(0, "");
+    let events = rest(l_events);
+    let ratchets: Vec<_> = events.iter().filter(|event| event.starts_with("RATCHET ")).collect();
+    assert_eq!(ratchets, ["RATCHET 1"]);
+}
+
+#[test]
+fn progress_is_told_once_a_second_at_most_and_at_the_end() {
+    let before = Instant::now();
+    let (mut l, mut events, port) = watched_listener(&[]);
+    let mut c = Scat::connect(port);
+    let mut sent = 0;
+    let mut told = 0;
+    // The other side's data goes on without a pause.
+    let mut stdin = c.stdin.take().unwrap();
+    let writer = start(move || {
+        while before.elapsed() < Duration::from_millis(2500) {
+            stdin.write_all(&[0; 1000]).unwrap();
+            sent += 1000;
+        }
+        sent
+    });
+    l.end_input();
+    while told < 2 {
+        let line = next(&mut events);
+        if line.starts_with("PROGRESS 0 ") {
+            told += 1;
+            assert!(before.elapsed() >= Duration::from_secs(told), "{told}: {line}");
+        }
+    }
+    let sent = writer.join();
+    c.end().expect(0, "");
+    l.end().expect(0, "");
+    let events = rest(events);
+    assert!(events.len() < 8, "{events:?}");
+    assert!(events.contains(&format!("PROGRESS 0 {sent} {sent}")), "{events:?}");
+}
+
+/// scat with this pipe at its descriptor 3, and its messages thrown away.
+fn with_status(args: &[&str], status: PipeWriter) -> Ending {
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$@\" --status-fd 3 3>&1 >/dev/null", "sh", &program()]);
+    command.args(args).stdin(Stdio::piped()).stdout(status).stderr(Stdio::null());
+    Ending(command.spawn().unwrap())
+}
+
+#[test]
+fn a_reader_that_does_not_read_or_is_gone_changes_nothing() {
+    let small_pipe = || -> (PipeReader, PipeWriter) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+        (reader, writer)
+    };
+    for is_gone in [false, true] {
+        let (reader, mut writer) = small_pipe();
+        writer.write_all(&[b'\n'; 4096]).unwrap();
+        let reader = (!is_gone).then_some(reader);
+        let (l, port) = Scat::listen();
+        let mut c = with_status(&["127.0.0.1", &port.to_string()], writer);
+        let bytes = vec![7; 3_000_000];
+        let mut stdin = c.0.stdin.take().unwrap();
+        let writer = start(move || stdin.write_all(&bytes).unwrap());
+        let ended = l.end().expect(0, "");
+        writer.join();
+        assert_eq!(ended.stdout.len(), 3_000_000, "gone: {is_gone}");
+        assert_eq!(c.soon(), Some(0), "gone: {is_gone}");
+        drop(reader);
+    }
+}
+
+#[test]
+fn a_reader_that_comes_late_gets_every_event_and_the_exit() {
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    writer.write_all(&[b'\n'; 4096]).unwrap();
+    let (mut l, port) = Scat::listen();
+    let mut c = with_status(&["127.0.0.1", &port.to_string()], writer);
+    l.words();
+    let mut filler = [0; 4096];
+    reader.read_exact(&mut filler).unwrap();
+    drop(c.0.stdin.take());
+    l.end().expect(0, "");
+    let mut events = String::new();
+    reader.read_to_string(&mut events).unwrap();
+    assert!(events.starts_with("CONNECTED 127.0.0.1 "), "{events}");
+    assert!(events.ends_with("\nEXIT 0 complete\n"), "{events}");
+    assert_eq!(c.soon(), Some(0));
+}
+
+#[test]
+fn events_may_stand_among_the_messages() {
+    let (mut l, port) = Scat::listen_with(&["--status-fd", "2"]);
+    l.end_input();
+    Scat::connect(port).end().expect(0, "");
+    l.line("VERIFIED none");
+    assert!(l.end().stderr.ends_with("EXIT 0 complete"));
+}
+
+#[test]
+fn a_descriptor_that_is_not_there_or_carries_data_is_2() {
+    for (fd, said) in [
+        ("0", "--status-fd 0: that is where data goes"),
+        ("1", "--status-fd 1: that is where data goes"),
+        ("399", "--status-fd 399: not open"),
+        ("-1", "--status-fd -1: not a file descriptor"),
+        ("x", "--status-fd x: not a file descriptor"),
+    ] {
+        Scat::new(&["--status-fd", fd, "127.0.0.1", "9"]).end().expect(2, said);
+    }
+    // Not even the exit is told into a connection.
+    assert_eq!(told_lines(&["--fd", "3"], 2), [""; 0]);
+}
