@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Bytes that a pipe or terminal that polls as writable takes at once (POSIX's PIPE_BUF on Linux).
@@ -241,3 +242,24 @@ fn read_now(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, 
 fn write_now(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
     rustix::io::writev(fd, pieces)
 }
+
+/// Whether descriptor 1 was open when the process was started. Where it was not, Rust's
+/// runtime has opened /dev/null there by now, which takes everything and keeps nothing.
+pub fn stdout_was_open() -> bool {
+    STDOUT_WAS_OPEN.load(Ordering::Relaxed)
+}
+
+static STDOUT_WAS_OPEN: AtomicBool = AtomicBool::new(true);
+
+extern "C" fn look() {
+    let is_open = rustix::io::fcntl_getfd(rustix::stdio::stdout()).is_ok();
+    STDOUT_WAS_OPEN.store(is_open, Ordering::Relaxed);
+}
+
+// SAFETY: the loader calls what stands in this section once, in the only thread, before
+// Rust's runtime starts; `look` needs nothing of it and makes one system call.
+#[allow(unsafe_code)]
+#[used]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+static LOOK: extern "C" fn() = look;

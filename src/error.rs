@@ -24,6 +24,8 @@ pub enum Error {
     Input(io::Error),
     /// Writing standard output, for another reason than that nobody reads it.
     Output(io::Error),
+    /// Started with standard output closed.
+    NoOutput,
     /// No randomness.
     Random,
     /// A key file.
@@ -243,6 +245,9 @@ impl Error {
             Error::Output(why) => Failure
                 .line(format!("write standard output: {}", plain(why)))
                 .abort(Reason::OutputFailed),
+            Error::NoOutput => Failure
+                .line("standard output is closed")
+                .hint("> /dev/null throws away what arrives"),
             Error::Random => {
                 Failure.line("the system gives no random numbers").abort(Reason::Interrupted)
             }

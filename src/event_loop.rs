@@ -166,6 +166,11 @@ pub fn is_writable(event: &Event) -> bool {
     event.is_writable() || event.is_write_closed() || event.is_error()
 }
 
+/// A file that may not become larger is a write error then, and no end by SIGXFSZ.
+pub fn ignore_file_size_limit() {
+    ignore(libc::SIGXFSZ);
+}
+
 fn ignore(signal: i32) {
     // SAFETY: no handler is installed, so nothing can run at a bad moment.
     #[allow(unsafe_code)]

@@ -1,8 +1,9 @@
 //! scat: options -> peer -> session -> exit status.
 
 use scat::cli::{self, Command, Endpoint, Options, Peers};
+use scat::descriptor;
 use scat::error::Error;
-use scat::event_loop::EventLoop;
+use scat::event_loop::{self, EventLoop};
 use scat::keys::{self, Kind, file};
 use scat::memory;
 use scat::net::connect::{Target, connect};
@@ -12,17 +13,20 @@ use scat::pipe::Pipe;
 use scat::policy::Policy;
 use scat::protocol::handshake::Local;
 use scat::protocol::secret;
+use scat::protocol::session::Buffers;
 use scat::random;
 use scat::report::Report;
 use scat::status::Line;
-use scat::term::{confirm, stdio};
+use scat::term::confirm;
+use scat::term::stdio::{self, Stdio};
 use scat::waiting::Deadline;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     memory::protect();
+    event_loop::ignore_file_size_limit();
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     // Both take descriptors, before their numbers can be another's.
     let status = cli::status_fd(&words);
@@ -47,6 +51,9 @@ fn conclude(error: &Error, report: &Report) -> ExitCode {
 }
 
 fn execute(command: Command, report: &mut Report) -> Result<(), Error> {
+    if !descriptor::stdout_was_open() {
+        return Err(Error::NoOutput);
+    }
     match command {
         Command::Print(text) => print(&text),
         Command::GenerateKey(path) => {
@@ -102,6 +109,11 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
     let long_lived = identity.is_some();
     let local = Local::new(identity.map_or_else(random::key, Ok)?, long_lived, psk);
 
+    // What may fail for want of something here does so before there is a peer.
+    let stdio = Stdio::new(events.registry())?;
+    let no_memory = |_| Error::System("session", io::ErrorKind::OutOfMemory.into());
+    let buffers = Buffers::new().map_err(no_memory)?;
+
     let mut resolve = |host: Option<&str>, service: &str| {
         resolve(&mut events, host, service, family, numeric, &deadline, report)
     };
@@ -109,7 +121,7 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
         Endpoint::Listen { address, service } => {
             let addresses = resolve(address.as_deref(), &service)?;
             let listener = bind(&addresses, address.is_none(), family)?;
-            listen(&mut events, listener, &local, &policy, &deadline, report)?
+            listen(&mut events, listener, &local, &policy, &deadline, buffers, report)?
         }
         Endpoint::Connect { host, service, source, source_port } => {
             report.detail(format_args!("resolving {host} port {service}"));
@@ -119,18 +131,18 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
                 (source, port) => resolve(source.as_deref(), port.as_deref().unwrap_or("0"))?,
             };
             let to = Target { name: format!("{host} port {service}"), addresses, sources };
-            connect(&mut events, &to, &local, &policy, &deadline, report)?
+            connect(&mut events, &to, &local, &policy, &deadline, buffers, report)?
         }
         Endpoint::Inherited { socket, listen: true } => {
-            socket.listen(&mut events, &local, &policy, &deadline, report)?
+            socket.listen(&mut events, &local, &policy, &deadline, buffers, report)?
         }
         Endpoint::Inherited { socket, listen: false } => {
-            socket.connect(&mut events, &local, &policy, &deadline, report)?
+            socket.connect(&mut events, &local, &policy, &deadline, buffers, report)?
         }
     };
 
     // The session needs no long-lived secret.
     drop(local);
     secret::wipe_stack();
-    Pipe::run(&mut events, established, policy, tty, report)
+    Pipe::run(&mut events, established, stdio, policy, tty, report)
 }

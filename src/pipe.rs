@@ -25,7 +25,7 @@ use crate::report::Report;
 use crate::sandbox;
 use crate::status::Line;
 use crate::term::confirm::{Ceremony, Dialogue, Progress};
-use crate::term::stdio::{Input, Output};
+use crate::term::stdio::{Input, Output, Stdio};
 use crate::term::tty::Tty;
 use std::io;
 use std::time::{Duration, Instant};
@@ -68,14 +68,13 @@ impl<'a> Pipe<'a> {
     pub fn run(
         events: &'a mut EventLoop,
         established: Established,
+        stdio: Stdio,
         policy: Policy,
         tty: Option<Tty>,
         report: &'a Report,
     ) -> Result<(), Error> {
         let Established { link, session, opening } = established;
-        let set_up = |why| Error::System("standard input and output", why);
-        let stdin = Input::new(events.registry()).map_err(set_up)?;
-        let stdout = Output::new(events.registry()).map_err(set_up)?;
+        let Stdio { input: stdin, output: stdout } = stdio;
         report.detail(format_args!("sandbox: {}", sandbox::enter()));
         let (sas, open_by) = match opening {
             Opening::Ours(sas) => (Some(sas), None),

@@ -245,12 +245,12 @@ mod tests {
 
     fn read_as(path: &Path, kind: Kind) -> Result<Key, Why> {
         let mut events = EventLoop::new().unwrap();
-        read(path, kind, &mut events, &Deadline::new(None), &Report::new()).map_err(why)
+        read(path, kind, &mut events, &Deadline::new(None), &Report::new(None)).map_err(why)
     }
 
     fn read_all(path: &Path) -> Result<Vec<KnownKey>, Why> {
         let mut events = EventLoop::new().unwrap();
-        read_known(path, &mut events, &Deadline::new(None), &Report::new()).map_err(why)
+        read_known(path, &mut events, &Deadline::new(None), &Report::new(None)).map_err(why)
     }
 
     fn why(error: Error) -> Why {

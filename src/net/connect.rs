@@ -16,6 +16,7 @@ use crate::protocol::handshake::{
     FLIGHT2_LEN, Initiator, Local, Mismatch, PREFACE_LEN, check_preface,
 };
 use crate::protocol::role::Role;
+use crate::protocol::session::Buffers;
 use crate::random;
 use crate::report::{Address, Report, plain};
 use crate::waiting::{Deadline, Stage, Waiting};
@@ -46,6 +47,7 @@ pub fn connect(
     local: &Local,
     policy: &Policy,
     deadline: &Deadline,
+    buffers: Buffers,
     report: &Report,
 ) -> Result<Established, Error> {
     let mut refused = None;
@@ -58,7 +60,9 @@ pub fn connect(
                 let link = Link::new(stream.into(), Some(address), events.registry(), LINK)
                     .map_err(|why| Error::System("socket", why))?;
                 let answer_by = Some(Instant::now() + STEP);
-                return handshake(events, link, local, policy, answer_by, deadline, report);
+                return handshake(
+                    events, link, local, policy, answer_by, deadline, buffers, report,
+                );
             }
             Err(Error::Connect { to, why }) => {
                 report.detail(format_args!("connect {to}: {}", plain(&why)));
@@ -136,6 +140,7 @@ pub(super) fn handshake(
     policy: &Policy,
     answer_by: Option<Instant>,
     deadline: &Deadline,
+    buffers: Buffers,
     report: &Report,
 ) -> Result<Established, Error> {
     let (initiator, flight1) = Initiator::new(local, random::ephemerals()?, &*random::key()?)?;
@@ -192,7 +197,7 @@ pub(super) fn handshake(
         }
     }
     let open_by = deadline.or(Instant::now() + STEP);
-    Ok(Established::connector(link, connected, policy.confirm, open_by))
+    Ok(Established::connector(link, connected, policy.confirm, buffers, open_by))
 }
 
 fn note(events: &EventLoop, link: &mut Link) {

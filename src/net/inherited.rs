@@ -10,6 +10,7 @@ use crate::event_loop::{EventLoop, LINK, is_readable};
 use crate::keys;
 use crate::policy::Policy;
 use crate::protocol::handshake::{Local, Mismatch, Peer};
+use crate::protocol::session::Buffers;
 use crate::report::Report;
 use crate::waiting::{Deadline, Stage};
 use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
@@ -77,10 +78,11 @@ impl Inherited {
         local: &Local,
         policy: &Policy,
         deadline: &Deadline,
+        buffers: Buffers,
         report: &Report,
     ) -> Result<Established, Error> {
         let link = self.link(events)?;
-        connect::handshake(events, link, local, policy, None, deadline, report)
+        connect::handshake(events, link, local, policy, None, deadline, buffers, report)
     }
 
     /// Plays the listener for the one caller, whose time runs from its first byte.
@@ -94,6 +96,7 @@ impl Inherited {
         local: &Local,
         policy: &Policy,
         deadline: &Deadline,
+        buffers: Buffers,
         report: &Report,
     ) -> Result<Established, Error> {
         let link = self.link(events)?;
@@ -108,7 +111,13 @@ impl Inherited {
             match candidate.advance(local, policy) {
                 Progress::Accepted(accepted) => {
                     let confirm = policy.confirm;
-                    return Established::listener(events, candidate.link, *accepted, confirm);
+                    return Established::listener(
+                        events,
+                        candidate.link,
+                        *accepted,
+                        confirm,
+                        buffers,
+                    );
                 }
                 Progress::Rejected(why) => {
                     // So that it can be added.

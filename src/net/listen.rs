@@ -16,6 +16,7 @@ use crate::policy::Policy;
 use crate::protocol::dialect::Dialect;
 
 use crate::protocol::handshake::{Accepted, Local, Peer};
+use crate::protocol::session::Buffers;
 use crate::report::{Address, RateLimit, Report, plain};
 use crate::waiting::{Deadline, Stage};
 use mio::event::Event;
@@ -98,6 +99,7 @@ pub fn listen(
     local: &Local,
     policy: &Policy,
     deadline: &Deadline,
+    buffers: Buffers,
     report: &Report,
 ) -> Result<Established, Error> {
     let system = |why| Error::System("listen", why);
@@ -120,7 +122,7 @@ pub fn listen(
             if event.token() == LISTENER {
                 listener.accept_at.get_or_insert_with(Instant::now);
             } else if let Some(peer) = listener.visit(event.token(), Some(event)) {
-                return establish(events, listener, peer);
+                return establish(events, listener, peer, buffers);
             }
         }
         listener.reject_late();
@@ -128,7 +130,7 @@ pub fn listen(
             listener.accept_at = listener.accept(events).map(|pause| Instant::now() + pause);
         }
         if let Some(peer) = listener.answer_one() {
-            return establish(events, listener, peer);
+            return establish(events, listener, peer, buffers);
         }
     }
 }
@@ -141,10 +143,11 @@ fn establish(
     events: &EventLoop,
     listener: Listener<'_>,
     (candidate, accepted): Winner<'_>,
+    buffers: Buffers,
 ) -> Result<Established, Error> {
     let confirm = listener.policy.confirm;
     drop(listener);
-    Established::listener(events, candidate.link, accepted, confirm)
+    Established::listener(events, candidate.link, accepted, confirm, buffers)
 }
 
 /// The listening socket and its candidates.

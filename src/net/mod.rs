@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::event_loop::{EventLoop, LINK};
 use crate::protocol::handshake::{Accepted, Connected};
 use crate::protocol::sas::Sas;
-use crate::protocol::session::{Schedule, Session};
+use crate::protocol::session::{Buffers, Schedule, Session};
 use link::Link;
 use std::time::{Duration, Instant};
 
@@ -48,16 +48,23 @@ impl Established {
         mut link: Link,
         accepted: Accepted,
         confirm: bool,
+        buffers: Buffers,
     ) -> Result<Self, Error> {
         link.reregister(events.registry(), LINK)?;
         let (session, sas) =
-            Session::listener(accepted, Schedule::STANDARD, confirm, Instant::now())?;
+            Session::listener(accepted, Schedule::STANDARD, confirm, buffers, Instant::now())?;
         Ok(Established { link, session, opening: Opening::Ours(sas) })
     }
 
     /// A connector's peer, which owes OPEN until `open_by`.
-    fn connector(link: Link, connected: Connected, confirm: bool, open_by: Instant) -> Self {
-        let session = Session::connector(connected, Schedule::STANDARD, confirm);
+    fn connector(
+        link: Link,
+        connected: Connected,
+        confirm: bool,
+        buffers: Buffers,
+        open_by: Instant,
+    ) -> Self {
+        let session = Session::connector(connected, Schedule::STANDARD, confirm, buffers);
         Established { link, session, opening: Opening::Theirs(open_by) }
     }
 }

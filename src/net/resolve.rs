@@ -24,11 +24,11 @@ pub enum Family {
 /// number of `service`, in the system's order. With `numeric`, asks no server.
 ///
 /// The system's resolver cannot be interrupted, so it gets a thread; a signal
-/// or `deadline` does not wait for it.
+/// or `deadline` does not wait for it. Addresses and port numbers need neither.
 ///
 /// # Errors
 /// [`Error::Resolve`], [`Error::Usage`] for what no retry can mend, [`Error::Waited`] at
-/// `deadline`, [`Error::Signal`].
+/// `deadline`, [`Error::Signal`]; [`Error::System`] if there is no thread to be had.
 pub fn resolve(
     events: &mut EventLoop,
     host: Option<&str>,
@@ -71,37 +71,70 @@ pub fn resolve(
         socktype: SockType::Stream.into(),
         ..AddrInfoHints::default()
     };
+    let is_port = service.bytes().all(|byte| byte.is_ascii_digit());
+    let found = if is_port && (numeric || host.is_none() || literal.is_some()) {
+        look_up(host, service, hints)
+    } else {
+        let stage = Waiting::new(Stage::Resolving(name.clone()), deadline, report);
+        look_up_aside(events, host, service, hints, stage)?
+    };
+    match found {
+        Ok(found) if found.is_empty() => Err(failed("no address".into())),
+        Ok(found) => Ok(found),
+        Err(Failure::Service) => {
+            let what = format!("port {service}: no such service");
+            Err(usage(what, "give the port as a number"))
+        }
+        Err(_) if numeric && host.is_some() && literal.is_none() => {
+            let what = format!("resolve {name}: not an address, and -n says not to ask for one");
+            Err(usage(what, "leave out -n, or give the address"))
+        }
+        Err(Failure::Host(why)) => Err(failed(resolver_words(&why))),
+    }
+}
+
+/// What the resolver does not find.
+enum Failure {
+    Service,
+    Host(io::Error),
+}
+
+type Found = Result<Vec<SocketAddr>, Failure>;
+
+/// Asks the system's resolver.
+fn look_up(host: Option<&str>, service: &str, hints: AddrInfoHints) -> Found {
+    let found = getaddrinfo(host, Some(service), Some(hints)).map_err(|why| match why.kind() {
+        LookupErrorKind::Service => Failure::Service,
+        _ => Failure::Host(why.into()),
+    })?;
+    found.map(|one| Ok(one.map_err(Failure::Host)?.sockaddr)).collect()
+}
+
+/// The same in a thread, which is left to itself when a signal or the deadline comes first.
+fn look_up_aside(
+    events: &mut EventLoop,
+    host: Option<&str>,
+    service: &str,
+    hints: AddrInfoHints,
+    mut waiting: Waiting<'_>,
+) -> Result<Found, Error> {
     let waker = events.waker();
     let (sender, receiver) = mpsc::channel();
-    let (asked, port) = (host.map(str::to_owned), service.to_owned());
-    std::thread::spawn(move || {
-        let found = getaddrinfo(asked.as_deref(), Some(&port), Some(hints))
-            .map_err(|why| (matches!(why.kind(), LookupErrorKind::Service), io::Error::from(why)));
-        let found = found.and_then(|all| {
-            let all: io::Result<Vec<_>> = all.map(|one| Ok(one?.sockaddr)).collect();
-            all.map_err(|why| (false, why))
-        });
-        let _ = sender.send(found);
+    let (host, service) = (host.map(str::to_owned), service.to_owned());
+    let job = move || {
+        let _ = sender.send(look_up(host.as_deref(), &service, hints));
         let _ = waker.wake();
-    });
-    let mut waiting = Waiting::new(Stage::Resolving(name.clone()), deadline, report);
+    };
+    let thread = std::thread::Builder::new().spawn(job);
+    thread.map_err(|why| Error::System("name look-up", why))?;
     loop {
         waiting.poll(events, None)?;
         match receiver.try_recv() {
-            Ok(Ok(found)) if found.is_empty() => return Err(failed("no address".into())),
-            Ok(Ok(found)) => return Ok(found),
-            Ok(Err((true, _))) => {
-                let what = format!("port {service}: no such service");
-                return Err(usage(what, "give the port as a number"));
-            }
-            Ok(Err(_)) if numeric && host.is_some() && literal.is_none() => {
-                let what =
-                    format!("resolve {name}: not an address, and -n says not to ask for one");
-                return Err(usage(what, "leave out -n, or give the address"));
-            }
-            Ok(Err((false, why))) => return Err(failed(resolver_words(&why))),
+            Ok(found) => return Ok(found),
             Err(mpsc::TryRecvError::Empty) => {}
-            Err(mpsc::TryRecvError::Disconnected) => return Err(failed("failed".into())),
+            Err(mpsc::TryRecvError::Disconnected) => {
+                return Ok(Err(Failure::Host(io::Error::other("failed"))));
+            }
         }
     }
 }

@@ -33,11 +33,11 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    /// Empty, with the direction's key.
-    pub fn new(k: &[u8; 32]) -> Self {
+    /// Empty, with the direction's key and a buffer of [`CAPACITY`] bytes.
+    pub fn new(k: &[u8; 32], buffer: Box<[u8]>) -> Self {
         Inbound {
             opener: Opener::new(k),
-            buffer: vec![0; CAPACITY].into(),
+            buffer,
             head: 0,
             opened: 0,
             tail: 0,

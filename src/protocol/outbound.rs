@@ -17,6 +17,8 @@ pub const BULK: usize = SLOTS * MAX_FRAME;
 /// (OPEN comes before any data, and REKEY1 takes the place of data.) No peer can
 /// make more of them due before it has read these.
 const RESERVE: usize = 3 * frame_len(1) + frame_len(REKEY2_LEN);
+/// Bytes of the buffer.
+pub const CAPACITY: usize = BULK + RESERVE;
 
 /// Sealed bytes on their way to the socket, and the key that seals.
 pub struct Outbound {
@@ -27,14 +29,9 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Empty, with the direction's key.
-    pub fn new(k: &[u8; 32]) -> Self {
-        Outbound {
-            sealer: Sealer::new(k),
-            buffer: vec![0; BULK + RESERVE].into(),
-            head: 0,
-            tail: 0,
-        }
+    /// Empty, with the direction's key and a buffer of [`CAPACITY`] bytes.
+    pub fn new(k: &[u8; 32], buffer: Box<[u8]>) -> Self {
+        Outbound { sealer: Sealer::new(k), buffer, head: 0, tail: 0 }
     }
 
     /// Seals with a new key from the next frame on.

@@ -7,13 +7,14 @@
 
 use crate::protocol::frame::{self, Kind};
 use crate::protocol::handshake::{Accepted, Connected, Keys, Peer};
-use crate::protocol::inbound::{Inbound, PIECES};
+use crate::protocol::inbound::{self, Inbound, PIECES};
 use crate::protocol::noise::{self, Ephemerals};
-use crate::protocol::outbound::Outbound;
+use crate::protocol::outbound::{self, Outbound};
 use crate::protocol::ratchet::Ratchet;
 use crate::protocol::role::Role;
 use crate::protocol::sas::{self, Sas};
 use crate::protocol::secret::Key;
+use std::collections::TryReserveError;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::time::{Duration, Instant};
@@ -165,6 +166,30 @@ impl Ends {
     }
 }
 
+/// The memory of a session's two directions: to be had before the peer is met, so that
+/// no peer is taken and then lost for want of it.
+pub struct Buffers {
+    outbound: Box<[u8]>,
+    inbound: Box<[u8]>,
+}
+
+impl Buffers {
+    /// About 1.3 MB, none of which is touched yet.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn new() -> Result<Self, TryReserveError> {
+        Ok(Buffers { outbound: zeroed(outbound::CAPACITY)?, inbound: zeroed(inbound::CAPACITY)? })
+    }
+}
+
+fn zeroed(len: usize) -> Result<Box<[u8]>, TryReserveError> {
+    // Only reserving may fail without ending the process, and only a zeroed vector is had
+    // without touching it: so the one right behind the other.
+    Vec::<u8>::new().try_reserve_exact(len)?;
+    Ok(vec![0; len].into())
+}
+
 /// One side of a session, from the end of the handshake.
 pub struct Session {
     role: Role,
@@ -227,10 +252,15 @@ struct Commitment {
 impl Session {
     /// The connector's side. It sends nothing but ABORT before OPEN has come.
     /// With `confirm`, nothing of the stream moves before [`Session::confirm`].
-    pub fn connector(connected: Connected, schedule: Schedule, confirm: bool) -> Self {
+    pub fn connector(
+        connected: Connected,
+        schedule: Schedule,
+        confirm: bool,
+        buffers: Buffers,
+    ) -> Self {
         let Connected { keys, peer, h1, commit } = connected;
         let commitment = Commitment { h1, h3: keys.h3, commit };
-        Session::new(Role::Connector, peer, keys, Some(commitment), schedule, confirm)
+        Session::new(Role::Connector, peer, keys, Some(commitment), schedule, confirm, buffers)
     }
 
     /// The listener's side, OPEN its first frame. Because it takes [`Accepted`], no
@@ -242,11 +272,13 @@ impl Session {
         accepted: Accepted,
         schedule: Schedule,
         confirm: bool,
+        buffers: Buffers,
         now: Instant,
     ) -> Result<(Self, Sas), Error> {
         let Accepted { keys, peer, n_l } = accepted;
         let sas = Sas::new(&keys.h3, &n_l);
-        let mut session = Session::new(Role::Listener, peer, keys, None, schedule, confirm);
+        let mut session =
+            Session::new(Role::Listener, peer, keys, None, schedule, confirm, buffers);
         session.outbound.control(Kind::Open, &*n_l)?;
         session.keyed_at = Some(now);
         Ok((session, sas))
@@ -259,6 +291,7 @@ impl Session {
         commitment: Option<Commitment>,
         schedule: Schedule,
         confirm: bool,
+        buffers: Buffers,
     ) -> Self {
         let (to_peer, from_peer) = match role {
             Role::Connector => (keys.c2l, keys.l2c),
@@ -267,8 +300,8 @@ impl Session {
         Session {
             role,
             peer,
-            outbound: Outbound::new(&to_peer),
-            inbound: Inbound::new(&from_peer),
+            outbound: Outbound::new(&to_peer, buffers.outbound),
+            inbound: Inbound::new(&from_peer, buffers.inbound),
             ratchet: Ratchet::new(keys.rk, keys.h3),
             schedule,
             commitment,

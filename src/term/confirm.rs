@@ -403,7 +403,7 @@ mod tests {
         for seed in 0..=255 {
             for role in ROLES {
                 let asked = dialogue(role, seed);
-                let all = [asked.opening(longest), asked.closing(), format!("scat: {HELP}")];
+                let all = [asked.opening(Some(longest)), asked.closing(), format!("scat: {HELP}")];
                 for line in all.iter().flat_map(|text| text.lines()) {
                     assert!(line.chars().count() < 80, "{line}");
                 }

@@ -50,6 +50,27 @@ fn messages_among_data() -> io::Error {
     io::Error::other("messages go to the same file; 2>log keeps them out")
 }
 
+/// Both of them, to be had before there is a peer.
+pub struct Stdio {
+    /// Standard input.
+    pub input: Input,
+    /// Standard output.
+    pub output: Output,
+}
+
+impl Stdio {
+    /// Descriptors 0 and 1.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn new(registry: &Registry) -> Result<Self, Error> {
+        let set_up = |why| Error::System("standard input and output", why);
+        let input = Input::new(registry).map_err(set_up)?;
+        let output = Output::new(registry).map_err(set_up)?;
+        Ok(Stdio { input, output })
+    }
+}
+
 /// Standard input.
 pub struct Input {
     descriptor: Descriptor,
@@ -58,11 +79,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// Descriptor 0.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn new(registry: &Registry) -> io::Result<Self> {
+    fn new(registry: &Registry) -> io::Result<Self> {
         let mut descriptor = Descriptor::new(rustix::stdio::stdin(), Interest::READABLE)?;
         descriptor.widen();
         descriptor.register(registry, STDIN)?;
@@ -161,11 +178,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Descriptor 1.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn new(registry: &Registry) -> io::Result<Self> {
+    fn new(registry: &Registry) -> io::Result<Self> {
         let stdout = rustix::stdio::stdout();
         let mut descriptor = Descriptor::new(stdout, Interest::WRITABLE)?;
         descriptor.widen();

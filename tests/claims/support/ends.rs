@@ -7,7 +7,7 @@ use scat::protocol::ratchet::{Fresh, Ratchet};
 use scat::protocol::role::Role;
 use scat::protocol::sas;
 use scat::protocol::secret::{Key, Secret};
-use scat::protocol::session::{Error, Event, Schedule, Session};
+use scat::protocol::session::{Buffers, Error, Event, Schedule, Session};
 use scat::random;
 use std::collections::VecDeque;
 use std::sync::OnceLock;
@@ -33,7 +33,7 @@ pub fn keys() -> Keys {
 
 pub fn connector(schedule: Schedule, held: bool) -> Session {
     let connected = Connected { keys: keys(), peer: PEER, h1: H1, commit: sas::commit(&H1, &N_L) };
-    Session::connector(connected, schedule, held)
+    Session::connector(connected, schedule, held, Buffers::new().unwrap())
 }
 
 pub fn listener(held: bool) -> Session {
@@ -42,7 +42,7 @@ pub fn listener(held: bool) -> Session {
 
 pub fn listener_with(schedule: Schedule, held: bool) -> Session {
     let accepted = Accepted { keys: keys(), peer: PEER, n_l: Secret::copy(&N_L) };
-    Session::listener(accepted, schedule, held, start_time()).unwrap().0
+    Session::listener(accepted, schedule, held, Buffers::new().unwrap(), start_time()).unwrap().0
 }
 
 /// When every session here begins; the tests' clock stands still unless they move it.

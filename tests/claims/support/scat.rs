@@ -179,16 +179,21 @@ impl Scat {
 
     /// Waits for the words, or for the end without them.
     pub fn gets_a_session(&mut self) -> bool {
+        self.says("they say  ").is_some()
+    }
+
+    /// Waits for a line of standard error with `part` in it, or for the end without one.
+    pub fn says(&mut self, part: &str) -> Option<String> {
         let deadline = Instant::now() + LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.seen.push(line),
-                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Disconnected) => return None,
                 Err(why) => panic!("{why}: {:#?}", self.seen),
             }
-            if self.seen.last().is_some_and(|line| line.contains("they say  ")) {
-                return true;
+            if let Some(line) = self.seen.last().filter(|line| line.contains(part)) {
+                return Some(line.clone());
             }
         }
     }

@@ -1,0 +1,151 @@
+//! At the limits of the system: no threads, little memory, small files, descriptors
+//! that are closed or of an odd kind.
+
+mod peer;
+mod scat;
+
+use peer::{DATA, Options, Peer};
+use scat::{Ended, Place, Scat, dial, program};
+use std::fs::File;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+/// scat behind `script`, which ends with `"$@"`, between three pipes.
+fn behind(script: &str, args: &[&str]) -> Scat {
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", &program()]).args(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Scat::spawn(command)
+}
+
+fn run(script: &str, args: &[&str]) -> Ended {
+    behind(script, args).end()
+}
+
+/// A user who may have no thread besides the one that runs; says so if that is not to be had.
+fn without_threads(args: &[&str]) -> Option<Ended> {
+    // Root has no such limit.
+    let user = if rustix::process::geteuid().is_root() {
+        "setpriv --reuid=54321 --clear-groups prlimit --nproc=1 --"
+    } else {
+        "prlimit --nproc=1 --"
+    };
+    let script = format!("exec {user} \"$@\"");
+    let tried = Command::new("sh").args(["-c", &script, "sh", &program(), "--version"]).output();
+    if !tried.is_ok_and(|tried| tried.status.success()) {
+        eprintln!("SKIPPED: no setpriv(1) or prlimit(1), so threads were not limited");
+        return None;
+    }
+    Some(run(&script, args))
+}
+
+#[test]
+fn addresses_and_port_numbers_need_no_thread() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    for args in [&["127.0.0.1", &closed][..], &["-n", "127.0.0.1", &closed]] {
+        let Some(ended) = without_threads(args) else { return };
+        ended.expect(3, "connection refused");
+    }
+    for args in [&["-w0.1", "-l", "127.0.0.1", "0"][..], &["-w0.1", "-l", "0"]] {
+        let Some(ended) = without_threads(args) else { return };
+        ended.expect(3, "no session within 100ms");
+    }
+    let Some(ended) = without_threads(&["-n", "localhost", "9"]) else { return };
+    ended.expect(2, "not an address, and -n");
+}
+
+#[test]
+fn no_thread_for_a_name_is_1() {
+    let Some(ended) = without_threads(&["localhost", "9"]) else { return };
+    ended.expect(1, "name look-up: resource temporarily unavailable");
+}
+
+#[test]
+fn too_little_memory_is_found_out_before_there_is_a_peer() {
+    let mut served = 0;
+    for kilobytes in (3000..9000).step_by(250) {
+        let script = format!("ulimit -v {kilobytes} && exec \"$@\"");
+        let mut scat = behind(&script, &["-l", "127.0.0.1", "0"]);
+        let Some(line) = scat.says("listening on ") else {
+            assert_ne!(scat.end().code, Some(0), "{kilobytes}");
+            continue;
+        };
+        let port = line.rsplit_once(" port ").unwrap().1.parse().unwrap();
+        let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
+        peer.send(DATA, &[7; 60_000]).unwrap();
+        scat.end_input();
+        assert!(peer.finish().unwrap().is_empty());
+        drop(peer);
+        scat.end().expect(0, "");
+        served += 1;
+    }
+    assert!((1..24).contains(&served), "{served}");
+}
+
+#[test]
+fn a_file_size_limit_is_1_here_and_7_there() {
+    let place = scat::file("limited", b"");
+    let out = File::options().write(true).open(&place).unwrap();
+    let mut command = Command::new("sh");
+    // In blocks of 512 bytes, or of 1024.
+    command.args(["-c", "ulimit -f 8 && exec \"$@\"", "sh", &program(), "-l", "127.0.0.1", "0"]);
+    command.stdin(Stdio::piped()).stdout(out);
+    let (listener, port) = Scat::spawn(command).with_port();
+    let mut connector = Scat::connect(port);
+    connector.write(&[b'x'; 60_000]);
+    connector.end_by_itself().expect(7, "the other side could not write its output");
+    listener.end_by_itself().expect(1, "write standard output: file too large");
+}
+
+#[test]
+fn a_key_file_that_cannot_be_written_leaves_nothing_behind() {
+    let place = Place::new("key");
+    for option in ["--genkey", "--genpsk"] {
+        let path = place.as_ref().to_str().unwrap();
+        run("ulimit -f 0 && exec \"$@\"", &[option, path]).expect(1, "file too large");
+        assert!(!place.as_ref().exists());
+    }
+}
+
+#[test]
+fn a_closed_standard_output_is_1() {
+    for args in [&["-w5", "-l", "127.0.0.1", "0"][..], &["-w5", "127.0.0.1", "9"], &["--version"]] {
+        let ended = run("exec \"$@\" >&-", args).expect(1, "standard output is closed");
+        assert!(!ended.stderr.contains("listening"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_closed_standard_input_has_ended_and_a_closed_standard_error_says_nothing() {
+    let (mut listener, port) = Scat::listen();
+    listener.end_input();
+    let ended = run("exec \"$@\" <&- 2>&-", &["127.0.0.1", &port.to_string()]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    listener.end().expect(0, "");
+}
+
+#[test]
+fn a_directory_as_input_is_1_before_anybody_is_met() {
+    for args in [&["-w5", "-l", "127.0.0.1", "0"][..], &["-w5", "127.0.0.1", "9"]] {
+        let scat = Scat::between(args, File::open("/").unwrap(), Stdio::piped());
+        let ended = scat.end_by_itself().expect(1, "read standard input: is a directory");
+        assert!(!ended.stderr.contains("listening"), "{}", ended.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_eventfd_as_input_holds_up_nothing() {
+    let counter = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+    let input = counter.try_clone().unwrap();
+    let (mut scat, port) =
+        Scat::between(&["-l", "127.0.0.1", "0"], input, Stdio::piped()).with_port();
+    let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
+    for count in [5_u64, 7] {
+        peer.send(DATA, b"hello").unwrap();
+        assert_eq!(scat.read(5), b"hello");
+        File::from(counter.try_clone().unwrap()).write_all(&count.to_ne_bytes()).unwrap();
+        assert_eq!(peer.recv().unwrap(), (DATA, count.to_ne_bytes().to_vec()));
+    }
+}
