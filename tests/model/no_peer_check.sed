@@ -1,0 +1,2 @@
+# Broken: --peer is not looked at.
+s/if expected(peer, S_[CL]) then//
