@@ -1,2 +1,2 @@
 # Broken: the PSK is left out of the chain.
-s/(hkdf1(ck, PSK), hash(h, hkdf2(ck, PSK)), hkdf3(ck, PSK))/(ck, h, ck)/
+s/(hkdf1(ck, psk), hash(h, hkdf2(ck, psk)), hkdf3(ck, psk))/(ck, h, ck)/
