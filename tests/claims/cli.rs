@@ -170,7 +170,7 @@ fn v_tells_the_stages_and_the_end() {
     connector
         .expect(0, "resolving 127.0.0.1")
         .expect(0, "connecting to 127.0.0.1 port")
-        .expect(0, "waiting for the other end to answer")
+        .expect(0, "handshake")
         .expect(0, "complete after ")
         .expect(0, "sent 5 bytes, confirmed");
     listener.expect(0, "wrote 5 of 5 bytes received");

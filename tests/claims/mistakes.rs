@@ -125,7 +125,7 @@ fn shapes_that_can_be_meant_are_accepted() {
     ] {
         let args = [args, &["-w", "0.2"]].concat();
         let args = if args.contains(&"-w.2") { &args[..args.len() - 2] } else { &args };
-        let ended = Scat::new(args).end().expect(3, "no session within 200ms: still listening");
+        let ended = Scat::new(args).end().expect(3, "no session within 0.2 s: still listening");
         assert!(ended.stderr.contains(&format!("listening on {at}")), "{}", ended.stderr);
     }
     let taken = TcpListener::bind("[::1]:0").unwrap();
@@ -223,7 +223,7 @@ fn w_that_ran_out_says_at_which_stage() {
         })
         .collect();
     let ended = Scat::new(&["-w", "0.3", "127.0.0.1", &port.to_string()]).end();
-    ended.expect(3, &format!("no session within 300ms: still connecting to 127.0.0.1 port {port}"));
+    ended.expect(3, &format!("no session within 0.3 s: still connecting to 127.0.0.1 port {port}"));
 
     let (_silent, port) = door();
     let ended = Scat::connect_with(&["-w", "0.3"], port).end();

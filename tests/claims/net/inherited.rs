@@ -52,8 +52,8 @@ fn both_roles_run_over_a_unix_socket_and_leave_it_blocking_for_those_who_share_i
     let (from_l, from_c) = (file("from-l", b"from the listener"), file("from-c", b"from c"));
     let mut l = on(of_l, &["-l", "--psk", psk()], from_l.arg());
     let mut c = on(of_c, &["--psk", psk()], from_c.arg());
-    l.line("scat: connected; verified by pre-shared key");
-    c.line("scat: connected; verified by pre-shared key");
+    l.line("scat: verified by pre-shared key");
+    c.line("scat: verified by pre-shared key");
     assert!(shared.iter().all(is_blocking));
     assert_eq!(l.end().expect(0, "").stdout, b"from c");
     assert_eq!(c.end().expect(0, "").stdout, b"from the listener");
@@ -82,7 +82,7 @@ fn two_dial_outs_meet_at_a_relay_and_the_clock_starts_at_the_first_byte() {
     slow.end().expect(3, "caller rejected: too slow");
     carry(c_side.try_clone().unwrap(), l_side.try_clone().unwrap());
     carry(l_side, c_side);
-    l.line("connected to 127.0.0.1 port ");
+    l.line("connection from 127.0.0.1 port ");
     c.line("connected to 127.0.0.1 port ");
     assert_eq!(l.end().expect(0, "").stdout, b"met");
     c.end().expect(0, "");
@@ -93,7 +93,7 @@ fn w_limits_the_wait_on_a_given_connection_in_both_roles() {
     for role in [&["-l"][..], &[]] {
         let (_silent, socket) = UnixStream::pair().unwrap();
         let args = [role, &["-w", "0.2", "--psk", psk()]].concat();
-        on(socket, &args, "/dev/null").end().expect(3, "no session within 200ms");
+        on(socket, &args, "/dev/null").end().expect(3, "no session within 0.2 s");
     }
 }
 
@@ -214,7 +214,7 @@ fn the_ceremony_is_held_over_a_given_connection_without_an_address() {
         Scat::spawn(command)
     };
     let (l, c) = (start(&at_l, of_l, &["-l"]), start(&at_c, of_c, &[]));
-    at_l.wait_for("somebody has connected. Call");
+    at_l.wait_for("scat: connected\r\nscat: call the person");
     at_l.wait_for("you say ");
     let half = at_l.wait_for("\r\n");
     at_c.wait_for("scat: connected. Call");
