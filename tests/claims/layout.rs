@@ -34,7 +34,7 @@ const MOUTHS: &[(&str, &[&str])] = &[
     // Messages; and whether they go into the file of the data.
     ("stderr()", &["net/inherited.rs", "report.rs", "term/stdio.rs"]),
     // What was asked for: keys, help, the version; the data, and whether it goes to a person.
-    ("stdout()", &["main.rs", "net/inherited.rs", "term/stdio.rs", "term/tty.rs"]),
+    ("stdout()", &["main.rs", "descriptor.rs", "net/inherited.rs", "term/stdio.rs", "term/tty.rs"]),
     ("/dev/tty", &["term/tty.rs"]),
     ("print!", &[]),
     ("println!", &[]),

@@ -3,8 +3,11 @@
 //! the program runs.
 
 mod cli;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod hole;
 mod keys;
 mod layout;
+mod limits;
 #[cfg(target_os = "linux")]
 mod memory;
 mod mistakes;

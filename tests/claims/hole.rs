@@ -1,15 +1,11 @@
 //! A hole in scat leads nowhere: system calls are made inside of a session as it runs,
 //! as code that took it over would make them, and each is refused.
 
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
-
-mod inside;
-mod scat;
-
-use inside::Inside;
+use crate::support::inside::{self, Inside};
+use crate::support::scat::{self, Scat};
+use crate::support::skip;
 use libc::c_long;
 use rustix::io::Errno;
-use scat::Scat;
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -154,7 +150,7 @@ fn code_inside_of_a_session_can_open_run_reach_and_attack_nothing() {
         let other = home.other();
         let (listener, _) = home.scat(&["-l", "127.0.0.1", "0"]).with_port();
         let mut inside = match Inside::of(listener.id()) {
-            Err(why) => return eprintln!("SKIPPED: nobody can be traced here: {why}"),
+            Err(why) => return skip(format_args!("nobody can be traced here: {why}")),
             Ok(inside) => inside,
         };
         let path = inside.put(&strings);
@@ -178,7 +174,7 @@ fn code_inside_of_a_session_can_open_run_reach_and_attack_nothing() {
         let path = inside.put(&strings);
         for it in tries(path, newest_socket(scat.id()), other.id()) {
             if it.abi > abi {
-                eprintln!("SKIPPED: {} takes Landlock ABI {}, not {abi}", it.name, it.abi);
+                skip(format_args!("{} takes Landlock ABI {}, not {abi}", it.name, it.abi));
                 continue;
             }
             let error = inside.call(it.number, it.args).err();

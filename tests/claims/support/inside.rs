@@ -2,7 +2,7 @@
 //! them: it is stopped where it waits, and led over its own `syscall` instruction with
 //! other registers. That takes the privilege to trace it.
 
-use crate::scat::LIMIT;
+use super::scat::LIMIT;
 use libc::{c_long, user_regs_struct};
 use std::fs::OpenOptions;
 use std::io;

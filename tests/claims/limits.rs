@@ -1,11 +1,8 @@
 //! At the limits of the system: no threads, little memory, small files, descriptors
 //! that are closed or of an odd kind.
 
-mod peer;
-mod scat;
-
-use peer::{DATA, Options, Peer};
-use scat::{Ended, Place, Scat, dial, program};
+use crate::support::peer::{DATA, Options, Peer};
+use crate::support::scat::{self, Ended, Place, Scat, dial, program};
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpListener;
@@ -34,7 +31,7 @@ fn without_threads(args: &[&str]) -> Option<Ended> {
     let script = format!("exec {user} \"$@\"");
     let tried = Command::new("sh").args(["-c", &script, "sh", &program(), "--version"]).output();
     if !tried.is_ok_and(|tried| tried.status.success()) {
-        eprintln!("SKIPPED: no setpriv(1) or prlimit(1), so threads were not limited");
+        crate::support::skip("no setpriv(1) or prlimit(1), so threads were not limited");
         return None;
     }
     Some(run(&script, args))
