@@ -115,7 +115,7 @@ impl Descriptor {
         !self.is_terminal && matches!(self.mode, IoMode::Reopened(_) | IoMode::NoWait)
     }
 
-    /// Makes a pipe hold [`PIPE_ROOM`] bytes. Anything else refuses, and so does the
+    /// Makes a pipe hold 256 KiB. Anything else refuses, and so does the
     /// system for a user who has many: then it stays as it is.
     pub fn widen(&self) {
         #[cfg(target_os = "linux")]

@@ -13,7 +13,7 @@ use crate::event_loop::{EventLoop, LINK};
 use crate::policy::Policy;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::handshake::{
-    FLIGHT2_LEN, Initiator, Local, Mismatch, PREFACE_LEN, check_preface,
+    Connected, FLIGHT2_LEN, Initiator, Local, Mismatch, PREFACE_LEN, check_preface,
 };
 use crate::protocol::role::Role;
 use crate::protocol::session::Buffers;
@@ -60,9 +60,8 @@ pub fn connect(
                 let link = Link::new(stream.into(), Some(address), events.registry(), LINK)
                     .map_err(|why| Error::System("socket", why))?;
                 let answer_by = Some(Instant::now() + STEP);
-                return handshake(
-                    events, link, local, policy, answer_by, deadline, buffers, report,
-                );
+                let shaken = handshake(events, link, local, policy, answer_by, deadline, report)?;
+                return Ok(shaken.establish(policy, buffers));
             }
             Err(Error::Connect { to, why }) => {
                 report.detail(format_args!("connect {to}: {}", plain(&why)));
@@ -128,6 +127,22 @@ fn connect_one(
     }
 }
 
+/// What the connector has after its three flights.
+pub(super) struct Shaken {
+    link: Link,
+    connected: Connected,
+    /// When OPEN has to be there.
+    open_by: Instant,
+}
+
+impl Shaken {
+    /// A peer, which is to be asked about if the policy says so.
+    pub fn establish(self, policy: &Policy, buffers: Buffers) -> Established {
+        let Shaken { link, connected, open_by } = self;
+        Established::connector(link, connected, policy.confirm, buffers, open_by)
+    }
+}
+
 /// The connector's three flights. Flight 2 has to come until `answer_by`, if at all by
 /// some time.
 ///
@@ -140,9 +155,8 @@ pub(super) fn handshake(
     policy: &Policy,
     answer_by: Option<Instant>,
     deadline: &Deadline,
-    buffers: Buffers,
     report: &Report,
-) -> Result<Established, Error> {
+) -> Result<Shaken, Error> {
     let (initiator, flight1) = Initiator::new(local, random::ephemerals()?, &*random::key()?)?;
     let of = link.peer().map_or("the other side".into(), |peer| Address(peer).to_string());
     let mut waiting = Waiting::new(Stage::Answer(of), deadline, report);
@@ -197,7 +211,7 @@ pub(super) fn handshake(
         }
     }
     let open_by = deadline.or(Instant::now() + STEP);
-    Ok(Established::connector(link, connected, policy.confirm, buffers, open_by))
+    Ok(Shaken { link, connected, open_by })
 }
 
 fn note(events: &EventLoop, link: &mut Link) {

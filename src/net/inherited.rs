@@ -82,7 +82,8 @@ impl Inherited {
         report: &Report,
     ) -> Result<Established, Error> {
         let link = self.link(events)?;
-        connect::handshake(events, link, local, policy, None, deadline, buffers, report)
+        let shaken = connect::handshake(events, link, local, policy, None, deadline, report)?;
+        Ok(shaken.establish(policy, buffers))
     }
 
     /// Plays the listener for the one caller, whose time runs from its first byte.

@@ -580,7 +580,7 @@ impl Session {
     /// Time alone does not tell: a listener that is stopped, or whose output is stuck,
     /// need not have read REKEY1. These do, while what comes is read to its end: as many
     /// bytes were taken behind it as make the next exchange due; or frames have come
-    /// through [`SIGNS`] minutes from a listener that has nothing to hold.
+    /// through 60 minutes from a listener that has nothing to hold.
     pub fn is_ratchet_overdue(&self) -> bool {
         self.asked.as_ref().is_some_and(|asked| {
             let taken = self.drained.saturating_sub(asked.end);

@@ -160,7 +160,7 @@ fn the_exit_is_the_last_line_whatever_happens() {
         (&["-k", "9000"], 2, "EXIT 2 -k: "),
         (&["-w", "soon", "h", "1"], 2, "EXIT 2 -w soon: not a number"),
         (&["-n", "name.invalid", "1"], 2, "EXIT 2 resolve name.invalid port 1: "),
-        (&["-n", "two\nlines", "1"], 3, "EXIT 3 resolve two?lines port 1: "),
+        (&["-n", "two\nlines", "1"], 2, "EXIT 2 two"),
         (&["-i", "/nowhere", "h", "1"], 1, "EXIT 1 /nowhere: no such file"),
     ] {
         let events = told_lines(args, code);

@@ -217,7 +217,7 @@ fn the_ceremony_is_held_over_a_given_connection_without_an_address() {
     at_l.wait_for("scat: connected\r\nscat: call the person");
     at_l.wait_for("you say ");
     let half = at_l.wait_for("\r\n");
-    at_c.wait_for("scat: connected. Call");
+    at_c.wait_for("scat: connected\r\nscat: call the person");
     at_c.wait_for("they say: ");
     at_c.enter(half.split('(').next().unwrap());
     at_c.wait_for("you answer ");
