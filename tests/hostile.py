@@ -214,6 +214,7 @@ class End:
         if self.master is not None:
             # The slave stays open here: without one, reading the master is an error.
             self.start(self.converse)
+        self.at_terminal = list(self.threads)
         self.lines = []
         self.port = queue.Queue()
         self.start(self.read_lines)
@@ -326,6 +327,7 @@ class End:
                     except (queue.Empty, OSError):
                         pass
                 self.start(answer)
+                self.at_terminal.append(self.threads[-1])
 
     def finish(self, seconds):
         try:
@@ -334,7 +336,8 @@ class End:
             self.status = None
             return
         for thread in self.threads:
-            if thread is not threading.current_thread() and self.master is None:
+            # A terminal's ends with the terminal, later.
+            if thread not in self.at_terminal:
                 thread.join(10)
         if self.path:
             with open(self.path, "rb") as file:

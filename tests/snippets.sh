@@ -285,6 +285,16 @@ left_out 'cargo test --locked' '.ci/run runs it'
 left_out 'scat -i <(age -d bob.key.age) --peer @ann.pub ann.example.com 9000' \
     'age asks for a passphrase'
 
+elsewhere='tests/claims/net/inherited.rs and tests/recipes run its kind'
+left_out "socat EXEC:'scat --fd 3',fdin=3,fdout=3 \\" "$elsewhere"
+left_out 'socat TCP-LISTEN:9000 TCP-LISTEN:9001' "$elsewhere"
+left_out 'exec 3<>/dev/tcp/relay.example.com/9000     # in bash' "$elsewhere"
+left_out 'scat -l -c --fd 3 > file' "$elsewhere"
+left_out 'exec 3<>/dev/tcp/relay.example.com/9001' "$elsewhere"
+left_out 'scat --fd 3 < file' "$elsewhere"
+left_out 'scat --status-fd 3 host.example.com 9000 < file 3> status' 'tests/claims/status.rs runs its kind'
+left_out 'tail -n 1 status' 'tests/claims/status.rs runs its kind'
+
 for file in "$top"/commands/*[0-9]; do
     [ -e "$file.run" ] || complain "printed and not run: $(cat "$file")"
 done
