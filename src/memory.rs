@@ -8,10 +8,12 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 const PAGE: usize = 4096;
 /// Enough for the handshakes of all of a listener's candidates at once.
 const PAGES: usize = 8;
+/// Bytes of one secret's place.
+const PLACE: usize = size_of::<Place>();
 
 #[derive(Clone)]
 #[repr(align(4096))]
-struct Page([Place; PAGE / size_of::<Place>()]);
+struct Page([Place; PAGE / PLACE]);
 
 /// To be called before there is any secret. What the system refuses is left out.
 pub fn protect() {
@@ -19,7 +21,7 @@ pub fn protect() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-    let pages = vec![Page([[0; _]; _]); PAGES].leak();
+    let pages = vec![Page([[0; PLACE]; PAGE / PLACE]); PAGES].leak();
     keep(pages);
     secret::add_places(pages.iter_mut().flat_map(|page| &mut page.0));
 }
