@@ -135,13 +135,15 @@ class Relay:
         fault, n = self.fault, self.fault.amount
         fault.fired = True
         kind = fault.kind
-        if kind == "flip":
-            return bytes([data[0] ^ (1 << n % 8)]) + data[1:]
-        if kind == "drop":
-            # Where nothing follows, both ends rightly wait for more: end that.
+        if kind in TAMPER:
+            # A length that was altered asks for bytes that never come: both ends rightly
+            # wait for them. End that.
             timer = threading.Timer(3, self.end, (a, b))
             timer.daemon = True
             timer.start()
+        if kind == "flip":
+            return bytes([data[0] ^ (1 << n % 8)]) + data[1:]
+        if kind == "drop":
             return data[n:]
         if kind == "double":
             return data[:n] + data
