@@ -66,6 +66,7 @@ class Fault:
         ])
         self.amount = rng.choice([1, 2, 16, 274, 5000])
         self.fired = False
+        self.altered = False  # so that the receiver has to notice
 
 
 class Relay:
@@ -136,6 +137,7 @@ class Relay:
         fault.fired = True
         kind = fault.kind
         if kind in TAMPER:
+            fault.altered = True
             # A length that was altered asks for bytes that never come: both ends rightly
             # wait for them. End that.
             timer = threading.Timer(3, self.end, (a, b))
@@ -146,10 +148,13 @@ class Relay:
         if kind == "drop":
             return data[n:]
         if kind == "double":
+            # All that was left, once more: it may stand behind the last frame, where
+            # nobody reads any more.
+            fault.altered = n < len(data)
             return data[:n] + data
         if kind == "swap":
             if len(data) < 2 or data[:1] == data[1:2]:
-                fault.fired = False
+                fault.fired = fault.altered = False
                 return data
             return data[1:2] + data[:1] + data[2:]
         if kind == "reset":
@@ -190,6 +195,7 @@ class End:
         self.data = run.data[side]
         self.got = bytearray()
         self.threads = []
+        self.at_terminal = []
         self.reader_left = False
         self.killed = None
         stdin = self.make_input(run.inputs[side])
@@ -215,8 +221,7 @@ class End:
             os.close(fd)
         if self.master is not None:
             # The slave stays open here: without one, reading the master is an error.
-            self.start(self.converse)
-        self.at_terminal = list(self.threads)
+            self.at_terminal.append(self.start(self.converse))
         self.lines = []
         self.port = queue.Queue()
         self.start(self.read_lines)
@@ -229,6 +234,7 @@ class End:
         thread = threading.Thread(target=job, daemon=True)
         thread.start()
         self.threads.append(thread)
+        return thread
 
     def make_input(self, kind):
         path = os.path.join(self.run.dir, "in" + self.side)
@@ -328,8 +334,7 @@ class End:
                         os.write(self.master, digits.encode() + b"\n")
                     except (queue.Empty, OSError):
                         pass
-                self.start(answer)
-                self.at_terminal.append(self.threads[-1])
+                self.at_terminal.append(self.start(answer))
 
     def finish(self, seconds):
         try:
@@ -340,7 +345,9 @@ class End:
         for thread in self.threads:
             # A terminal's ends with the terminal, later.
             if thread not in self.at_terminal:
-                thread.join(10)
+                thread.join(LIMIT)
+                if thread.is_alive():
+                    raise TimeoutError("a reader or a writer beside an end goes on without it")
         if self.path:
             with open(self.path, "rb") as file:
                 self.got = bytearray(file.read())
@@ -464,7 +471,9 @@ class Run:
             if end.status not in range(-15, 8):
                 raise Violation(f"{who} has an unknown status")
             if self.outputs[end.side] != "full" and end.got != other.data[:len(end.got)]:
-                raise Violation(f"{who} wrote what was not sent")
+                same = next((i for i, (a, b) in enumerate(zip(end.got, other.data)) if a != b), None)
+                raise Violation(f"{who} wrote what was not sent: {len(end.got)} bytes, "
+                                f"of which {same} are right")
             if end.status == 0:
                 if self.outputs[end.side] in ("full",) and other.data:
                     raise Violation(f"{who} wrote to a full disk")
@@ -485,7 +494,7 @@ class Run:
                 if not said or not re.search(LINES[end.status], " ".join(said[-2:])):
                     raise Violation(f"{who} says {said[-2:]}")
         receiver = l if self.fault.side == "C" else c
-        if self.kind in TAMPER and self.fault.fired and receiver.status == 0:
+        if self.kind in TAMPER and self.fault.altered and receiver.status == 0:
             raise Violation("altered bytes were not noticed")
         if self.kind in GENTLE and (c.status, l.status) != (0, 0):
             raise Violation(f"nothing was done to them: {c.status}, {l.status}")
