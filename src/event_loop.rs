@@ -4,8 +4,11 @@ use crate::error::Error;
 use crate::lines::Lines;
 use crate::protocol::secret;
 use mio::event::Event;
+use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,7 +55,7 @@ pub struct Signals {
 pub struct EventLoop {
     poll: Poll,
     events: Events,
-    signals: signal_hook_mio::v1_0::Signals,
+    signals: SignalDelivery<UnixStream, SignalOnly>,
     waker: Arc<Waker>,
     lines: Vec<(Token, Rc<Lines>)>,
 }
@@ -85,8 +88,9 @@ impl EventLoop {
             signal_hook::flag::register(end, Arc::clone(&seen))?;
             watched.push(end);
         }
-        let mut signals = signal_hook_mio::v1_0::Signals::new(watched)?;
-        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let (mut woken, wakes) = UnixStream::pair()?;
+        poll.registry().register(&mut woken, SIGNALS, Interest::READABLE)?;
+        let signals = SignalDelivery::with_pipe(woken, wakes, SignalOnly, watched)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let events = Events::with_capacity(EVENTS);
         Ok(EventLoop { poll, events, signals, waker, lines: Vec::new() })

@@ -17,7 +17,6 @@ const BEYOND_THE_WALL: &[&str] = &[
     "mio",
     "rustix",
     "signal_hook",
-    "signal_hook_mio",
     "socket2",
     "std::env",
     "std::fs",
