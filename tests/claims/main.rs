@@ -4,6 +4,8 @@
 
 mod cli;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod dependencies;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod hole;
 mod keys;
 mod layout;
