@@ -510,11 +510,11 @@ def one(scat, seed, has_fd):
     try:
         run.play()
         return seed, None, run
-    except Violation as why:
-        lines = "".join(f"\n    {s}: {line}" for s, e in run.ends.items() for line in e.lines[-4:])
-        return seed, f"{run}\n  {why}{lines}", run
-    except Exception as why:  # the harness itself failed
-        return seed, f"{run}\n  harness: {why!r}", run
+    except Exception as why:
+        what = why if isinstance(why, Violation) else f"harness: {why!r}"
+        lines = "".join(f"\n    {s} ({e.process.poll()}): {line}"
+                        for s, e in run.ends.items() for line in e.lines[-4:] or ["nothing"])
+        return seed, f"{run}\n  {what}{lines}", run
     finally:
         run.clean()
 
