@@ -180,7 +180,7 @@ fn readme_lists_every_file() {
     for path in listed.iter().filter(|path| !path.is_empty()) {
         assert!(root().join(path).exists(), "README lists {path}");
     }
-    for path in ["src", "man", "tests"].into_iter().flat_map(files) {
+    for path in ["src", "man", "tests", "completions"].into_iter().flat_map(files) {
         // A directory stands for what is in it; not so in src.
         let mut ancestors = Path::new(&path).ancestors();
         let is_listed = match path.starts_with("src/") {

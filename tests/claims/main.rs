@@ -3,6 +3,7 @@
 //! the program runs.
 
 mod cli;
+mod completions;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod dependencies;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

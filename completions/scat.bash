@@ -1,0 +1,35 @@
+# bash completion for scat(1); needs bash-completion.
+
+_scat() {
+    local cur prev words cword split args
+    _init_completion -s -n @: || return
+    # What is followed by a file, and by something else. (`-lvi file` is `-i file`.)
+    local files='-*([!-])i|--identity|--psk|--genkey|--pubkey|--genpsk'
+    local values='-*([!-])[psqw]|--port|--source|--quit|--within|--fd|--status-fd'
+    if [[ $prev == @($files) ]]; then
+        _filedir
+    elif [[ $prev == --peer ]]; then
+        # A key is pasted; what stands behind an @ is a file.
+        if [[ $cur == @* ]]; then
+            cur=${cur#@}
+            _filedir
+            # Where @ separates words, readline has kept it.
+            [[ $COMP_WORDBREAKS == *@* ]] || COMPREPLY=("${COMPREPLY[@]/#/@}")
+        elif [[ -z $cur ]]; then
+            compopt -o nospace
+            COMPREPLY=(@)
+        fi
+    elif [[ $prev == @($values) ]] || $split; then
+        return
+    elif [[ $cur == -* ]]; then
+        COMPREPLY=($(compgen -W '
+            -4 --ipv4 -6 --ipv6 -c --confirm -d --no-input --fd --genkey --genpsk
+            -h --help -i --identity -l --listen -N --end -n --numeric --no-confirm
+            -p --port --peer --psk --pubkey -q --quit -s --source --status-fd
+            -v --verbose --version -w --within' -- "$cur"))
+    elif [[ ! " ${words[*]} " =~ ' '(-[[:alnum:]]*l[[:alnum:]]*|--listen)' ' ]]; then
+        # A host comes first, and only where scat does not listen.
+        _count_args : "@($files|--peer|$values)"
+        ((args == 1)) && _known_hosts_real -- "$cur"
+    fi
+} && complete -F _scat scat

@@ -1,0 +1,36 @@
+# fish completion for scat(1).
+
+function __scat_listens
+    __fish_contains_opt -s l listen
+end
+
+# A key is pasted; what stands behind an @ is a file.
+function __scat_peer
+    printf '%s\n' @(complete -C "'' "(string replace -r '^@' '' -- (commandline -ct)))
+end
+
+complete -c scat -f
+complete -c scat -n 'not __scat_listens' -a '(__fish_print_hostnames)'
+complete -c scat -s l -l listen -d 'Listen for one peer instead of connecting'
+complete -c scat -s p -l port -x -d 'Port to listen on, or to connect from'
+complete -c scat -s s -l source -x -d 'Address to listen on, or to connect from'
+complete -c scat -s 4 -l ipv4 -d 'IPv4 only'
+complete -c scat -s 6 -l ipv6 -d 'IPv6 only'
+complete -c scat -l fd -x -d 'Use the connection at this file descriptor'
+complete -c scat -s n -l numeric -d 'Addresses are numbers: never ask DNS'
+complete -c scat -l status-fd -x -d 'Tell programs what happens'
+complete -c scat -s N -l end -d 'Accepted for netcat\'s sake'
+complete -c scat -s q -l quit -x -d 'Accepted for netcat\'s sake'
+complete -c scat -s d -l no-input -d 'Send nothing: standard input is not read'
+complete -c scat -s c -l confirm -d 'Ask for the words, and never start without a terminal to ask at'
+complete -c scat -l no-confirm -d 'Do not ask at a terminal'
+complete -c scat -s i -l identity -r -F -d 'Use the key in this file'
+complete -c scat -l peer -x -a '(__scat_peer)' -d 'The other side must have this public key'
+complete -c scat -l psk -r -F -d 'The other side must have the same pre-shared key file'
+complete -c scat -l genkey -r -F -d 'Make a new key in this new file'
+complete -c scat -l pubkey -r -F -d 'Print the public key of the key in this file'
+complete -c scat -l genpsk -r -F -d 'Make a new pre-shared key in this new file'
+complete -c scat -s v -l verbose -d 'Tell the stages on the way'
+complete -c scat -s w -l within -x -d 'Give up unless there is a session within this time'
+complete -c scat -l version -d 'Print the version'
+complete -c scat -s h -l help -d 'Display usage information'
