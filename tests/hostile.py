@@ -329,11 +329,12 @@ class End:
                 other = "L" if self.side == "C" else "C"
 
                 def answer():
-                    try:
-                        digits = self.run.words[other].get(timeout=LIMIT)
-                        os.write(self.master, digits.encode() + b"\n")
-                    except (queue.Empty, OSError):
-                        pass
+                    digits = self.run.words[other].get()
+                    if digits is not None:
+                        try:
+                            os.write(self.master, digits.encode() + b"\n")
+                        except OSError:  # the end is gone, and its terminal with it
+                            pass
                 self.at_terminal.append(self.start(answer))
 
     def finish(self, seconds):
@@ -357,7 +358,12 @@ class End:
             self.process.kill()
             self.process.wait()
         if self.master is not None:
+            # Its number is the next run's as soon as it is closed: its threads go first.
             os.close(self.tty)
+            for side in "CL":
+                self.run.words[side].put(None)
+            for thread in self.at_terminal:
+                thread.join()
             os.close(self.master)
 
 
