@@ -3,3 +3,5 @@
 mod connect;
 mod inherited;
 mod listen;
+#[cfg(target_os = "linux")]
+mod load;

@@ -1,0 +1,161 @@
+//! A listener in a storm: ten thousand strangers a minute, each from an address of
+//! its own, and what each of them costs.
+
+use crate::support::peer::{FLIGHT2, Handshake, Options, Role, read_flight};
+use crate::support::scat::{Place, Scat, Started, noise, program, rest, start, try_dial};
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Between one stranger and the next.
+const PACE: Duration = Duration::from_millis(6);
+/// Who send them, in turns.
+const SENDERS: usize = 8;
+/// Connections that each sender keeps open: together twice as many as a listener takes.
+const KEPT: usize = 16;
+/// Shorter than a stranger's own 10 s, as in the other tests.
+const GOOD_TIME: Duration = Duration::from_secs(7);
+
+/// How many come; SCAT_STRANGERS says another number, 50000 for five minutes.
+fn strangers() -> u32 {
+    std::env::var("SCAT_STRANGERS").map_or(600, |count| count.parse().unwrap())
+}
+
+/// CPU time that a process or thread has used, in clock ticks: hundredths of a second.
+fn ticks(of: impl Display) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{of}/stat")).unwrap();
+    // proc(5): the name may have anything in it; utime and stime are fields 14 and 15.
+    let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11..13].iter().map(|field| field.parse::<u32>().unwrap()).sum()
+}
+
+/// Of a network (a /24) of its own.
+fn address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x7f01_0001 + ((number % 60_000) << 8))
+}
+
+/// All three flights, with a key that nobody has pinned.
+fn whole_handshake(mut stream: TcpStream) -> io::Result<()> {
+    let mut handshake = Handshake::connect(&mut stream, Options::default())?;
+    stream.write_all(&handshake.flight3()?)?;
+    rest(&stream);
+    Ok(())
+}
+
+/// One stranger of four kinds. What goes wrong for it is no matter: its place may be
+/// somebody else's by now.
+fn stranger(number: u32, mut stream: TcpStream, flight1: &[u8]) -> Option<TcpStream> {
+    match number % 4 {
+        // Silent.
+        0 => {}
+        // Garbage.
+        1 => drop(stream.write_all(&noise(number.into(), 2000))),
+        // Half a handshake, as somebody does who has recorded a first flight.
+        2 => {
+            let _ = stream.write_all(flight1);
+            let _ = read_flight(&mut stream, FLIGHT2);
+        }
+        _ => {
+            let _ = whole_handshake(stream);
+            return None;
+        }
+    }
+    Some(stream)
+}
+
+/// Strangers come until the port is closed; the number of those that have come.
+fn storm(port: u16) -> (Arc<AtomicU32>, Vec<Started<()>>) {
+    let came = Arc::new(AtomicU32::new(0));
+    let flight1 = Handshake::new(Role::Connector, Options::default()).unwrap().flight1().unwrap();
+    let (flight1, begin) = (Arc::new(flight1), Instant::now());
+    let sender = |_| {
+        let (came, flight1) = (came.clone(), flight1.clone());
+        start(move || {
+            let mut kept = VecDeque::new();
+            loop {
+                let number = came.fetch_add(1, Ordering::SeqCst);
+                thread::sleep((begin + PACE * number).saturating_duration_since(Instant::now()));
+                let Ok(stream) = try_dial(address(number), port) else { return };
+                kept.extend(stranger(number, stream, &flight1));
+                if kept.len() > KEPT {
+                    kept.pop_front();
+                }
+            }
+        })
+    };
+    let senders = (0..SENDERS).map(sender).collect();
+    (came, senders)
+}
+
+/// A listener with so many descriptors that takes one key's owner only, and what is to
+/// be said of its strangers.
+fn holds_out(descriptors: u32) {
+    let identity = Place::new("load");
+    let made = Scat::new(&["--genkey", identity.arg()]).end().expect(0, "");
+    let public = String::from_utf8(made.stdout).unwrap();
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {descriptors} && exec \"$@\"");
+    command.args(["-c", &script, "sh", &program(), "-l", "127.0.0.1", "0"]);
+    command.args(["--peer", public.trim()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let arrived = Instant::now();
+    let (mut listener, port) = Scat::spawn(command).with_port();
+
+    // What a whole handshake costs, one after the other, here and there.
+    let (alone, own) = (200, ticks("thread-self"));
+    for number in 0..alone {
+        let stream = try_dial(address(number), port).unwrap();
+        whole_handshake(stream).unwrap();
+    }
+    let (cost, own) = (ticks(listener.id()), ticks("thread-self") - own);
+    let peak = listener.peak_kb();
+
+    let begin = Instant::now();
+    let (came, senders) = storm(port);
+    let count = strangers();
+    while came.load(Ordering::SeqCst) < count {
+        assert!(!listener.ends_within(Duration::from_millis(100)), "it has ended");
+    }
+    let (storm_cost, passed) = (ticks(listener.id()) - cost, begin.elapsed());
+
+    let begin = Instant::now();
+    let mut peer = Scat::connect_with(&["-i", identity.arg()], port);
+    peer.write(b"good");
+    assert_eq!(listener.read(4), b"good");
+    let got_in = begin.elapsed();
+    let grown = listener.peak_kb().saturating_sub(peak);
+    listener.end_input();
+    peer.end().expect(0, "");
+    let ended = listener.end().expect(0, "connection from 127.0.0.1 port");
+    senders.into_iter().for_each(Started::join);
+
+    println!(
+        "{descriptors} descriptors: {count} strangers in {passed:?}, {storm_cost} ticks of CPU \
+         ({cost} for {alone} handshakes, {own} at the other end); peak of memory {peak} + {grown} kB; peer in after {got_in:?}"
+    );
+    assert!(cost < 5 * own.max(1), "{cost} and {own} ticks");
+    // A quarter of them make a whole handshake, and a quarter half of one.
+    let each = f64::from(storm_cost) / f64::from(count);
+    let handshake = f64::from(cost.max(1)) / f64::from(alone);
+    assert!(each < 3.0 * handshake, "{each} and {handshake} ticks");
+    assert!(grown < 4096, "{grown} kB");
+    assert!(got_in < GOOD_TIME, "{got_in:?}");
+    // Five strangers a second are told of, and the number of the others.
+    let most = 6 * (arrived.elapsed().as_secs() as usize + 2);
+    assert!(ended.stderr.lines().count() < most, "{}", ended.stderr);
+}
+
+#[test]
+fn ten_thousand_strangers_a_minute_cost_little_with_20_descriptors() {
+    holds_out(20);
+}
+
+#[test]
+fn ten_thousand_strangers_a_minute_cost_little_with_64_descriptors() {
+    holds_out(64);
+}
