@@ -2,7 +2,8 @@
 //! that are closed or of an odd kind.
 
 use crate::support::peer::{DATA, Options, Peer};
-use crate::support::scat::{self, Ended, Place, Scat, dial, program};
+use crate::support::scat::{self, Ended, Place, Scat, dial, noise, program};
+use crate::support::{ROLES, session_between, skip};
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpListener;
@@ -31,7 +32,7 @@ fn without_threads(args: &[&str]) -> Option<Ended> {
     let script = format!("exec {user} \"$@\"");
     let tried = Command::new("sh").args(["-c", &script, "sh", &program(), "--version"]).output();
     if !tried.is_ok_and(|tried| tried.status.success()) {
-        crate::support::skip("no setpriv(1) or prlimit(1), so threads were not limited");
+        skip("no setpriv(1) or prlimit(1), so threads were not limited");
         return None;
     }
     Some(run(&script, args))
@@ -128,6 +129,49 @@ fn a_directory_as_input_is_1_before_anybody_is_met() {
         let scat = Scat::between(args, File::open("/").unwrap(), Stdio::piped());
         let ended = scat.end_by_itself().expect(1, "read standard input: is a directory");
         assert!(!ended.stderr.contains("listening"), "{}", ended.stderr);
+    }
+}
+
+/// A block device with a file's content, for as long as this lives.
+struct Loop(String);
+
+impl Loop {
+    /// None if it is not to be had; says so.
+    fn new(image: &Place) -> Option<Loop> {
+        let command = ["--read-only", "--find", "--show", image.arg()];
+        match Command::new("losetup").args(command).output() {
+            Ok(made) if made.status.success() => {
+                Some(Loop(String::from_utf8(made.stdout).unwrap().trim().to_owned()))
+            }
+            _ => {
+                skip("losetup(8) is missing or may not make a block device, so none was read");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_block_device_as_input_is_sent_to_its_end_and_holds_up_nothing() {
+    // Whole sectors.
+    let content = noise(5, 5000 * 512);
+    let image = scat::file("image", &content);
+    let Some(device) = Loop::new(&image) else { return };
+    for role in ROLES {
+        let input = File::open(&device.0).unwrap();
+        let (mut scat, mut peer) = session_between(role, input.into(), Stdio::piped());
+        // Nobody takes what it reads, and it goes on with what comes.
+        peer.send(DATA, b"hello").unwrap();
+        assert_eq!(scat.read(5), b"hello");
+        assert!(peer.finish().unwrap() == content);
+        drop(peer);
+        scat.end_by_itself().expect(0, "");
     }
 }
 
