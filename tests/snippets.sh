@@ -266,6 +266,10 @@ claim as_the_readme_sends_it '' 'scat -l 9000 > copy' 'scat ann.example.com 9000
 unset claim
 claim a_tree_arrives 'expect tar' 'scat -lc 9000 < /dev/null | tar xpf -' \
     'tar cf - dir | scat -c host.example.com 9000'
+claim=a_tree_arrives
+claim as_the_readme_sends_a_tree 'expect tar' 'scat -lc 9000 < /dev/null | tar xpf -' \
+    'tar cf - dir | scat -c ann.example.com 9000'
+unset claim
 claim an_answer_arrives ''
 claim keys_admit_each_other ''
 claim a_retry_gets_through ''
