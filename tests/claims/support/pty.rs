@@ -74,6 +74,11 @@ impl Terminal {
         Scat::spawn(self.shell("exec \"$@\"", args))
     }
 
+    /// The same with another build of scat.
+    pub fn start_build(&self, build: &str, args: &[&str]) -> Scat {
+        Scat::spawn(self.shell(&format!("shift && exec '{build}' \"$@\""), args))
+    }
+
     /// Starts `scat args...` here, with this as its input, output and messages.
     pub fn sit(&self, args: &[&str]) -> Scat {
         Scat::spawn(self.shell("exec \"$@\" <\"$0\" >\"$0\" 2>\"$0\"", args))
