@@ -81,7 +81,9 @@ SHELLS = {
         "set -g fish_greeting\n"
         "function scat; printf '<%s>' $argv; echo; end\n"
         "function all\n"
-        "commandline -rt -- (complete -C (commandline) | string split -f1 \\t | string escape | string join ' ')\n"
+        # It also lists what has the typed part in the middle.
+        "set -l found (complete -C (commandline) | string split -f1 \\t | string match -- (commandline -ct)'*')\n"
+        "commandline -rt -- (string escape -- $found | string join ' ')\n"
         "end\n"
         "bind \\co all\n",
     ),
