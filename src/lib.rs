@@ -36,7 +36,7 @@
 //! # To add something
 //!
 //! * An option: a field of `Args` and one of [`cli::Options`] in [`cli`], its use in
-//!   `main.rs`, scat(1). It must do what no pipeline can.
+//!   `main.rs`, scat(1), the completions. It must do what no pipeline can.
 //! * A kind of frame: [`protocol::frame::Kind`], its rules in
 //!   `Session::open_next`, its place in the outbound's reserve, scat-protocol(7).
 //! * A way to fail: a variant of [`error::Error`] and its account, DIAGNOSTICS in scat(1).
