@@ -14,8 +14,9 @@
 //! [`Peer::seal`] and [`Peer::write`] put anything at all on the wire.
 //!
 //! [`Peer::recv`] is strict: what it lets through obeys sections 5 and 7.
-//! Everything blocks, for ten seconds at most.
+//! Everything blocks, for [`LIMIT`] at most.
 
+use super::scat::LIMIT;
 use ml_kem::kem::{Decapsulate, KeyExport};
 use snow::params::{CipherChoice, DHChoice, HashChoice, KemChoice, NoiseParams};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
@@ -24,7 +25,6 @@ use snow::{Builder, HandshakeState};
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 // Frame types (section 5).
 pub const DATA: u8 = 0;
@@ -47,7 +47,6 @@ const TAG: usize = 16;
 const PAD: usize = 256;
 /// The longest content that a padded frame can carry.
 pub const CONTENT: usize = (65535 - TAG) / PAD * PAD - 3;
-const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn bad(what: &str) -> Error {
     Error::new(ErrorKind::InvalidData, what)
@@ -423,7 +422,7 @@ pub fn preface(role: Role, psk: bool) -> [u8; 8] {
 
 /// Reads exactly `len` bytes: a flight.
 pub fn read_flight(stream: &mut TcpStream, len: usize) -> io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(LIMIT))?;
     let mut flight = vec![0; len];
     stream.read_exact(&mut flight)?;
     Ok(flight)
@@ -569,8 +568,8 @@ impl Handshake {
     /// Split3. OPEN is still to be sent ([`Peer::send_open`]) or to come
     /// ([`Peer::receive_open`]).
     pub fn into_peer(self, stream: TcpStream) -> io::Result<Peer> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.set_write_timeout(Some(LIMIT))?;
         stream.set_nodelay(true)?;
         let keys = self.noise.split()?;
         let c2l = CipherState::new(&keys.k_c2l);
