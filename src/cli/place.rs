@@ -35,10 +35,11 @@ pub fn listen(
         _ => return Err(corrected("too many arguments", format!("{WRITE}; to a file: > FILE"))),
     };
     // Every address, in the ways of netcat's relatives.
-    let address = address.filter(|address| !["*", ""].contains(&address.as_str()));
-    let address = match (address, source) {
+    let is_one = |address: &String| !["*", ""].contains(&address.as_str());
+    let source = source.map(|source| bare(&source)).filter(is_one);
+    let address = match (address.filter(is_one), source) {
         (Some(_), Some(_)) => return Err(corrected("two addresses to listen on", WRITE)),
-        (address, source) => address.or(source.map(|source| bare(&source))),
+        (address, source) => address.or(source),
     };
     Ok(Endpoint::Listen { address, service: port_number(service)? })
 }
@@ -97,6 +98,11 @@ pub fn connect(
         [host, service] => (bare(host), (*service).to_owned()),
         _ => return Err(too_many()),
     };
+    let source = source.map(|source| bare(&source));
+    // An unset variable: the resolver would only say that there is no such name.
+    if host.is_empty() || source.as_deref() == Some("") {
+        return Err(corrected("an empty word in the place of an address", WRITE));
+    }
     let service = port_number(service)?;
     if service.bytes().all(|byte| byte == b'0') {
         return Err(corrected("port 0: nobody can listen there", WRITE));
@@ -104,7 +110,7 @@ pub fn connect(
     Ok(Endpoint::Connect {
         host,
         service,
-        source: source.map(|source| bare(&source)),
+        source,
         source_port: source_port.map(port_number).transpose()?,
     })
 }

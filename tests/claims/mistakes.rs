@@ -21,6 +21,9 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     (&["host:"], 2, "no port for the host host", "scat host PORT"),
     (&["-p", "9000", "host"], 2, "-p 9000 is the one to connect from", "scat host 9000"),
     (&["-p", "9000"], 2, "nowhere to connect to", "to listen there: scat -l 9000"),
+    (&["", "9000"], 2, "an empty word in the place of an address", "scat HOST PORT"),
+    (&["[]", "9000"], 2, "an empty word", "scat HOST PORT"),
+    (&["-s", "", "localhost", "9000"], 2, "an empty word", "scat HOST PORT"),
     // in the wrong place
     (&["9000", "localhost"], 2, "the host comes first", "scat localhost 9000"),
     (&["9000", "9001"], 2, "9000: a port in the place of the host", "scat HOST PORT"),
