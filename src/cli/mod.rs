@@ -302,6 +302,10 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
         };
         let mut letters = letters.chars();
         while let Some(letter) = letters.next() {
+            // `--` would end the options.
+            if letter == '-' {
+                return Err(usage(&format!("{word}: a dash among the letters")));
+            }
             let name = format!("-{letter}");
             refuse_foreign(&name)?;
             out.push(name);

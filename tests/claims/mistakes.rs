@@ -37,6 +37,7 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     (&["-l", "-c", "tar xf -", "9000"], 2, "tar xf -: neither", "scat -l PORT | PROGRAM"),
     (&["-l", "-c", "/bin/sh", "9000"], 2, "/bin/sh: neither", "scat HOST PORT < FILE"),
     (&["-", "host", "9000"], 2, "-: standard input and output are always used", "leave it out"),
+    (&["-n-v", "host", "9000"], 2, "-n-v: a dash among the letters", "see scat --help"),
     (&["-i", "1", "host", "9000"], 2, "-i names a key file", "leave it out"),
     (&["--peer", "key.pub", "host", "9000"], 2, "not a public key", "--peer @FILE"),
     // other programs' addresses
