@@ -41,6 +41,7 @@ pub fn listen(
         (Some(_), Some(_)) => return Err(corrected("two addresses to listen on", WRITE)),
         (address, source) => address.or(source),
     };
+    address.iter().try_for_each(|address| resolvable(address, WRITE))?;
     Ok(Endpoint::Listen { address, service: port_number(service)? })
 }
 
@@ -99,10 +100,7 @@ pub fn connect(
         _ => return Err(too_many()),
     };
     let source = source.map(|source| bare(&source));
-    // An unset variable: the resolver would only say that there is no such name.
-    if host.is_empty() || source.as_deref() == Some("") {
-        return Err(corrected("an empty word in the place of an address", WRITE));
-    }
+    [&host].into_iter().chain(&source).try_for_each(|host| resolvable(host, WRITE))?;
     let service = port_number(service)?;
     if service.bytes().all(|byte| byte == b'0') {
         return Err(corrected("port 0: nobody can listen there", WRITE));
@@ -171,6 +169,19 @@ fn meant(place: &str, write: &str) -> Result<(), Error> {
         return Err(corrected(format!("{user}@{host}: scat knows no users"), write));
     }
     Ok(())
+}
+
+/// Refuses what the resolver would only call unknown, as if it could be known the next
+/// time: an unset variable, and a port that follows a port.
+fn resolvable(host: &str, write: &str) -> Result<(), Error> {
+    let address = host.split_once('%').map_or(host, |(address, _zone)| address);
+    match host {
+        "" => Err(corrected("an empty word in the place of an address", write)),
+        _ if host.contains(':') && address.parse::<Ipv6Addr>().is_err() => {
+            Err(corrected(format!("{host}: neither a name nor an address"), write))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `::1:9000`, which is an address as well: what to write for either.

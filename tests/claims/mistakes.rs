@@ -31,6 +31,8 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     (&["-l", "9000", "9001"], 2, "two ports to listen on", "scat -l PORT"),
     (&["-l", "-p", "9000", "9001"], 2, "two ports to listen on", "scat -l PORT"),
     (&["-l", "-s", "::1", "::1", "9000"], 2, "two addresses to listen on", "scat -l [ADDR] PORT"),
+    (&["-l", "localhost:9000", "-p", "9001"], 2, "localhost:9000: neither a name nor", "scat -l [ADDR] PORT"),
+    (&["host:9000", "9001"], 2, "host:9000: neither a name nor an address", "scat HOST PORT"),
     (&["file", "host", "9000"], 2, "too many arguments", "to send a file: scat HOST PORT < FILE"),
     (&["./file", "9000"], 2, "./file: neither a host nor a port", "scat HOST PORT < FILE"),
     (&["host:9000", "file"], 2, "too many arguments", "scat HOST PORT < FILE"),
