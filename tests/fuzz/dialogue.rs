@@ -1,0 +1,232 @@
+//! What a person types at the ceremony, and what a terminal is shown of received bytes.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use scat::protocol::role::Role;
+use scat::protocol::sas::{Half, Sas};
+use scat::term::caret::Caret;
+use scat::term::confirm::{Answer, Dialogue};
+use scat_fuzz::input::Input;
+use std::io::IoSlice;
+use std::sync::LazyLock;
+
+/// The published lists, in lower case: by the byte's place, then by the byte.
+static WORDS: LazyLock<[Vec<String>; 2]> = LazyLock::new(|| {
+    [0, 1].map(|place| {
+        let word = |byte| pgp_words::to_words(&[byte, byte])[place].to_ascii_lowercase();
+        (0..=255).map(word).collect()
+    })
+});
+
+/// Three words, each of the list of its place: the bytes that they stand for.
+fn bytes_of(first: usize, words: &[&str]) -> Option<[u8; 3]> {
+    let mut bytes = [0; 3];
+    if words.len() != 3 {
+        return None;
+    }
+    for (i, typed) in words.iter().enumerate() {
+        let typed = typed.to_ascii_lowercase();
+        let list = WORDS[(first + i) % 2].iter().zip(0..=255);
+        let mut meant = list.filter(|(word, _)| word.starts_with(&typed));
+        match (meant.next(), meant.next()) {
+            (Some((_, byte)), None) if typed.len() >= 3 => bytes[i] = byte,
+            _ => return None,
+        }
+    }
+    Some(bytes)
+}
+
+/// What a line has to come to.
+#[derive(Debug, PartialEq)]
+enum Meant {
+    Right,
+    /// A whole answer, and not the right one.
+    Wrong,
+    /// One's own words, or no whole answer.
+    Again,
+    No,
+}
+
+fn meant(line: &str, own: &Half, wanted: &Half) -> Meant {
+    let spaced: String =
+        line.chars().map(|c| if "-–—,.;:/()!\"'".contains(c) { ' ' } else { c }).collect();
+    let words: Vec<_> = spaced.split_whitespace().collect();
+    if let &[word] = words.as_slice()
+        && ["no", "n", "quit", "q", "exit"].contains(&&*word.to_ascii_lowercase())
+    {
+        return Meant::No;
+    }
+    let digits = words.concat();
+    let number = |half: &Half| {
+        let [a, b, c] = half.bytes().map(u32::from);
+        format!("{:08}", a << 16 | b << 8 | c)
+    };
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return match () {
+            _ if digits.len() != 8 => Meant::Again,
+            _ if digits == number(wanted) => Meant::Right,
+            _ if digits == number(own) => Meant::Again,
+            _ => Meant::Wrong,
+        };
+    }
+    let (theirs, ours) = (wanted.first_position(), own.first_position());
+    match (bytes_of(theirs, &words), bytes_of(ours, &words)) {
+        (Some(bytes), _) if bytes == wanted.bytes() => Meant::Right,
+        (Some(bytes), _) if bytes == own.bytes() => Meant::Again,
+        (Some(_), _) => Meant::Wrong,
+        (None, _) => Meant::Again,
+    }
+}
+
+/// A line: as the fuzzer has it, or from the words that are wanted or one's own.
+fn line(input: &mut Input<'_>, own: &Half, wanted: &Half) -> String {
+    let half = if input.bit() { own } else { wanted };
+    match input.byte() % 4 {
+        0 => {
+            let len = input.byte();
+            String::from_utf8_lossy(input.take(len.into())).into_owned()
+        }
+        1 => {
+            let digits =
+                format!("{:08}", half.number() ^ u32::from(input.byte()) << (input.byte() % 24));
+            let at = usize::from(input.byte()) % (digits.len() + 1);
+            let len = input.byte();
+            let between = String::from_utf8_lossy(input.take(usize::from(len % 8)));
+            [&digits[..at], &between, &digits[at..]].concat()
+        }
+        _ => {
+            let (mut line, words) = (String::new(), half.words());
+            for _ in 0..input.byte() % 5 {
+                let choice = input.byte();
+                let word = match choice % 8 {
+                    0..4 => words[usize::from(choice / 8) % 3],
+                    // Another word of either list.
+                    _ => &WORDS[usize::from(choice & 1)][usize::from(input.byte())],
+                };
+                let cut = usize::from(input.byte());
+                let word = &word[..if cut < 16 { cut.min(word.len()) } else { word.len() }];
+                line += &if choice >= 128 { word.to_ascii_uppercase() } else { word.to_owned() };
+                line.push(char::from(input.pick(b"  -,.x\t\"")));
+            }
+            line
+        }
+    }
+}
+
+fn answers(input: &mut Input<'_>) {
+    let role = if input.bit() { Role::Listener } else { Role::Connector };
+    let sas = |seed: u8| Sas::new(&[seed; 32], &[0x10; 32]);
+    let (seed, other) = (input.byte(), input.byte());
+    let (own, wanted) = (sas(seed).half(role), sas(seed).half(role.peer()));
+    let (other_own, other_wanted) = (sas(other).half(role), sas(other).half(role.peer()));
+    let mut dialogue = Dialogue::new(role, &sas(seed));
+    assert!(!dialogue.opening(None).contains(&wanted.words().join(" ")));
+    let mut wrong = 0;
+    while !input.is_empty() {
+        let line = line(input, &own, &wanted);
+        let meant = meant(&line, &own, &wanted);
+        wrong += u8::from(meant == Meant::Wrong);
+        let answer = dialogue.answer(&line);
+        match (&answer, &meant) {
+            (Answer::Right, Meant::Right) | (Answer::No, Meant::No) => {}
+            (Answer::Wrong, Meant::Wrong) => assert_eq!(wrong, 3),
+            (Answer::Again(_), Meant::Wrong) => assert!(wrong < 3),
+            (Answer::Again(why), Meant::Again) => {
+                assert!(!why.contains("tries left") && !why.contains("try left"));
+            }
+            _ => panic!("{line:?} is {meant:?}, and comes to {answer:?}"),
+        }
+        // Whoever is asked for other words is told the same.
+        let is_help = |own: &Half, wanted: &Half| {
+            self::meant(&line, own, wanted) == Meant::Again && !is_half(&line, own)
+        };
+        if is_help(&own, &wanted) && is_help(&other_own, &other_wanted) {
+            let told = Dialogue::new(role, &sas(other)).answer(&line);
+            assert_eq!(told, answer, "{line:?} tells of the words");
+        }
+        if !matches!(answer, Answer::Again(_)) {
+            break;
+        }
+    }
+}
+
+/// Whether all of `half` is in the line, in words or in digits.
+fn is_half(line: &str, half: &Half) -> bool {
+    let digits = line.chars().filter(char::is_ascii_digit);
+    let is_separator = |c: char| !c.is_alphabetic();
+    let words: Vec<_> = line.split(is_separator).filter(|word| !word.is_empty()).collect();
+    digits.eq(format!("{:08}", half.number()).chars())
+        || bytes_of(half.first_position(), &words) == Some(half.bytes())
+}
+
+/// What `cat -v` would show of `received`, but newline and tab; whole characters pass.
+fn shown(received: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::new();
+    for chunk in received.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' | '\t' => shown.push(c as u8),
+                '\0'..' ' => shown.extend([b'^', c as u8 + b'@']),
+                '\x7f' => shown.extend(b"^?"),
+                '\u{80}'..'\u{a0}' => shown.extend([0xc2, b'M', b'-', b'^', c as u8 - 0x40]),
+                c => shown.extend(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        // The beginning of a character passes as well; any other such byte is a control.
+        match chunk.invalid() {
+            &[byte @ 0x80..0xa0] => shown.extend([b'M', b'-', b'^', byte - 0x40]),
+            bytes => shown.extend(bytes),
+        }
+    }
+    shown
+}
+
+fn screen(input: &mut Input<'_>) {
+    let (at_once, full_at) = (usize::from(input.byte()) + 1, input.byte());
+    let mut caret = Caret::new();
+    let (mut screen, mut calls) = (Vec::new(), 0u8);
+    let sizes: Vec<_> = input.take(8).iter().map(|size| usize::from(*size) + 1).collect();
+    let mut received = input.rest().to_vec();
+    // Longer than what is shown at once.
+    if full_at & 0x80 != 0 && !received.is_empty() {
+        received = received.repeat(2000 / received.len() + 1);
+    }
+    let (mut rest, mut sizes) = (&received[..], sizes.iter().cycle());
+    while !rest.is_empty() {
+        let size = sizes.next().copied().unwrap_or(usize::MAX).min(rest.len());
+        let pieces = [IoSlice::new(&[]), IoSlice::new(&rest[..size])];
+        let counted = loop {
+            let before = screen.len();
+            let result = caret.write(&pieces, |bytes| {
+                calls = calls.wrapping_add(1);
+                if calls % 4 == full_at % 4 {
+                    return Err(());
+                }
+                let n = bytes.len().min(at_once);
+                screen.extend_from_slice(&bytes[..n]);
+                Ok(n)
+            });
+            match result {
+                Ok(n) => break n,
+                Err(()) => assert!(screen.len() >= before),
+            }
+        };
+        assert!(counted > 0 && counted <= size);
+        rest = &rest[counted..];
+        let done = received.len() - rest.len();
+        assert_eq!(screen, shown(&received[..done]), "another screen");
+    }
+    assert!(screen.iter().all(|byte| *byte >= 0x20 || b"\n\t".contains(byte)));
+    assert!(!screen.contains(&0x7f));
+    let as_text = String::from_utf8_lossy(&screen);
+    assert!(!as_text.chars().any(|c| ('\u{80}'..'\u{a0}').contains(&c)), "a control passes");
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut input = Input::new(bytes);
+    match input.bit() {
+        true => answers(&mut input),
+        false => screen(&mut input),
+    }
+});
