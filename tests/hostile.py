@@ -314,7 +314,7 @@ class End:
 
     def converse(self):
         """Types the digits that the other end's screen shows."""
-        screen, asked = "", False
+        screen = ""
         while True:
             try:
                 data = os.read(self.master, 4096)
@@ -324,12 +324,13 @@ class End:
             if found := re.search(r"you (?:say|answer)[^\n]*\((\d{4}) (\d{4})\)", screen):
                 self.run.words[self.side].put(found[1] + found[2])
                 screen = screen[found.end():]
-            if not asked and re.search(r"they (?:say|answer): *$", screen):
-                asked = True
-                other = "L" if self.side == "C" else "C"
+            # Asked again, after it was stopped, it has thrown away what was typed.
+            if re.search(r"they (?:say|answer): *$", screen):
+                screen, words = "", self.run.words["L" if self.side == "C" else "C"]
 
-                def answer():
-                    digits = self.run.words[other].get()
+                def answer(words=words):
+                    digits = words.get()
+                    words.put(digits)
                     if digits is not None:
                         try:
                             os.write(self.master, digits.encode() + b"\n")
