@@ -355,10 +355,10 @@ impl<'a> Pipe<'a> {
         if errors.is_empty() && is_untold {
             errors.push(Error::Cut(None, None));
         }
-        errors.sort_by_key(Error::weight);
         let mut errors: Vec<Error> =
             errors.into_iter().map(|error| self.with_totals(error)).collect();
-        let last = errors.pop();
+        let heaviest = (0..errors.len()).max_by_key(|&at| errors[at].weight());
+        let last = heaviest.map(|at| errors.remove(at));
         errors.iter().for_each(|error| self.report.error(error));
         last.map_or(Ok(()), Err)
     }

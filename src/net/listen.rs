@@ -49,12 +49,10 @@ pub fn bind(
     family: Family,
 ) -> Result<std::net::TcpListener, Error> {
     // One socket for both kinds: the IPv6 one, which takes IPv4 as well.
-    let mut addresses = addresses.to_vec();
-    if any {
-        addresses.sort_by_key(SocketAddr::is_ipv4);
-    }
+    let (first, then): (Vec<SocketAddr>, Vec<SocketAddr>) =
+        addresses.iter().partition(|address| !any || address.is_ipv6());
     let mut refused = None;
-    for address in addresses {
+    for address in first.into_iter().chain(then) {
         match bind_one(address, any && family == Family::Any) {
             Ok(listener) => return Ok(listener),
             Err(why) => {

@@ -7,7 +7,7 @@ use crate::waiting::{Deadline, Stage, Waiting};
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Which kinds of addresses may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,22 +119,20 @@ fn look_up_aside(
     mut waiting: Waiting<'_>,
 ) -> Result<Found, Error> {
     let waker = events.waker();
-    let (sender, receiver) = mpsc::channel();
+    let found = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&found);
     let (host, service) = (host.map(str::to_owned), service.to_owned());
     let job = move || {
-        let _ = sender.send(look_up(host.as_deref(), &service, hints));
+        let result = look_up(host.as_deref(), &service, hints);
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         let _ = waker.wake();
     };
     let thread = std::thread::Builder::new().spawn(job);
     thread.map_err(|why| Error::System("name look-up", why))?;
     loop {
         waiting.poll(events, None)?;
-        match receiver.try_recv() {
-            Ok(found) => return Ok(found),
-            Err(mpsc::TryRecvError::Empty) => {}
-            Err(mpsc::TryRecvError::Disconnected) => {
-                return Ok(Err(Failure::Host(io::Error::other("failed"))));
-            }
+        if let Some(found) = found.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok(found);
         }
     }
 }
