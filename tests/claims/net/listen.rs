@@ -23,14 +23,15 @@ fn a_port_in_use_is_1() {
     let taken = port.to_string();
     Scat::new(&["-l", "127.0.0.1", &taken])
         .end()
-        .expect(1, &format!("bind 127.0.0.1 port {port}: address already in use"));
+        .expect(1, &format!("bind 127.0.0.1 port {port}: address "))
+        .expect(1, " in use"); // (glibc says "already", musl does not)
     // One family of two is not what was asked for.
-    Scat::new(&["-l", &taken]).end().expect(1, "address already in use");
+    Scat::new(&["-l", &taken]).end().expect(1, " in use");
 }
 
 #[test]
 fn an_address_that_is_not_here_is_1() {
-    Scat::new(&["-l", "192.0.2.1", "0"]).end().expect(1, "bind 192.0.2.1 port 0: cannot assign");
+    Scat::new(&["-l", "192.0.2.1", "0"]).end().expect(1, "bind 192.0.2.1 port 0: ");
 }
 
 #[test]
