@@ -12,8 +12,13 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Bytes that a pipe or terminal that polls as writable takes at once (POSIX's PIPE_BUF on Linux).
-const PIPE_BUF: usize = 4096;
+/// Whether Linux's own ways are open. Not with the feature `portable`, which takes
+/// those that are left elsewhere, so that they can be tested on Linux.
+const LINUX: bool = cfg!(all(target_os = "linux", not(feature = "portable")));
+
+/// Bytes that a pipe or terminal that polls as writable takes at once: 4096 on Linux,
+/// 512 on BSD and macOS.
+const PIPE_BUF: usize = libc::PIPE_BUF;
 
 /// Bytes that a pipe should hold, four times the usual: the two at its ends then
 /// wake each other a third as often. What a reader has not read when it dies counts
@@ -74,10 +79,8 @@ impl Descriptor {
             FileType::CharacterDevice if is_terminal => {
                 reopen(fd, interest).unwrap_or(IoMode::Selected)
             }
-            FileType::Fifo if cfg!(target_os = "linux") => {
-                reopen(fd, interest).unwrap_or(IoMode::NoWait)
-            }
-            FileType::Socket if cfg!(target_os = "linux") => IoMode::NoWait,
+            FileType::Fifo if LINUX => reopen(fd, interest).unwrap_or(IoMode::NoWait),
+            FileType::Socket if LINUX => IoMode::NoWait,
             _ => IoMode::Selected,
         };
         Ok(Descriptor { fd, interest, mode, registry: None, is_terminal, ready: true })
@@ -119,7 +122,7 @@ impl Descriptor {
     /// system for a user who has many: then it stays as it is.
     pub fn widen(&self) {
         #[cfg(target_os = "linux")]
-        if rustix::pipe::fcntl_getpipe_size(self.fd).is_ok_and(|has| has < PIPE_ROOM) {
+        if LINUX && rustix::pipe::fcntl_getpipe_size(self.fd).is_ok_and(|has| has < PIPE_ROOM) {
             let _ = rustix::pipe::fcntl_setpipe_size(self.fd, PIPE_ROOM);
         }
     }
@@ -215,6 +218,9 @@ impl Drop for Descriptor {
 /// Opens the same file again, for a description of our own. Not where it is somebody
 /// else's, or there is no /proc.
 fn reopen(fd: BorrowedFd<'_>, interest: Interest) -> Option<IoMode> {
+    if !LINUX {
+        return None;
+    }
     let access = if interest.is_readable() { OFlags::RDONLY } else { OFlags::WRONLY };
     let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
