@@ -1,0 +1,14 @@
+#!/bin/sh
+# Runs a cargo command so that what it builds names no folder of this machine:
+#
+#     sh tests/reproducible.sh cargo build --release --locked
+#
+# builds the same bytes in every folder and with every CARGO_HOME, as long as compiler,
+# linker and C compiler are the same.
+set -eu
+home=${CARGO_HOME:-$HOME/.cargo}
+# The places of panics, which the program keeps, are paths below these two. (Cargo has
+# no setting for it, and takes these flags for every crate.)
+flags="--remap-path-prefix=$home/registry/src=/registry"
+flags="$flags$(printf '\037')--remap-path-prefix=$PWD=."
+CARGO_ENCODED_RUSTFLAGS=$flags exec "$@"
