@@ -97,15 +97,18 @@ fn line(input: &mut Input<'_>, own: &Half, wanted: &Half) -> String {
         }
         _ => {
             let (mut line, words) = (String::new(), half.words());
-            for _ in 0..input.byte() % 5 {
+            let n = input.byte();
+            for i in 0..if n < 192 { 3 } else { usize::from(n % 6) } {
                 let choice = input.byte();
                 let word = match choice % 8 {
-                    0..4 => words[usize::from(choice / 8) % 3],
-                    // Another word of either list.
-                    _ => &WORDS[usize::from(choice & 1)][usize::from(input.byte())],
+                    0..3 => words[i % 3],
+                    // In another place; another word of the same list; of any list.
+                    3 => words[usize::from(choice / 8) % 3],
+                    4..7 => &WORDS[(half.first_position() + i) % 2][usize::from(input.byte())],
+                    _ => &WORDS[usize::from(choice / 8) % 2][usize::from(input.byte())],
                 };
                 let cut = usize::from(input.byte());
-                let word = &word[..if cut < 16 { cut.min(word.len()) } else { word.len() }];
+                let word = &word[..if cut < 64 { (cut % 12).min(word.len()) } else { word.len() }];
                 line += &if choice >= 128 { word.to_ascii_uppercase() } else { word.to_owned() };
                 line.push(char::from(input.pick(b"  -,.x\t\"")));
             }
@@ -123,7 +126,7 @@ fn answers(input: &mut Input<'_>) {
     let mut dialogue = Dialogue::new(role, &sas(seed));
     assert!(!dialogue.opening(None).contains(&wanted.words().join(" ")));
     let mut wrong = 0;
-    while !input.is_empty() {
+    for _ in 0..12 {
         let line = line(input, &own, &wanted);
         let meant = meant(&line, &own, &wanted);
         wrong += u8::from(meant == Meant::Wrong);

@@ -363,23 +363,27 @@ impl Game {
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        match input.byte() % 24 {
+        // What ends a session is rarer, so that most go on for a while.
+        let action = input.byte();
+        let is_bold = action >= 225;
+        let model = &self.model;
+        match action % 25 {
             0 => {
                 let len = input.size().min(MAX_CONTENT);
                 self.forge(DATA, &vec![self.now.subsec_nanos() as u8; len]);
             }
-            1 => self.forge(EOF, &[]),
-            2 => self.forge(DONE, &[]),
-            3 => {
+            1 if is_bold || !model.received.eof => self.forge(EOF, &[]),
+            2 if is_bold || model.sent.eof && !model.received.done => self.forge(DONE, &[]),
+            3 if is_bold || !model.has_open => {
                 let mut n_l = N_L;
                 let bit = input.byte();
                 n_l[usize::from(bit / 8)] ^= input.byte() & 1 << (bit % 8);
                 self.forge(OPEN, &n_l);
             }
-            4 => self.forge(ABORT, &[input.byte()]),
+            4 if is_bold => self.forge(ABORT, &[input.byte()]),
             5 => self.exchange(input),
             // Whatever type, with a content of its length or of another one.
-            6 => {
+            6 if is_bold => {
                 let (kind, clen, len) = (input.byte(), input.short(), input.size());
                 let mut plain = vec![kind, (clen >> 8) as u8, clen as u8];
                 plain.extend_from_slice(input.take(len.min(2000)));
@@ -387,35 +391,35 @@ impl Game {
                 self.forger.wire.extend(self.forger.sealing.seal(&plain));
             }
             // Bytes that no key made.
-            7 => {
+            7 if is_bold => {
                 let len = input.size().min(300);
                 self.forger.wire.extend_from_slice(input.take(len));
             }
             // A bit of what is on its way.
-            8 => {
+            8 if is_bold => {
                 let at = input.short();
                 if let Some(byte) = self.forger.wire.get_mut(at) {
                     *byte ^= 1 << (input.byte() % 8);
                 }
             }
             // The first of it is lost, or comes twice.
-            9 => {
+            9 if is_bold => {
                 let n = input.short().min(self.forger.wire.len());
                 self.forger.wire.drain(..n);
             }
-            10 => {
+            10 if is_bold => {
                 let n = input.short().min(self.forger.wire.len());
                 self.forger.wire.extend_from_within(..n);
             }
             11 | 12 => self.give(input.size()),
             13 => drop(self.open()),
             14 => while self.open() {},
-            15 => self.fill(input.size()),
+            15 => self.fill(if is_bold { usize::MAX } else { input.size() }),
             16 => {
                 self.session.end_input().unwrap();
                 self.model.end_input();
             }
-            17 => {
+            17 if is_bold => {
                 let reason = input.pick(&[
                     Reason::Refused,
                     Reason::OutputClosed,
@@ -452,6 +456,14 @@ impl Game {
                     self.model.start();
                 }
             }
+            // One exchange after the other.
+            23 if is_bold => {
+                for _ in 0..input.byte() % 40 {
+                    self.exchange(input);
+                    self.give(usize::MAX);
+                    while self.open() {}
+                }
+            }
             _ => self.now += Duration::from_millis(100) * u32::from(input.byte()),
         }
     }
@@ -466,7 +478,7 @@ impl Game {
         let (wrong, at) = (input.byte(), input.short());
         let spoil = |mut content: Vec<u8>| {
             let at = at % content.len();
-            content[at] ^= 1u8.checked_shl(u32::from(wrong)).unwrap_or(0);
+            content[at] ^= 1u8.checked_shl(u32::from(255 - wrong)).unwrap_or(0);
             content
         };
         match self.model.role {
@@ -483,7 +495,7 @@ impl Game {
             Role::Listener => match (self.forger.asked, self.model.next_c2l) {
                 (Some(_), Some(c2l)) => {
                     self.forger.asked = None;
-                    self.forge(REKEY3, if wrong == 0 { &[0] } else { &[] });
+                    self.forge(REKEY3, if wrong == 255 { &[0] } else { &[] });
                     self.forger.sealing = Direction::new(c2l);
                 }
                 _ => {

@@ -121,6 +121,11 @@ fn text(input: &mut Input<'_>) -> Vec<u8> {
                 let len = input.byte() % 50;
                 &b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=AAAAAA"[..len.into()]
             }
+            // A whole line.
+            13 => {
+                text.extend(input.pick(&[&b"scat-secret:"[..], b"scat-psk:", b"scat-public:"]));
+                b"hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n"
+            }
             12 if text.len() < 1 << 20 => {
                 // More than is read at once, or at all.
                 let byte = usize::from(input.byte());

@@ -195,7 +195,10 @@ impl Pair {
             48..64 => self.ends[side].write(input.size()),
             64..72 => self.ends[side].end_input(),
             72..80 => self.ends[side].ratchet(self.now),
-            80..88 => self.now += Duration::from_secs(input.byte().into()),
+            80..88 => {
+                self.now += Duration::from_secs(input.byte().into());
+                self.ends[0].ratchet(self.now);
+            }
             88..94 => self.confirm(side),
             // Many frames, so that the counter passes the next thousand.
             94..104 => {
