@@ -7,8 +7,8 @@
 # linker and C compiler are the same.
 set -eu
 home=${CARGO_HOME:-$HOME/.cargo}
-# The places of panics, which the program keeps, are paths below these two. (Cargo has
-# no setting for it, and takes these flags for every crate.)
-flags="--remap-path-prefix=$home/registry/src=/registry"
-flags="$flags$(printf '\037')--remap-path-prefix=$PWD=."
+# The places of panics, which the program keeps, are paths below these two; the last
+# one that fits counts. (Cargo has no setting for it.)
+flags="--remap-path-prefix=$PWD=."
+flags="$flags$(printf '\037')--remap-path-prefix=$home/registry/src=/registry"
 CARGO_ENCODED_RUSTFLAGS=$flags exec "$@"
