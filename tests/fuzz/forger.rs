@@ -359,7 +359,12 @@ impl Game {
             forger.wire = forger.sealing.seal(&plaintext(OPEN, &N_L));
         }
         let is_prompt = options & 0x10 == 0;
-        Game { session, model, forger, now: Duration::ZERO, is_prompt }
+        let mut game = Game { session, model, forger, now: Duration::ZERO, is_prompt };
+        // And a listener's OPEN has left.
+        if options & 0x20 == 0 {
+            game.drain(usize::MAX);
+        }
+        game
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -432,11 +437,7 @@ impl Game {
                 self.session.abort(reason).unwrap();
                 self.model.abort(reason);
             }
-            18 => {
-                let n = input.size().min(self.model.sealed.len());
-                self.session.drained(n);
-                self.model.sealed.drain(..n);
-            }
+            18 => self.drain(input.size()),
             19 => self.write(input.size()),
             20 => {
                 self.session.confirm().unwrap();
@@ -466,6 +467,12 @@ impl Game {
             }
             _ => self.now += Duration::from_millis(100) * u32::from(input.byte()),
         }
+    }
+
+    fn drain(&mut self, most: usize) {
+        let n = most.min(self.model.sealed.len());
+        self.session.drained(n);
+        self.model.sealed.drain(..n);
     }
 
     fn forge(&mut self, kind: u8, content: &[u8]) {
