@@ -85,6 +85,8 @@ struct Model {
     /// A connector's exchange, and whether EOF was sealed before it.
     asked: Option<(HandshakeState, bool)>,
     next_c2l: Option<[u8; 32]>,
+    /// Sealed bytes up to the end of REKEY2. Until they have left, no peer has its keys.
+    unread: usize,
     exchanges: u8,
     /// How long the exchanges so far take at the pace that a listener allows.
     debt: Duration,
@@ -121,6 +123,7 @@ impl Model {
             is_over: false,
             asked: None,
             next_c2l: None,
+            unread: 0,
             exchanges: 0,
             debt: Duration::ZERO,
             debt_at: Duration::ZERO,
@@ -269,6 +272,7 @@ impl Model {
                 let (rekey2, next) = answer.map_err(|_| Fatal::Rule)?;
                 self.exchanges += 1;
                 self.seal(REKEY2, &rekey2);
+                self.unread = self.sealed.len();
                 self.sealing = Direction::new(next.l2c);
                 self.next_c2l = Some(next.c2l);
                 self.chain = next;
@@ -463,6 +467,7 @@ impl Game {
                     self.exchange(input);
                     self.give(usize::MAX);
                     while self.open() {}
+                    self.drain(usize::MAX);
                 }
             }
             _ => self.now += Duration::from_millis(100) * u32::from(input.byte()),
@@ -473,6 +478,7 @@ impl Game {
         let n = most.min(self.model.sealed.len());
         self.session.drained(n);
         self.model.sealed.drain(..n);
+        self.model.unread = self.model.unread.saturating_sub(n);
     }
 
     fn forge(&mut self, kind: u8, content: &[u8]) {
@@ -500,7 +506,7 @@ impl Game {
             Role::Connector => self.forge(REKEY2, &[0; 1152]),
             // The session has answered: the switch. A bad REKEY3 has content.
             Role::Listener => match (self.forger.asked, self.model.next_c2l) {
-                (Some(_), Some(c2l)) => {
+                (Some(_), Some(c2l)) if self.model.unread == 0 => {
                     self.forger.asked = None;
                     self.forge(REKEY3, if wrong == 255 { &[0] } else { &[] });
                     self.forger.sealing = Direction::new(c2l);

@@ -121,11 +121,6 @@ fn text(input: &mut Input<'_>) -> Vec<u8> {
                 let len = input.byte() % 50;
                 &b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=AAAAAA"[..len.into()]
             }
-            // A whole line.
-            13 => {
-                text.extend(input.pick(&[&b"scat-secret:"[..], b"scat-psk:", b"scat-public:"]));
-                b"hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n"
-            }
             12 if text.len() < 1 << 20 => {
                 // More than is read at once, or at all.
                 let byte = usize::from(input.byte());
@@ -143,10 +138,25 @@ fn text(input: &mut Input<'_>) -> Vec<u8> {
     text
 }
 
+/// Some lines of which each could stand in a file.
+fn whole_lines(input: &mut Input<'_>) -> Vec<u8> {
+    const KEY: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+    let mut text = String::new();
+    for _ in 0..input.byte() % 5 {
+        let prefix = input.pick(&["scat-secret:", "scat-psk:", "scat-public:", "# ", "", " \t"]);
+        let behind = input.pick(&["\n", "\r\n", " ann\n", "A\n", ""]);
+        text += &[prefix, if input.byte() < 240 { KEY } else { "" }, behind].concat();
+    }
+    text.into_bytes()
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
-    let is_made = input.bit();
-    let text = if is_made { text(&mut input) } else { input.rest().to_vec() };
+    let text = match input.byte() % 4 {
+        0 => input.rest().to_vec(),
+        1 => text(&mut input),
+        _ => whole_lines(&mut input),
+    };
     let deadline = Deadline::new(None);
     let report = Report::new(None);
     let is_short = text.len() < 1 << 20;
