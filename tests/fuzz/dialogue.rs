@@ -88,11 +88,12 @@ fn line(input: &mut Input<'_>, own: &Half, wanted: &Half) -> String {
             String::from_utf8_lossy(input.take(len.into())).into_owned()
         }
         1 => {
-            let digits =
-                format!("{:08}", half.number() ^ u32::from(input.byte()) << (input.byte() % 24));
+            let other = u32::from(input.byte() % 8) << input.pick(&[0, 12, 24]);
+            let digits = format!("{:08}", half.number() ^ other);
             let at = usize::from(input.byte()) % (digits.len() + 1);
             let len = input.byte();
-            let between = String::from_utf8_lossy(input.take(usize::from(len % 8)));
+            let len = if len < 128 { 0 } else { len % 8 };
+            let between = String::from_utf8_lossy(input.take(len.into()));
             [&digits[..at], &between, &digits[at..]].concat()
         }
         _ => {

@@ -35,7 +35,8 @@ impl<'a> Input<'a> {
     pub fn size(&mut self) -> usize {
         let byte = usize::from(self.byte());
         match byte {
-            0..=191 => byte,
+            0..=127 => byte,
+            128..=191 => (byte - 127) << 12,
             192..=223 => self.short(),
             224..=239 => 65_277 - 8 + (byte - 224),
             240..=254 => (byte - 239) << 16,
