@@ -73,7 +73,7 @@ fn write(input: &mut Input<'_>, mut all: Vec<Given>, places: &[String]) -> Vec<S
     let (mut words, mut places) = (Vec::new(), places.iter());
     while !all.is_empty() {
         // Places may stand between options, in their order.
-        if input.byte() % 4 == 0 {
+        if input.byte().is_multiple_of(4) {
             words.extend(places.next().cloned());
         }
         let Given { short, long, value } = all.swap_remove(usize::from(input.byte()) % all.len());
@@ -150,7 +150,7 @@ fn meant(input: &mut Input<'_>) {
     if more & 0x10 != 0 {
         all.push(given('q', "quit").value(input.byte().to_string()));
     }
-    let mut is_valid = !(v4 && v6) && !(always && never);
+    let mut is_valid = !(v4 && v6 || always && never);
 
     let mut within = None;
     if more & 0x20 != 0 {

@@ -306,7 +306,7 @@ impl Pair {
         reader.bytes.drain(..2 + len);
         let clen = usize::from(u16::from_be_bytes([plain[1], plain[2]]));
         let (content, padding) = plain[3..].split_at(clen);
-        assert!(plain.len() % 256 == 0 && padding.len() < 256, "another padding");
+        assert!(plain.len().is_multiple_of(256) && padding.len() < 256, "another padding");
         assert!(padding.iter().all(|byte| *byte == 0), "padding with something in it");
         assert!(!reader.has_aborted, "a frame behind ABORT");
         assert_eq!(plain[0] == 3, !std::mem::replace(&mut reader.has_opened, true));

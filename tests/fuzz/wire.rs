@@ -45,7 +45,7 @@ impl Direction {
 
     fn advance(&mut self) {
         self.n += 1;
-        if self.n % 1024 == 0 {
+        if self.n.is_multiple_of(1024) {
             let mut k = [0; 32];
             cipher::seal(&Key::copy(&self.k), u64::MAX, &[], &mut k).unwrap();
             self.k = k;
