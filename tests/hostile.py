@@ -211,6 +211,7 @@ class End:
                 fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         elif run.outputs[side] == "limit":
             def preexec():
+                os.setsid()
                 resource.setrlimit(resource.RLIMIT_FSIZE, (run.room, run.room))
         else:
             preexec = os.setsid  # no terminal: nobody is asked
@@ -354,10 +355,16 @@ class End:
             with open(self.path, "rb") as file:
                 self.got = bytearray(file.read())
 
+    def signal(self, number):
+        """To all that belongs to this end: a liar is a shell around scat."""
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass
+
     def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        self.signal(signal.SIGKILL)
+        self.process.wait()
         if self.master is not None:
             # Its number is the next run's as soon as it is closed: its threads go first.
             os.close(self.tty)
@@ -408,7 +415,7 @@ class Run:
         if end and end.process.poll() is None:
             if number not in (signal.SIGSTOP, signal.SIGCONT):
                 end.killed = number
-            end.process.send_signal(number)
+            end.signal(number)
 
     def key(self, name, option):
         path = os.path.join(self.dir, name)
@@ -462,7 +469,7 @@ class Run:
         except subprocess.TimeoutExpired:
             if not any("connected" in line or "verified" in line for line in end_l.lines):
                 end_l.killed = signal.SIGTERM
-                end_l.process.send_signal(signal.SIGTERM)
+                end_l.signal(signal.SIGTERM)
         end_l.finish(LIMIT)
         self.over.set()
         relay.server.close()
