@@ -6,6 +6,7 @@ use scat::error::Error;
 use scat::event_loop::{self, EventLoop};
 use scat::keys::{self, Kind, file};
 use scat::memory;
+use scat::net::Setup;
 use scat::net::connect::{Target, connect};
 use scat::net::listen::{bind, listen};
 use scat::net::resolve::resolve;
@@ -114,6 +115,7 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
     let no_memory = |_| Error::System("session", io::ErrorKind::OutOfMemory.into());
     let buffers = Buffers::new().map_err(no_memory)?;
 
+    let setup = Setup { local: &local, policy: &policy, deadline: &deadline, report, buffers };
     let mut resolve = |host: Option<&str>, service: &str| {
         resolve(&mut events, host, service, family, numeric, &deadline, report)
     };
@@ -121,7 +123,7 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
         Endpoint::Listen { address, service } => {
             let addresses = resolve(address.as_deref(), &service)?;
             let listener = bind(&addresses, address.is_none(), family)?;
-            listen(&mut events, listener, &local, &policy, &deadline, buffers, report)?
+            listen(&mut events, listener, setup)?
         }
         Endpoint::Connect { host, service, source, source_port } => {
             report.detail(format_args!("resolving {host} port {service}"));
@@ -131,14 +133,10 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
                 (source, port) => resolve(source.as_deref(), port.as_deref().unwrap_or("0"))?,
             };
             let to = Target { name: format!("{host} port {service}"), addresses, sources };
-            connect(&mut events, &to, &local, &policy, &deadline, buffers, report)?
+            connect(&mut events, &to, setup)?
         }
-        Endpoint::Inherited { socket, listen: true } => {
-            socket.listen(&mut events, &local, &policy, &deadline, buffers, report)?
-        }
-        Endpoint::Inherited { socket, listen: false } => {
-            socket.connect(&mut events, &local, &policy, &deadline, buffers, report)?
-        }
+        Endpoint::Inherited { socket, listen: true } => socket.listen(&mut events, setup)?,
+        Endpoint::Inherited { socket, listen: false } => socket.connect(&mut events, setup)?,
     };
 
     // The session needs no long-lived secret.

@@ -7,19 +7,15 @@
 //! would be another try at the words for somebody in the middle.
 
 use super::link::Link;
-use super::{Established, STEP};
+use super::{Established, STEP, Setup};
 use crate::error::{Error, Totals};
 use crate::event_loop::{EventLoop, LINK};
-use crate::policy::Policy;
 use crate::protocol::dialect::Dialect;
-use crate::protocol::handshake::{
-    Connected, FLIGHT2_LEN, Initiator, Local, Mismatch, PREFACE_LEN, check_preface,
-};
+use crate::protocol::handshake::{FLIGHT2_LEN, Initiator, Mismatch, PREFACE_LEN, check_preface};
 use crate::protocol::role::Role;
-use crate::protocol::session::Buffers;
 use crate::random;
-use crate::report::{Address, Report, plain};
-use crate::waiting::{Deadline, Stage, Waiting};
+use crate::report::{Address, plain};
+use crate::waiting::{Stage, Waiting};
 use mio::Interest;
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -44,24 +40,20 @@ pub struct Target {
 pub fn connect(
     events: &mut EventLoop,
     to: &Target,
-    local: &Local,
-    policy: &Policy,
-    deadline: &Deadline,
-    buffers: Buffers,
-    report: &Report,
+    setup: Setup<'_>,
 ) -> Result<Established, Error> {
+    let report = setup.report;
     let mut refused = None;
     for (i, &address) in to.addresses.iter().enumerate() {
         let is_last = i + 1 == to.addresses.len();
         report.detail(format_args!("connecting to {}", Address(address)));
-        match connect_one(events, address, &to.sources, is_last, deadline, report) {
+        match connect_one(events, address, &to.sources, is_last, &setup) {
             Ok(stream) => {
                 report.detail(format_args!("connected to {}; handshake", Address(address)));
                 let link = Link::new(stream.into(), Some(address), events.registry(), LINK)
                     .map_err(|why| Error::System("socket", why))?;
                 let answer_by = Some(Instant::now() + STEP);
-                let shaken = handshake(events, link, local, policy, answer_by, deadline, report)?;
-                return Ok(shaken.establish(policy, buffers));
+                return handshake(events, link, answer_by, setup);
             }
             Err(Error::Connect { to, why }) => {
                 report.detail(format_args!("connect {to}: {}", plain(&why)));
@@ -84,8 +76,7 @@ fn connect_one(
     address: SocketAddr,
     sources: &[SocketAddr],
     is_last: bool,
-    deadline: &Deadline,
-    report: &Report,
+    setup: &Setup<'_>,
 ) -> Result<TcpStream, Error> {
     let failed = |why| Error::Connect { to: Address(address).to_string(), why };
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
@@ -106,9 +97,9 @@ fn connect_one(
     }
     let mut stream = TcpStream::from_std(socket.into());
     events.registry().register(&mut stream, LINK, Interest::WRITABLE).map_err(failed)?;
-    let give_up = (!is_last).then(|| deadline.or(Instant::now() + STEP));
+    let give_up = (!is_last).then(|| setup.deadline.or(Instant::now() + STEP));
     let stage = Stage::Connecting(Address(address).to_string());
-    let mut waiting = Waiting::new(stage, deadline, report);
+    let mut waiting = Waiting::new(stage, setup.deadline, setup.report);
     loop {
         waiting.poll(events, give_up)?;
         // mio's documented test: writable, no error, and a peer address.
@@ -127,22 +118,6 @@ fn connect_one(
     }
 }
 
-/// What the connector has after its three flights.
-pub(super) struct Shaken {
-    link: Link,
-    connected: Connected,
-    /// When OPEN has to be there.
-    open_by: Instant,
-}
-
-impl Shaken {
-    /// A peer, which is to be asked about if the policy says so.
-    pub fn establish(self, policy: &Policy, buffers: Buffers) -> Established {
-        let Shaken { link, connected, open_by } = self;
-        Established::connector(link, connected, policy.confirm, buffers, open_by)
-    }
-}
-
 /// The connector's three flights. Flight 2 has to come until `answer_by`, if at all by
 /// some time.
 ///
@@ -151,12 +126,10 @@ impl Shaken {
 pub(super) fn handshake(
     events: &mut EventLoop,
     mut link: Link,
-    local: &Local,
-    policy: &Policy,
     answer_by: Option<Instant>,
-    deadline: &Deadline,
-    report: &Report,
-) -> Result<Shaken, Error> {
+    setup: Setup<'_>,
+) -> Result<Established, Error> {
+    let Setup { local, policy, deadline, report, .. } = setup;
     let (initiator, flight1) = Initiator::new(local, random::ephemerals()?, &*random::key()?)?;
     let of = link.peer().map_or("the other side".into(), |peer| Address(peer).to_string());
     let mut waiting = Waiting::new(Stage::Answer(of), deadline, report);
@@ -211,7 +184,7 @@ pub(super) fn handshake(
         }
     }
     let open_by = deadline.or(Instant::now() + STEP);
-    Ok(Shaken { link, connected, open_by })
+    Ok(Established::connector(link, connected, open_by, setup))
 }
 
 fn note(events: &EventLoop, link: &mut Link) {

@@ -3,16 +3,13 @@
 
 use super::candidate::{Candidate, Progress, Rejection};
 use super::link::Link;
-use super::{Established, connect};
+use super::{Established, Setup, connect};
 use crate::descriptor;
 use crate::error::Error;
 use crate::event_loop::{EventLoop, LINK, is_readable};
 use crate::keys;
-use crate::policy::Policy;
-use crate::protocol::handshake::{Local, Mismatch, Peer};
-use crate::protocol::session::Buffers;
-use crate::report::Report;
-use crate::waiting::{Deadline, Stage};
+use crate::protocol::handshake::{Mismatch, Peer};
+use crate::waiting::Stage;
 use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
@@ -72,18 +69,8 @@ impl Inherited {
     ///
     /// # Errors
     /// As for [`connect::connect`].
-    pub fn connect(
-        self,
-        events: &mut EventLoop,
-        local: &Local,
-        policy: &Policy,
-        deadline: &Deadline,
-        buffers: Buffers,
-        report: &Report,
-    ) -> Result<Established, Error> {
-        let link = self.link(events)?;
-        let shaken = connect::handshake(events, link, local, policy, None, deadline, report)?;
-        Ok(shaken.establish(policy, buffers))
+    pub fn connect(self, events: &mut EventLoop, setup: Setup<'_>) -> Result<Established, Error> {
+        connect::handshake(events, self.link(events)?, None, setup)
     }
 
     /// Plays the listener for the one caller, whose time runs from its first byte.
@@ -91,15 +78,8 @@ impl Inherited {
     /// # Errors
     /// [`Error::CallerFailed`] or [`Error::CallerRefused`] for a caller that a listening
     /// socket would let go to wait for the next one; [`Error::Waited`].
-    pub fn listen(
-        self,
-        events: &mut EventLoop,
-        local: &Local,
-        policy: &Policy,
-        deadline: &Deadline,
-        buffers: Buffers,
-        report: &Report,
-    ) -> Result<Established, Error> {
+    pub fn listen(self, events: &mut EventLoop, setup: Setup<'_>) -> Result<Established, Error> {
+        let Setup { local, policy, deadline, report, .. } = setup;
         let link = self.link(events)?;
         let mut has_begun = false;
         while !has_begun {
@@ -111,14 +91,7 @@ impl Inherited {
         loop {
             match candidate.advance(local, policy) {
                 Progress::Accepted(accepted) => {
-                    let confirm = policy.confirm;
-                    return Established::listener(
-                        events,
-                        candidate.link,
-                        *accepted,
-                        confirm,
-                        buffers,
-                    );
+                    return Established::listener(events, candidate.link, *accepted, setup);
                 }
                 Progress::Rejected(why) => {
                     // So that it can be added.

@@ -5,18 +5,16 @@
 //! are taken, the network that holds the most gives one up. The source is
 //! scat-protocol(7), LISTENING.
 
-use super::Established;
 use super::candidate::{Candidate, Network, Progress, Rejection};
 use super::link::Link;
 use super::resolve::Family;
+use super::{Established, Setup};
 use crate::error::Error;
 use crate::event_loop::{EventLoop, FIRST_CANDIDATE, LISTENER};
 use crate::keys;
 use crate::policy::Policy;
 use crate::protocol::dialect::Dialect;
-
 use crate::protocol::handshake::{Accepted, Local, Peer};
-use crate::protocol::session::Buffers;
 use crate::report::{Address, RateLimit, Report, plain};
 use crate::waiting::{Deadline, Stage};
 use mio::event::Event;
@@ -94,18 +92,15 @@ fn bind_one(address: SocketAddr, dual: bool) -> io::Result<std::net::TcpListener
 pub fn listen(
     events: &mut EventLoop,
     listener: std::net::TcpListener,
-    local: &Local,
-    policy: &Policy,
-    deadline: &Deadline,
-    buffers: Buffers,
-    report: &Report,
+    setup: Setup<'_>,
 ) -> Result<Established, Error> {
+    let Setup { local, policy, deadline, report, .. } = setup;
     let system = |why| Error::System("listen", why);
     let at = listener.local_addr().map_err(system)?;
     let only_v6 = at.is_ipv6() && SockRef::from(&listener).only_v6().map_err(system)?;
     report.listening(at, only_v6);
     let mut listener = Listener::new(listener, events, local, policy, report).map_err(system)?;
-    loop {
+    let (candidate, accepted) = loop {
         let timeout = listener.poll_timeout(deadline);
         let signals = events.poll(timeout)?;
         deadline.check(&Stage::Listening)?;
@@ -116,37 +111,24 @@ pub fn listen(
                 listener.failed
             ));
         }
-        for event in events.events() {
-            if event.token() == LISTENER {
-                listener.accept_at.get_or_insert_with(Instant::now);
-            } else if let Some(peer) = listener.visit(event.token(), Some(event)) {
-                return establish(events, listener, peer, buffers);
-            }
+        if let Some(winner) = events.events().find_map(|event| listener.handle(event)) {
+            break winner;
         }
         listener.reject_late();
         if listener.accept_at.is_some_and(|at| at <= Instant::now()) {
             listener.accept_at = listener.accept(events).map(|pause| Instant::now() + pause);
         }
-        if let Some(peer) = listener.answer_one() {
-            return establish(events, listener, peer, buffers);
+        if let Some(winner) = listener.answer_one() {
+            break winner;
         }
-    }
+    };
+    // The door is closed behind the peer before anything of the opening is used.
+    drop(listener);
+    Established::listener(events, candidate.link, accepted, setup)
 }
 
 /// A candidate whose handshake is done, and what came of it.
 type Winner<'a> = (Candidate<'a>, Accepted);
-
-/// Closes the door behind the peer before anything of the opening is used.
-fn establish(
-    events: &EventLoop,
-    listener: Listener<'_>,
-    (candidate, accepted): Winner<'_>,
-    buffers: Buffers,
-) -> Result<Established, Error> {
-    let confirm = listener.policy.confirm;
-    drop(listener);
-    Established::listener(events, candidate.link, accepted, confirm, buffers)
-}
 
 /// The listening socket and its candidates.
 struct Listener<'a> {
@@ -194,6 +176,15 @@ impl<'a> Listener<'a> {
             dialects: Vec::new(),
             report,
         })
+    }
+
+    /// Somebody waits to be taken in, or a candidate can go on.
+    fn handle(&mut self, event: &Event) -> Option<Winner<'a>> {
+        if event.token() == LISTENER {
+            self.accept_at.get_or_insert_with(Instant::now);
+            return None;
+        }
+        self.visit(event.token(), Some(event))
     }
 
     /// Takes in those who wait. Returns the pause until the next ones, or nothing when

@@ -14,14 +14,31 @@ pub mod resolve;
 
 use crate::error::Error;
 use crate::event_loop::{EventLoop, LINK};
-use crate::protocol::handshake::{Accepted, Connected};
+use crate::policy::Policy;
+use crate::protocol::handshake::{Accepted, Connected, Local};
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Buffers, Schedule, Session};
+use crate::report::Report;
+use crate::waiting::Deadline;
 use link::Link;
 use std::time::{Duration, Instant};
 
 /// Time for each step of the handshake, and for each address while others remain.
 const STEP: Duration = Duration::from_secs(10);
+
+/// What every way to a peer needs, and the session after it.
+pub struct Setup<'a> {
+    /// This side's part of the handshake.
+    pub local: &'a Local,
+    /// Who may be the peer.
+    pub policy: &'a Policy,
+    /// When there has to be one.
+    pub deadline: &'a Deadline,
+    /// Where it is said how that goes.
+    pub report: &'a Report,
+    /// The session's memory.
+    pub buffers: Buffers,
+}
 
 /// A peer whose handshake is done.
 pub struct Established {
@@ -42,29 +59,25 @@ pub enum Opening {
 }
 
 impl Established {
-    /// A listener's peer. `confirm` says whether a person is to accept it.
+    /// A listener's peer.
     fn listener(
         events: &EventLoop,
         mut link: Link,
         accepted: Accepted,
-        confirm: bool,
-        buffers: Buffers,
+        setup: Setup<'_>,
     ) -> Result<Self, Error> {
         link.reregister(events.registry(), LINK)?;
+        let Setup { policy, buffers, .. } = setup;
+        let now = Instant::now();
         let (session, sas) =
-            Session::listener(accepted, Schedule::STANDARD, confirm, buffers, Instant::now())?;
+            Session::listener(accepted, Schedule::STANDARD, policy.confirm, buffers, now)?;
         Ok(Established { link, session, opening: Opening::Ours(sas) })
     }
 
     /// A connector's peer, which owes OPEN until `open_by`.
-    fn connector(
-        link: Link,
-        connected: Connected,
-        confirm: bool,
-        buffers: Buffers,
-        open_by: Instant,
-    ) -> Self {
-        let session = Session::connector(connected, Schedule::STANDARD, confirm, buffers);
+    fn connector(link: Link, connected: Connected, open_by: Instant, setup: Setup<'_>) -> Self {
+        let Setup { policy, buffers, .. } = setup;
+        let session = Session::connector(connected, Schedule::STANDARD, policy.confirm, buffers);
         Established { link, session, opening: Opening::Theirs(open_by) }
     }
 }
