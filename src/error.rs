@@ -113,7 +113,7 @@ pub enum Error {
     Myself,
     /// The listener's key is not one of `--peer`.
     OtherKey,
-    /// What was typed here are not the other side's words.
+    /// What was typed here are not the other end's words.
     WordsDiffer,
     /// The person here refused.
     NotAccepted,
@@ -183,7 +183,7 @@ pub enum Status {
     Usage = 2,
     /// No session; nothing was sent or revealed, so a retry is safe.
     NoSession = 3,
-    /// The other side is not who it should be, or not accepted.
+    /// The other end is not who it should be, or not accepted.
     Identity = 4,
     /// Corrupted or forged data.
     Forged = 5,
@@ -306,17 +306,17 @@ impl Error {
                 .line(format!("no session within {}: still {stage}", Rounded(*time)))
                 .hint(stage.hint()),
             Error::Silent => NoSession
-                .line("the other side closed without a word")
+                .line("the other end closed without a word")
                 .hint("is scat listening there? a port forwarder accepts for nobody as well"),
             Error::NotScat(dialect) => NoSession
-                .line(format!("the other side {dialect}"))
+                .line(format!("the other end {dialect}"))
                 .hint("is it scat that listens there, at that port?"),
             Error::HandshakeCut(None) => NoSession.line("the handshake was cut off"),
             Error::HandshakeCut(Some(why)) => {
                 NoSession.line(format!("the handshake was cut off: {}", plain(why)))
             }
             Error::HandshakeTimeout => NoSession
-                .line("the other side does not answer")
+                .line("the other end does not answer")
                 .hint("the port is open, but is it scat that listens there?"),
             Error::HandshakeAltered => NoSession.line("the handshake was altered on its way"),
             Error::CallerFailed(why) => NoSession.line(format!("caller rejected: {why}")),
@@ -325,15 +325,15 @@ impl Error {
                 Mismatch::Version(byte) if byte.is_ascii_graphic() => {
                     let version = char::from(*byte);
                     Identity
-                        .line(format!("the other side speaks version {version}"))
+                        .line(format!("the other end speaks version {version}"))
                         .hint("use the same version of scat at both ends")
                 }
                 Mismatch::Version(_) | Mismatch::Unknown | Mismatch::NotScat => Identity
-                    .line("the other side speaks an unknown version")
+                    .line("the other end speaks an unknown version")
                     .hint("use the same version of scat at both ends"),
                 Mismatch::SameRole => Identity
-                    .line("both sides are connecting")
-                    .hint("one of the two sides has to listen: scat -l PORT"),
+                    .line("both ends are connecting")
+                    .hint("one of them has to listen, with -l"),
                 Mismatch::Psk if *psk => Identity
                     .line("the listener has no pre-shared key")
                     .hint("start the listener with --psk too, or leave it out here"),
@@ -372,10 +372,10 @@ impl Error {
             }
             Error::HungUp => Cut.line("the terminal was closed").abort(Reason::Interrupted),
             Error::OpenTimeout => Cut
-                .line("cut off: the other side did not finish the handshake")
+                .line("cut off: the other end did not finish the handshake")
                 .abort(Reason::Timeout),
             Error::RatchetTimeout(totals) => Cut
-                .line("cut off: the other side does not renew the keys")
+                .line("cut off: the other end does not renew the keys")
                 .totals(totals)
                 .abort(Reason::Timeout),
 
@@ -385,16 +385,16 @@ impl Error {
 
             Error::Aborted(reason, totals) => match reason {
                 Reason::Refused => {
-                    Identity.line("the other side refused the words: someone may be in the middle")
+                    Identity.line("the other end refused the words: someone may be in the middle")
                 }
-                Reason::OutputClosed => Output.line("the other side's output was closed"),
-                Reason::Protocol => Forged.line("the other side received corrupted or forged data"),
-                Reason::Timeout => Cut.line("cut off: the other side gave up waiting"),
+                Reason::OutputClosed => Output.line("the other end's output was closed"),
+                Reason::Protocol => Forged.line("the other end received corrupted or forged data"),
+                Reason::Timeout => Cut.line("cut off: the other end gave up waiting"),
                 Reason::Interrupted => {
-                    Cut.line("cut off: the other side was interrupted by Ctrl-C or a signal")
+                    Cut.line("cut off: the other end was interrupted by Ctrl-C or a signal")
                 }
-                Reason::OutputFailed => Output.line("the other side could not write its output"),
-                Reason::InputFailed => Cut.line("cut off: the other side could not read its input"),
+                Reason::OutputFailed => Output.line("the other end could not write its output"),
+                Reason::InputFailed => Cut.line("cut off: the other end could not read its input"),
             }
             .totals(totals),
 

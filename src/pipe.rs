@@ -1,7 +1,7 @@
 //! The loop: shuttles a session's bytes between stdin, stdout and the socket.
 //!
 //! It ends
-//! * well, when both sides have sent and received EOF and DONE;
+//! * well, when both ends have sent and received EOF and DONE;
 //! * by the peer's ABORT, by the connection's end or failure, by a frame that
 //!   is forged or not allowed: then what was authentic is still written out;
 //! * by stdin, stdout or a signal of this side: then the peer is told.
@@ -325,7 +325,7 @@ impl<'a> Pipe<'a> {
         self.stdout.close();
         if self.stdin.is_terminal() && !self.stdin.is_ready() && !self.session.input_ended() {
             self.stdin.discard_typed();
-            self.report.say("the other side has ended");
+            self.report.say("the other end has ended");
             self.session.end_input()?;
         }
         Ok(())

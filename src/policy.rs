@@ -1,5 +1,5 @@
 //! How this side makes sure who is at the other end: its own choice, made before
-//! it connects, and unknown to the other side.
+//! it connects, and unknown to the other end.
 
 use crate::keys::KnownKey;
 
@@ -18,9 +18,9 @@ pub enum Confirm {
 pub struct Policy {
     /// A person types what the other person says before anything moves.
     pub confirm: bool,
-    /// `--peer`: the other side's static key is one of these.
+    /// `--peer`: the other end's static key is one of these.
     pub peers: Vec<KnownKey>,
-    /// `--psk`: the handshake itself proves that the other side has the same.
+    /// `--psk`: the handshake itself proves that the other end has the same.
     pub psk: bool,
 }
 

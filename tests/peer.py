@@ -157,7 +157,7 @@ def take(sock, size, deadline, status=3):
     data = b""
     while len(data) < size:
         sock.settimeout(max(deadline - monotonic(), 0.001))
-        data += sock.recv(size - len(data)) or fail(status, "the other side hung up")
+        data += sock.recv(size - len(data)) or fail(status, "the other end hung up")
     return data
 
 def connect(address, side):
@@ -281,7 +281,7 @@ class Session:
         self.insist(kind <= ABORT and len(content) == CLEN.get(kind, len(content)), "type or clen")
         self.insist(SENDER.get(kind) != self.role, "sent by the wrong side")
         if kind == ABORT:
-            fail(STATUS.get(content[0], 5), f"the other side sent ABORT {content[0]}")
+            fail(STATUS.get(content[0], 5), f"the other end sent ABORT {content[0]}")
         self.insist((kind == OPEN) != self.opened, "OPEN")
         if kind == OPEN:
             self.insist(HASH(b"scat/1 commit\0" + self.h1 + content) == self.commit, "opening")
@@ -326,7 +326,7 @@ class Session:
 
 # ENDING
 def converse(sock, session, frames=2**20, size=65277):
-    """Standard input and output, until both sides are finished."""
+    """Standard input and output, until both ends are finished."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setblocking(False)
     while not session.finished():  # close() writes out what is left: less than 1 KiB

@@ -32,7 +32,7 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["--no-shutdown"], "not needed: the end of input ends one direction only"),
     (&["-C", "--crlf"], "scat sends bytes as they are; to end lines in CR LF: sed 's/$/\\r/' | scat HOST PORT"),
     (&["-t", "--telnet"], "scat does not speak telnet"),
-    (&["--delay", "--idle-timeout"], "scat never waits between lines, and ends when both sides have ended"),
+    (&["--delay", "--idle-timeout"], "scat never waits between lines, and ends when both ends have ended"),
     // what is written down
     (&["-o", "--output", "--append-output"], "to keep what comes: scat HOST PORT | tee FILE"),
     (&["--hex-dump"], "to see what comes in hexadecimal: scat HOST PORT | xxd"),

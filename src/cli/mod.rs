@@ -130,7 +130,7 @@ struct Args {
     #[argh(switch, short = 'N')]
     #[allow(dead_code)]
     end: bool,
-    /// accepted for netcat's sake: scat ends when both sides have ended
+    /// accepted for netcat's sake: scat ends when both ends have ended
     #[argh(option, short = 'q', arg_name = "secs")]
     #[allow(dead_code)]
     quit: Option<String>,
@@ -145,14 +145,14 @@ struct Args {
     /// compared
     #[argh(switch)]
     no_confirm: bool,
-    /// use the key in this file, that the other side can pin
+    /// use the key in this file, that the other end can pin
     #[argh(option, short = 'i', arg_name = "file")]
     identity: Option<PathBuf>,
-    /// the other side must have this public key, or one of those in a file
+    /// the other end must have this public key, or one of those in a file
     /// (may be repeated with -l)
     #[argh(option, arg_name = "key|@file")]
     peer: Vec<String>,
-    /// the other side must have the same pre-shared key file
+    /// the other end must have the same pre-shared key file
     #[argh(option, arg_name = "file")]
     psk: Option<PathBuf>,
     /// make a new key in this new file, and print its public key

@@ -131,7 +131,7 @@ pub(super) fn handshake(
 ) -> Result<Established, Error> {
     let Setup { local, policy, deadline, report, .. } = setup;
     let (initiator, flight1) = Initiator::new(local, random::ephemerals()?, &*random::key()?)?;
-    let of = link.peer().map_or("the other side".into(), |peer| Address(peer).to_string());
+    let of = link.peer().map_or("the other end".into(), |peer| Address(peer).to_string());
     let mut waiting = Waiting::new(Stage::Answer(of), deadline, report);
 
     let mut sent = 0;

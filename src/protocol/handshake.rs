@@ -61,7 +61,7 @@ fn letter(role: Role) -> u8 {
     }
 }
 
-/// How the other side's preface differs from the one that fits ours.
+/// How the other end's preface differs from the one that fits ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
     /// It does not speak scat.
@@ -113,7 +113,7 @@ pub fn flight1_len(psk: bool) -> usize {
 pub enum Error {
     /// Altered, garbled, or made with another key.
     Noise(noise::Error),
-    /// The other side's static key is our own: this is a connection to oneself.
+    /// The other end's static key is our own: this is a connection to oneself.
     Myself,
     /// A payload's `id` byte is neither 0 nor 1.
     UnknownId,
@@ -164,7 +164,7 @@ impl Local {
         HandshakeState::new(pattern, initiator, &prologue, s, fresh, psks)
     }
 
-    /// Reads the other side's static key and payload out of a message just read.
+    /// Reads the other end's static key and payload out of a message just read.
     fn peer(&self, noise: &HandshakeState, payload: &[u8]) -> Result<(Peer, [u8; 32]), Error> {
         let key = noise.rs().ok_or(noise::Error::OutOfTurn)?;
         let payload: &[u8; 33] = payload.try_into().map_err(|_| noise::Error::Length)?;
@@ -182,7 +182,7 @@ impl Local {
     }
 }
 
-/// Who the other side says, and by the handshake proves, that it is.
+/// Who the other end says, and by the handshake proves, that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Static key, 32 bytes.

@@ -331,7 +331,7 @@ impl HandshakeState {
         self.symmetric.h
     }
 
-    /// The other side's static key (32 bytes), once its `s` has arrived.
+    /// The other end's static key (32 bytes), once its `s` has arrived.
     pub fn rs(&self) -> Option<[u8; DHLEN]> {
         self.rs.map(|key| key.to_bytes())
     }

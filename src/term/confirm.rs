@@ -43,7 +43,7 @@ const TRIES: u8 = 3;
 /// What an answer comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is what the other side's words are.
+    /// It is what the other end's words are.
     Right,
     /// Not an answer yet, or a wrong one with tries left: what to tell.
     Again(String),

@@ -269,7 +269,7 @@ pub fn link(bench: &mut Bench, line: &File) {
     );
     println!(
         "A relay on loopback hands every byte on {} ms after it came in, at any rate, and holds a \
-         new connection for the round trip of TCP's handshake. It ends TCP on both sides, so this \
+         new connection for the round trip of TCP's handshake. It ends TCP on both ends, so this \
          shows the round trips that a tool makes and not the windows of TCP.\n",
         DELAY.as_millis()
     );

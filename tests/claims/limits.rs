@@ -92,7 +92,7 @@ fn a_file_size_limit_is_1_here_and_7_there() {
     let (listener, port) = Scat::spawn(command).with_port();
     let mut connector = Scat::connect(port);
     connector.write(&[b'x'; 60_000]);
-    connector.end_by_itself().expect(7, "the other side could not write its output");
+    connector.end_by_itself().expect(7, "the other end could not write its output");
     listener.end_by_itself().expect(1, "write standard output: file too large");
 }
 

@@ -199,11 +199,11 @@ fn service(bytes: &'static [u8]) -> u16 {
 #[test]
 fn a_service_that_speaks_something_else_is_named() {
     for (bytes, said) in [
-        (&b"SSH-2.0-OpenSSH_9.9\r\n"[..], "the other side does not speak scat, but SSH"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the other side does not speak scat, but HTTP"),
+        (&b"SSH-2.0-OpenSSH_9.9\r\n"[..], "the other end does not speak scat, but SSH"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the other end does not speak scat, but HTTP"),
         (b"220 mail.example.org ESMTP\r\n", "but greets like a mail or file server"),
-        (b"\x15\x03\x01\x00\x02\x02\x46", "the other side does not speak scat, but TLS"),
-        (b"", "the other side closed without a word"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "the other end does not speak scat, but TLS"),
+        (b"", "the other end closed without a word"),
     ] {
         let ended = Scat::connect(service(bytes)).end();
         ended.expect(3, said).expect(3, "hint: is ");
@@ -241,7 +241,7 @@ fn after_3_s_of_nothing_it_says_what_it_waits_for_and_after_10_s_it_gives_up() {
     let mut scat = Scat::connect(port);
     assert!(!scat.ends_within(Duration::from_secs(1)));
     scat.line(&format!("scat: still waiting for an answer from 127.0.0.1 port {port}"));
-    scat.end().expect(3, "the other side does not answer").expect(3, "is it scat");
+    scat.end().expect(3, "the other end does not answer").expect(3, "is it scat");
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn the_last_line_waits_a_moment_for_its_reader() {
     stream.read_to_end(&mut Vec::new()).unwrap();
     let mut said = String::new();
     reader.read_to_string(&mut said).unwrap();
-    assert!(said.contains("scat: the other side closed without a word\nscat: hint: "), "{said}");
+    assert!(said.contains("scat: the other end closed without a word\nscat: hint: "), "{said}");
     assert_eq!(scat.soon(), Some(3));
 }
 

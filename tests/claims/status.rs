@@ -177,7 +177,7 @@ fn the_exit_is_the_last_line_whatever_happens() {
         let events = told(scat, 7);
         let [.., abort, exit] = &events[..] else { panic!("{events:?}") };
         assert_eq!(abort, "ABORT 2");
-        assert!(exit.starts_with("EXIT 7 the other side's output was closed; nothing"), "{exit}");
+        assert!(exit.starts_with("EXIT 7 the other end's output was closed; nothing"), "{exit}");
     }
 }
 
@@ -210,7 +210,7 @@ fn progress_is_told_once_a_second_at_most_and_at_the_end() {
     let mut c = Scat::connect(port);
     let mut sent = 0;
     let mut told = 0;
-    // The other side's data goes on without a pause.
+    // The other end's data goes on without a pause.
     let mut stdin = c.stdin.take().unwrap();
     let writer = start(move || {
         while before.elapsed() < Duration::from_millis(2500) {

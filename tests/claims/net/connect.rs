@@ -94,7 +94,7 @@ fn w_passes_at_a_connector_with_3() {
 #[test]
 fn a_silent_listener_is_3_after_10_s() {
     let (_silent, port) = door();
-    Scat::connect(port).end().expect(3, "the other side does not answer");
+    Scat::connect(port).end().expect(3, "the other end does not answer");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn no_opening_in_time_is_6_and_told() {
     let (scat, mut peer, _door) = unopened(&["-w1"]);
     assert_eq!(peer.recv_raw().unwrap(), (ABORT, vec![4]));
     drop(peer);
-    scat.end_by_itself().expect(6, "the other side did not finish the handshake");
+    scat.end_by_itself().expect(6, "the other end did not finish the handshake");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn answered(answer: &[u8]) -> Ended {
 
 #[test]
 fn listeners_that_are_no_scat_are_3() {
-    answered(b"SSH-2.0-OpenSSH_9.9\r\n").expect(3, "the other side does not speak scat");
+    answered(b"SSH-2.0-OpenSSH_9.9\r\n").expect(3, "the other end does not speak scat");
     answered(b"S").expect(3, "the handshake was cut off");
     answered(b"SCAX").expect(3, "does not speak scat");
     answered(b"").expect(3, "closed without a word").expect(3, "hint: is ");
@@ -162,11 +162,11 @@ fn a_reset_before_flight_2_is_3() {
 
 #[test]
 fn other_versions_roles_and_flags_are_4() {
-    answered(b"SCAT1L\0\r").expect(4, "the other side speaks an unknown version");
-    answered(b"SCAT1Lx\n").expect(4, "the other side speaks an unknown version");
-    answered(b"SCAT2L\0\n").expect(4, "the other side speaks version 2").expect(4, "hint: use");
+    answered(b"SCAT1L\0\r").expect(4, "the other end speaks an unknown version");
+    answered(b"SCAT1Lx\n").expect(4, "the other end speaks an unknown version");
+    answered(b"SCAT2L\0\n").expect(4, "the other end speaks version 2").expect(4, "hint: use");
     answered(b"SCAT\x01L\0\n").expect(4, "unknown version");
-    answered(b"SCAT1C\0\n").expect(4, "both sides are connecting").expect(4, "hint: one of");
+    answered(b"SCAT1C\0\n").expect(4, "both ends are connecting").expect(4, "hint: one of");
     answered(b"SCAT1L\x01\n").expect(4, "the listener wants a pre-shared key");
 }
 
@@ -179,8 +179,8 @@ fn two_connectors_are_4() {
     let (from, to) = (one_end.try_clone().unwrap(), other_end.try_clone().unwrap());
     let there = start(move || std::io::copy(&mut &from, &mut &to));
     let back = start(move || std::io::copy(&mut &other_end, &mut &one_end));
-    one.end().expect(4, "both sides are connecting");
-    other.end().expect(4, "both sides are connecting");
+    one.end().expect(4, "both ends are connecting");
+    other.end().expect(4, "both ends are connecting");
     let _ = (there.join(), back.join());
 }
 

@@ -98,7 +98,7 @@ fn connector() -> Handshake {
     Handshake::new(Role::Connector, Options::default()).unwrap()
 }
 
-/// What the other side sends before it closes. It has to close, not to reset:
+/// What the other end sends before it closes. It has to close, not to reset:
 /// a reset can destroy what was sent before it.
 fn told(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();

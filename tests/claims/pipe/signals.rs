@@ -17,7 +17,7 @@ fn a_signal_ends_scat_by_itself_and_the_peer_with_6() {
         listener.signal(signal);
         let ended = listener.end_by_itself();
         assert_eq!((ended.code, ended.signal), (None, Some(number)), "{}", ended.stderr);
-        connector.end_by_itself().expect(6, "the other side was interrupted");
+        connector.end_by_itself().expect(6, "the other end was interrupted");
         drop(connector_input);
     }
 }
@@ -55,7 +55,7 @@ fn a_signal_ends_what_only_waits_for_its_output() {
     scat.signal(Signal::TERM);
     let ended = scat.end_unread();
     assert_eq!(ended.signal, Some(15), "{}", ended.stderr);
-    assert!(ended.stderr.contains("the other side was interrupted"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the other end was interrupted"), "{}", ended.stderr);
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn a_forged_frame_is_5_at_both_ends() {
     connector.write(b"evil");
     let listener = listener.end_by_itself().expect(5, "corrupted or forged data received");
     assert!(listener.stdout.is_empty());
-    connector.end_by_itself().expect(5, "the other side received corrupted or forged data");
+    connector.end_by_itself().expect(5, "the other end received corrupted or forged data");
 }
 
 /// A rule of each kind; the library's own claims have the others.
@@ -266,13 +266,13 @@ fn a_peer_that_vanishes_is_6_whatever_had_ended() {
 fn each_abort_has_its_status() {
     let table = [
         (1, 4, "refused"),
-        (2, 7, "the other side's output was closed"),
-        (3, 5, "the other side received corrupted"),
+        (2, 7, "the other end's output was closed"),
+        (3, 5, "the other end received corrupted"),
         (4, 6, "gave up waiting"),
         (5, 6, "was interrupted"),
         (6, 7, "could not write its output"),
         (7, 6, "could not read its input"),
-        (8, 5, "the other side received corrupted"),
+        (8, 5, "the other end received corrupted"),
     ];
     for role in ROLES {
         for (code, status, said) in table {
@@ -297,7 +297,7 @@ fn an_output_that_is_closed_early_is_7_at_both_ends() {
     assert_eq!(listener.read(10), [0; 10]);
     drop(listener.stdout.take());
     listener.end_by_itself().expect(7, "standard output was closed");
-    connector.end_by_itself().expect(7, "the other side's output was closed");
+    connector.end_by_itself().expect(7, "the other end's output was closed");
 }
 
 #[test]

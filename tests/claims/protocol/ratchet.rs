@@ -326,7 +326,7 @@ fn abort_or_a_cut_may_fall_anywhere_into_an_exchange() {
             }
             world.act(act);
         }
-        // The other side receives what is sealed already, then the reason.
+        // The other end receives what is sealed already, then the reason.
         if let Some(other) = aborted.map(Role::peer) {
             while !world.end(other).1.is_empty() {
                 world.act(Act::Deliver(other));
@@ -809,7 +809,7 @@ fn after_an_exchange_a_copy_of_the_listener_is_shut_out() {
 #[test]
 fn after_an_exchange_no_key_that_a_thief_can_make_opens_or_seals() {
     let Stolen { mut c, mut l, .. } = stolen();
-    // The thief has all keys of both sides, no rules, and hears everything.
+    // The thief has all keys of both ends, no rules, and hears everything.
     let mut thief = Forger::new(Role::Connector);
     let content = |frame: &[u8], opener: &mut Opener| {
         let mut frame = frame.to_vec();

@@ -419,7 +419,7 @@ pub fn dial(port: u16) -> TcpStream {
     dial_from(1, port)
 }
 
-/// What still comes before the other side closes or resets.
+/// What still comes before the other end closes or resets.
 pub fn rest(mut stream: &TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);

@@ -219,7 +219,7 @@ fn three_wrong_answers_of_the_connector_exit_4_at_both_ends() {
     }
     let (l, c) = pair.ends();
     c.expect(4, "someone may be in the middle; nothing was sent");
-    l.expect(4, "the other side refused");
+    l.expect(4, "the other end refused");
 }
 
 #[test]
@@ -246,13 +246,13 @@ fn no_and_ctrl_d_are_refusals_at_both_ends() {
         pair.at_l.keys(keys);
         let (l, c) = pair.ends();
         l.expect(4, "");
-        c.expect(4, "the other side refused");
+        c.expect(4, "the other end refused");
 
         let mut pair = asking();
         pair.at_c.keys(keys);
         let (l, c) = pair.ends();
         c.expect(4, "");
-        l.expect(4, "the other side refused");
+        l.expect(4, "the other end refused");
     }
 }
 
@@ -393,7 +393,7 @@ fn an_abort_behind_held_data_is_seen_before_the_answer() {
     let (l, mut peer, _at_l) = asked(Role::Listener);
     peer.send(DATA, b"held").unwrap();
     peer.send(ABORT, &[1]).unwrap();
-    let ended = l.end_by_itself().expect(4, "the other side refused");
+    let ended = l.end_by_itself().expect(4, "the other end refused");
     assert!(ended.stdout.is_empty());
 }
 

@@ -301,7 +301,7 @@ fn each_learns_what_the_other_still_has_to_do_and_when_a_chat_ends() {
     bob_screen.wait_for("the other end is ready");
     bob_screen.wait_for("hello Bob");
     ann_screen.keys("\x04");
-    bob_screen.wait_for("the other side has ended");
+    bob_screen.wait_for("the other end has ended");
     ann.end_by_itself().expect(0, "");
     bob.end_by_itself().expect(0, "");
     let whole = [ann_screen.screen(), bob_screen.screen()].concat();
@@ -317,7 +317,7 @@ fn ctrl_c_in_a_chat_reads_as_such_and_counts_nothing() {
     screen.wait_for("hello");
     peer.send(ABORT, &[5]).unwrap();
     drop(peer);
-    screen.wait_for("the other side was interrupted by Ctrl-C or a signal\r\n");
+    screen.wait_for("the other end was interrupted by Ctrl-C or a signal\r\n");
     l.end_by_itself().expect(6, "");
     assert!(!screen.screen().contains("bytes"), "{}", screen.screen());
 }
