@@ -12,6 +12,7 @@
 //! ```text
 //! main        options -> peer -> session -> exit status
 //! cli  pipe   the command line; the session's loop
+//! verification  who is at the other end: told, or a person asked
 //! net  term   addresses -> one peer; stdin, stdout and the terminal
 //! event_loop  error  report  status  policy  keys  random  waiting  lines  descriptor
 //! memory  sandbox
@@ -57,4 +58,5 @@ pub mod report;
 pub mod sandbox;
 pub mod status;
 pub mod term;
+pub mod verification;
 pub mod waiting;

@@ -142,5 +142,5 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
     // The session needs no long-lived secret.
     drop(local);
     secret::wipe_stack();
-    Pipe::run(&mut events, established, stdio, policy, tty, report)
+    Pipe::run(&mut events, established, stdio, &policy, tty, report)
 }

@@ -13,10 +13,9 @@
 
 use crate::error::{Error, Totals};
 use crate::event_loop::{EventLoop, LINK, STDIN, STDOUT, Signals, TTY, is_readable, is_writable};
-use crate::keys;
 use crate::net::link::Link;
 use crate::net::{Established, Opening};
-use crate::policy::{Policy, Proof};
+use crate::policy::Policy;
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Counters, Event, Reason, Session};
@@ -24,9 +23,10 @@ use crate::random;
 use crate::report::Report;
 use crate::sandbox;
 use crate::status::Line;
-use crate::term::confirm::{Ceremony, Dialogue, Progress};
+use crate::term::confirm::Ceremony;
 use crate::term::stdio::{Input, Output, Stdio};
 use crate::term::tty::Tty;
+use crate::verification::Verification;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -44,12 +44,7 @@ pub struct Pipe<'a> {
     events: &'a mut EventLoop,
     link: Link,
     session: Session,
-    policy: Policy,
-    /// Where a person is asked, until that begins.
-    tty: Option<Tty>,
-    ceremony: Option<Ceremony>,
-    /// The person here has accepted, and nothing says yet that the one there has.
-    awaits_peer: bool,
+    verification: Verification<'a>,
     stdin: Input,
     stdout: Output,
     report: &'a Report,
@@ -69,7 +64,7 @@ impl<'a> Pipe<'a> {
         events: &'a mut EventLoop,
         established: Established,
         stdio: Stdio,
-        policy: Policy,
+        policy: &'a Policy,
         tty: Option<Tty>,
         report: &'a Report,
     ) -> Result<(), Error> {
@@ -80,14 +75,12 @@ impl<'a> Pipe<'a> {
             Opening::Ours(sas) => (Some(sas), None),
             Opening::Theirs(by) => (None, Some(by)),
         };
+        let verification = Verification::new(&session, link.peer(), policy, tty, report);
         let mut pipe = Pipe {
             events,
             link,
             session,
-            policy,
-            tty,
-            ceremony: None,
-            awaits_peer: false,
+            verification,
             stdin,
             stdout,
             report,
@@ -97,7 +90,7 @@ impl<'a> Pipe<'a> {
         };
         pipe.report.event(&Line::Connected(pipe.link.peer()));
         // A listener shows the words before OPEN leaves.
-        let introduced = sas.map_or(Ok(()), |sas| pipe.introduce(&sas));
+        let introduced = sas.map_or(Ok(()), |sas| pipe.verify(&sas));
         let result = introduced.and_then(|()| pipe.shuttle());
         let result = pipe.end(result);
         if pipe.progress_at().is_some() {
@@ -120,7 +113,7 @@ impl<'a> Pipe<'a> {
             }
             round += 1;
             self.handle_timeout()?;
-            self.advance_ceremony()?;
+            self.verification.advance(&mut self.session)?;
             self.fill_outbound()?;
             self.drain_outbound();
             self.fill_inbound()?;
@@ -142,7 +135,7 @@ impl<'a> Pipe<'a> {
             || self.link.is_writable() && !self.session.sealed().is_empty()
             || self.link.is_readable() && self.session.has_space()
             || self.stdout.is_ready() && self.session.wants_output()
-            || self.ceremony.as_ref().is_some_and(Ceremony::wants_input)
+            || self.verification.ceremony.as_ref().is_some_and(Ceremony::wants_input)
     }
 
     /// Whether input can be had and sent. What is taken once the peer is gone is
@@ -153,7 +146,7 @@ impl<'a> Pipe<'a> {
 
     /// When something has to be done although no event comes.
     fn poll_timeout(&self) -> Option<Instant> {
-        let has_to_poll = self.ceremony.as_ref().is_some_and(Ceremony::has_to_poll);
+        let has_to_poll = self.verification.ceremony.as_ref().is_some_and(Ceremony::has_to_poll);
         let look = has_to_poll.then(|| Instant::now() + LOOK_AGAIN);
         let timeouts = [self.open_by, self.session.poll_timeout(), look, self.progress_at()];
         timeouts.into_iter().flatten().min()
@@ -180,7 +173,7 @@ impl<'a> Pipe<'a> {
                 STDIN if is_readable(event) => self.stdin.set_ready(),
                 STDOUT if is_writable(event) => self.stdout.set_ready(),
                 TTY => {
-                    if let Some(ceremony) = &mut self.ceremony {
+                    if let Some(ceremony) = &mut self.verification.ceremony {
                         ceremony.set_readable();
                     }
                 }
@@ -199,7 +192,8 @@ impl<'a> Pipe<'a> {
             self.report.counters(&self.session, self.started);
         }
         // The shell or the report has written over the prompt.
-        if let Some(ceremony) = self.ceremony.as_mut().filter(|_| signals.resumed || signals.report)
+        if let Some(ceremony) =
+            self.verification.ceremony.as_mut().filter(|_| signals.resumed || signals.report)
         {
             ceremony.prompt_again();
         }
@@ -260,9 +254,9 @@ impl<'a> Pipe<'a> {
 
     fn handle(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Data => self.peer_is_ready(),
+            Event::Data => self.verification.peer_streams(),
             Event::Eof => {
-                self.peer_is_ready();
+                self.verification.peer_streams();
                 self.report.event(&Line::Eof);
             }
             Event::Done => self.report.event(&Line::Done),
@@ -275,7 +269,7 @@ impl<'a> Pipe<'a> {
             Event::Ratchet => self.report.event(&Line::Ratchet(self.session.ratchets())),
             Event::Open(sas) => {
                 self.open_by = None;
-                self.introduce(&sas)?;
+                self.verify(&sas)?;
             }
             Event::Abort(reason) => {
                 self.report.event(&Line::Abort(reason));
@@ -289,11 +283,9 @@ impl<'a> Pipe<'a> {
         Ok(())
     }
 
-    /// Something of the peer's stream has come: its person has accepted the words.
-    fn peer_is_ready(&mut self) {
-        if std::mem::take(&mut self.awaits_peer) {
-            self.report.say("the other end is ready");
-        }
+    /// The words are there.
+    fn verify(&mut self, sas: &Sas) -> Result<(), Error> {
+        self.verification.begin(sas, self.events.registry())
     }
 
     /// plain -> stdout
@@ -333,7 +325,7 @@ impl<'a> Pipe<'a> {
 
     /// Leaves the terminal, tells the peer, closes, and settles what the end was.
     fn end(&mut self, result: Result<(), Error>) -> Result<(), Error> {
-        if let Some(ceremony) = self.ceremony.take() {
+        if let Some(ceremony) = self.verification.ceremony.take() {
             ceremony.leave();
         }
         if let Err(error) = &result {
@@ -426,95 +418,6 @@ impl<'a> Pipe<'a> {
             }
         }
         Ok(n)
-    }
-
-    /// The words are there: shows them as the policy says.
-    fn introduce(&mut self, sas: &Sas) -> Result<(), Error> {
-        let role = self.session.role();
-        if let Some(tty) = self.tty.take() {
-            let dialogue = Dialogue::new(role, sas);
-            let ceremony = Ceremony::new(tty, dialogue, self.link.peer(), self.events.registry())
-                .map_err(|why| Error::System("terminal", why))?;
-            if !ceremony.is_in_foreground().map_err(|_| Error::HungUp)? {
-                self.report.met(role, self.link.peer());
-                self.report.say("bring scat to the foreground (fg) to compare the words");
-            }
-            // A connector's person says nothing before the listener's words are right.
-            if role == Role::Listener {
-                self.report.event(&Line::OwnWords(sas.half(role)));
-            }
-            self.ceremony = Some(ceremony);
-            return Ok(());
-        }
-        self.report.event(&Line::OwnWords(sas.half(role)));
-        self.report.event(&Line::PeerWords(sas.half(role.peer())));
-        let proof = self.policy.admits(&self.session.peer().key);
-        let known = proof.and_then(|proof| proof.key);
-        let name = known.and_then(|known| known.name.as_deref());
-        match proof.and_then(|proof| proof.by()) {
-            Some(by) => self.report.verified(role, self.link.peer(), by, name, sas),
-            None => self.report.compare(role, self.link.peer(), sas),
-        }
-        let by = match proof {
-            Some(Proof { key: Some(_), .. }) => "key",
-            Some(Proof { psk: true, .. }) => "psk",
-            _ => "none",
-        };
-        self.verified(by);
-        // Who has come is always said: by name, or by the key itself.
-        if self.report.verbose || known.is_some() && name.is_none() {
-            self.tell_key();
-        }
-        Ok(())
-    }
-
-    /// Prompts, reads what was typed, and lets the stream move once it is right.
-    fn advance_ceremony(&mut self) -> Result<(), Error> {
-        let Some(ceremony) = &mut self.ceremony else {
-            return Ok(());
-        };
-        match ceremony.advance().map_err(|_| Error::HungUp)? {
-            Progress::Waiting => Ok(()),
-            Progress::Wrong => Err(Error::WordsDiffer),
-            Progress::No => Err(Error::NotAccepted),
-            Progress::Accepted => {
-                let own = ceremony.own_words();
-                self.ceremony = None;
-                self.awaits_peer =
-                    self.session.role() == Role::Connector && !self.session.peer_streams();
-                self.session.confirm()?;
-                if self.session.role() == Role::Connector {
-                    self.report.event(&Line::OwnWords(own));
-                }
-                self.verified("words");
-                self.tell_key();
-                if self.awaits_peer {
-                    let line = "waiting for the other end: they may have to type your words first";
-                    self.report.say(line);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Tells programs how the peer was verified, and its key if it keeps one.
-    fn verified(&self, by: &str) {
-        let peer = self.session.peer();
-        let known = self.policy.admits(&peer.key).and_then(|proof| proof.key);
-        self.report.event(&Line::Verified(by, known.and_then(|known| known.name.as_deref())));
-        if peer.long_lived {
-            self.report.event(&Line::PeerKey(&peer.key));
-        }
-    }
-
-    /// Tells whose key it is, or the key of a peer that keeps it, for `--peer` next time.
-    fn tell_key(&self) {
-        let peer = self.session.peer();
-        match self.policy.admits(&peer.key).and_then(|proof| proof.key) {
-            Some(known) => self.report.peer_key(known),
-            None if peer.long_lived => self.report.peer_key(keys::public_text(&peer.key)),
-            None => {}
-        }
     }
 
     /// How far it had come belongs to a bad end, but not to a chat's: nobody counts what

@@ -34,17 +34,19 @@ pub struct Proof<'a> {
 }
 
 impl Policy {
-    /// Whether the owner of `key` (32 bytes, public) may be at the other end, and if so,
-    /// what is known about it.
-    pub fn admits(&self, key: &[u8; 32]) -> Option<Proof<'_>> {
-        let known = self.peers.iter().find(|known| known.key == *key);
-        let is_admitted = self.peers.is_empty() || known.is_some();
-        is_admitted.then_some(Proof { key: known, psk: self.psk })
+    /// What the handshake has proved about the owner of `key` (32 bytes, public).
+    pub fn proof(&self, key: &[u8; 32]) -> Proof<'_> {
+        Proof { key: self.peers.iter().find(|known| known.key == *key), psk: self.psk }
+    }
+
+    /// Whether the owner of `key` (32 bytes, public) may be at the other end.
+    pub fn admits(&self, key: &[u8; 32]) -> bool {
+        self.peers.is_empty() || self.proof(key).key.is_some()
     }
 }
 
-impl Proof<'_> {
-    /// By what the other end is verified, if by anything.
+impl<'a> Proof<'a> {
+    /// By what the other end is verified, if by anything, as people are told.
     pub fn by(&self) -> Option<&'static str> {
         match (self.key, self.psk) {
             (Some(_), true) => Some("key and pre-shared key"),
@@ -52,5 +54,19 @@ impl Proof<'_> {
             (None, true) => Some("pre-shared key"),
             (None, false) => None,
         }
+    }
+
+    /// The same as programs are told, in VERIFIED.
+    pub fn token(&self) -> &'static str {
+        match (self.key, self.psk) {
+            (Some(_), _) => "key",
+            (None, true) => "psk",
+            (None, false) => "none",
+        }
+    }
+
+    /// Whose key it is, if the user gave it a name.
+    pub fn name(&self) -> Option<&'a str> {
+        self.key.and_then(|known| known.name.as_deref())
     }
 }

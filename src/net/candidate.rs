@@ -260,7 +260,7 @@ impl<'a> Candidate<'a> {
             return None;
         };
         match reply.read_flight3(flight3) {
-            Ok(accepted) if policy.admits(&accepted.peer.key).is_some() => {
+            Ok(accepted) if policy.admits(&accepted.peer.key) => {
                 Some(Progress::Accepted(Box::new(accepted)))
             }
             Ok(accepted) => {

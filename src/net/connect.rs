@@ -161,7 +161,7 @@ pub(super) fn handshake(
     }
 
     let reply = initiator.read_flight2(&flight2)?;
-    if policy.admits(&reply.peer.key).is_none() {
+    if !policy.admits(&reply.peer.key) {
         return Err(Error::OtherKey);
     }
 
