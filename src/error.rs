@@ -4,7 +4,6 @@
 //! its hint and what the peer is told.
 
 use crate::keys;
-use crate::protocol::dialect::Dialect;
 use crate::protocol::handshake::{self, Mismatch};
 use crate::protocol::session::{self, Counters, Reason};
 use crate::report::{Rounded, plain};
@@ -84,8 +83,8 @@ pub enum Error {
     Waited(Duration, Stage),
     /// The listener took the connection and closed it without a word.
     Silent,
-    /// Who answers speaks something else.
-    NotScat(Dialect),
+    /// Who answers speaks something else: what that looks like.
+    NotScat(String),
     /// The connection ended in the middle of the handshake.
     HandshakeCut(Option<io::Error>),
     /// The listener was silent for too long.
@@ -308,8 +307,8 @@ impl Error {
             Error::Silent => NoSession
                 .line("the other end closed without a word")
                 .hint("is scat listening there? a port forwarder accepts for nobody as well"),
-            Error::NotScat(dialect) => NoSession
-                .line(format!("the other end {dialect}"))
+            Error::NotScat(looks) => NoSession
+                .line(format!("the other end {looks}"))
                 .hint("is it scat that listens there, at that port?"),
             Error::HandshakeCut(None) => NoSession.line("the handshake was cut off"),
             Error::HandshakeCut(Some(why)) => {

@@ -11,10 +11,10 @@
 //! peer or a [`Rejection`].
 
 use super::STEP;
+use super::dialect::Dialect;
 use super::link::{End, Link};
 use crate::error::Error;
 use crate::policy::Policy;
-use crate::protocol::dialect::Dialect;
 use crate::protocol::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
 use crate::protocol::handshake::{
     self, Accepted, FLIGHT3_LEN, Local, Mismatch, Peer, Responder, ResponderReply, check_preface,

@@ -6,11 +6,11 @@
 //! who is there (status 4). From flight 3 on no failure invites a retry: each one
 //! would be another try at the words for somebody in the middle.
 
+use super::dialect::Dialect;
 use super::link::Link;
 use super::{Established, STEP, Setup};
 use crate::error::{Error, Totals};
 use crate::event_loop::{EventLoop, LINK};
-use crate::protocol::dialect::Dialect;
 use crate::protocol::handshake::{FLIGHT2_LEN, Initiator, Mismatch, PREFACE_LEN, check_preface};
 use crate::protocol::role::Role;
 use crate::random;
@@ -144,7 +144,7 @@ pub(super) fn handshake(
         check_preface(&flight2[..len], Role::Listener, local.has_psk()).map_err(|mismatch| {
             match mismatch {
                 Mismatch::SameRole if link.is_to_itself() => Error::Myself,
-                Mismatch::NotScat => Error::NotScat(Dialect::of(&flight2[..len])),
+                Mismatch::NotScat => Error::NotScat(Dialect::of(&flight2[..len]).to_string()),
                 mismatch => Error::Preface { mismatch, psk: local.has_psk() },
             }
         })?;

@@ -6,6 +6,7 @@
 //! scat-protocol(7), LISTENING.
 
 use super::candidate::{Candidate, Network, Progress, Rejection};
+use super::dialect::Dialect;
 use super::link::Link;
 use super::resolve::Family;
 use super::{Established, Setup};
@@ -13,7 +14,6 @@ use crate::error::Error;
 use crate::event_loop::{EventLoop, FIRST_CANDIDATE, LISTENER};
 use crate::keys;
 use crate::policy::Policy;
-use crate::protocol::dialect::Dialect;
 use crate::protocol::handshake::{Accepted, Local, Peer};
 use crate::report::{Address, RateLimit, Report, plain};
 use crate::waiting::{Deadline, Stage};

@@ -3,10 +3,12 @@
 //! [`resolve`] asks for addresses; [`connect`] and [`listen`] turn them into a
 //! peer whose handshake is done, the latter by way of many a `candidate`;
 //! [`inherited`] does the same with a connection that somebody else made;
-//! [`link`] is the connection itself.
+//! [`link`] is the connection itself; `dialect` guesses what those speak who do not speak
+//! scat.
 
 mod candidate;
 pub mod connect;
+mod dialect;
 pub mod inherited;
 pub mod link;
 pub mod listen;

@@ -13,7 +13,6 @@
 //! * [`outbound`], [`inbound`]: a direction's buffer. [`session`]: the rules.
 
 pub mod cipher;
-pub mod dialect;
 pub mod frame;
 pub mod handshake;
 pub mod hash;
