@@ -69,7 +69,11 @@ impl EventLoop {
     /// # Errors
     /// [`Error::System`].
     pub fn new() -> Result<Self, Error> {
-        Self::try_new().map_err(|why| Error::System("event loop", why))
+        // While not all handlers are in place, one would be taken and not answered.
+        let blocked = block(None);
+        let made = Self::try_new();
+        block(Some(blocked));
+        made.map_err(|why| Error::System("event loop", why))
     }
 
     fn try_new() -> io::Result<Self> {
@@ -180,6 +184,19 @@ fn ignore(signal: i32) {
     #[allow(unsafe_code)]
     unsafe {
         libc::signal(signal, libc::SIG_IGN);
+    }
+}
+
+/// Blocks these signals for this thread, all of them by default, and returns those that
+/// were blocked before.
+fn block(signals: Option<libc::sigset_t>) -> libc::sigset_t {
+    // SAFETY: zeroes are a valid sigset_t, and each pointer is to one that is alive.
+    #[allow(unsafe_code)]
+    unsafe {
+        let (mut all, mut old) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &signals.unwrap_or(all), &mut old);
+        old
     }
 }
 

@@ -1,10 +1,12 @@
 //! Signals: they end scat by themselves, or show how far it is.
 
 use crate::support::peer::{ABORT, Role};
-use crate::support::scat::{self, Scat, noise};
-use crate::support::session;
+use crate::support::scat::{self, Place, Scat, noise};
+use crate::support::{session, skip};
 use rustix::process::Signal;
-use std::process::{Command, Stdio};
+use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -27,6 +29,33 @@ fn a_signal_ends_a_listener_that_waits() {
     let (listener, _) = Scat::listen();
     listener.signal(Signal::TERM);
     assert_eq!(listener.end_by_itself().signal, Some(15));
+}
+
+#[test]
+fn a_signal_at_any_moment_of_the_start_ends_scat() {
+    // One that is swallowed makes this listener end by itself.
+    let traced = |options: &[&str]| -> Option<ExitStatus> {
+        let mut command = Command::new("strace");
+        command.args(options).args([&scat::program(), "-w", "2", "-l", "127.0.0.1", "0"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()
+    };
+    scat::handle_ignored_signals();
+    let trace = Place::new("trace");
+    if traced(&["-o", trace.arg()]).is_none_or(|status| status.code() != Some(3)) {
+        return skip("strace(1) is missing or may not trace, so no signal came during the start");
+    }
+    let calls = std::fs::read_to_string(&trace).unwrap();
+    let calls = calls.lines().filter_map(|line| line.split_once('(')).map(|(name, _)| name);
+    // After each one, up to the first wait; strace itself makes the first of all.
+    let mut counts = HashMap::new();
+    for name in calls.take_while(|name| !name.contains("wait")).skip(1) {
+        let count = counts.entry(name.to_owned()).or_insert(0);
+        *count += 1;
+        let signal = format!("inject={name}:signal=SIGTERM:when={count}");
+        let status = traced(&["-o", "/dev/null", "-e", &signal]).unwrap();
+        assert_eq!(status.signal(), Some(15), "after {name} number {count}: {status}");
+    }
+    assert!(counts.contains_key("rt_sigaction"), "{counts:?}");
 }
 
 #[test]
