@@ -42,6 +42,17 @@ pub fn inherited(number: RawFd) -> Result<BorrowedFd<'static>, Errno> {
     Ok(fd)
 }
 
+/// Whether both are the same file, or socket, of this `kind`. (Some systems number no
+/// sockets; there nobody can tell.)
+pub fn are_same(kind: FileType, one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let identity = |fd| {
+        let stat = rustix::fs::fstat(fd).ok()?;
+        let is_kind = FileType::from_raw_mode(stat.st_mode) == kind;
+        is_kind.then_some((stat.st_dev as u64, stat.st_ino as u64))
+    };
+    identity(one).is_some_and(|it| it.1 != 0 && identity(other) == Some(it))
+}
+
 /// How a descriptor is read and written without holding up the loop.
 enum IoMode {
     /// Always ready: regular files and directories, and all that epoll refuses.

@@ -12,7 +12,8 @@ use crate::net::resolve::Family;
 use crate::policy::Confirm;
 use crate::protocol::cipher;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
-use rustix::fd::{BorrowedFd, RawFd};
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
+use rustix::fs::FileType;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -214,10 +215,7 @@ pub fn parse(words: Vec<OsString>) -> Result<Command, Error> {
         };
     }
     if let Some(given) = &args.status_fd {
-        status(given)?;
-        if args.fd == args.status_fd {
-            return Err(usage("--fd and --status-fd are the same descriptor"));
-        }
+        status(given, args.fd.as_deref())?;
     }
     let endpoint = match args.fd {
         Some(_) if !args.places.is_empty() || args.port.is_some() || args.source.is_some() => {
@@ -365,23 +363,38 @@ fn seconds(given: &str) -> Result<Duration, Error> {
 /// The descriptor of `--status-fd`. What is said there includes a command line that makes
 /// no sense, so it is looked for in `words` as they are.
 pub fn status_fd(words: &[OsString]) -> Option<BorrowedFd<'static>> {
-    let value = |name: &str| {
-        let mut words = words.iter().filter_map(|word| word.to_str());
-        let word = words.find(|word| *word == "--" || word.split('=').next() == Some(name))?;
-        word.split_once('=').map_or_else(|| words.next(), |(_, value)| Some(value))
+    let words = words.iter().filter_map(|word| word.to_str()).take_while(|word| *word != "--");
+    let words = &words.collect::<Vec<_>>();
+    let values = |name: &'static str| {
+        words.iter().enumerate().filter_map(move |(at, word)| match word.split_once('=') {
+            Some((option, value)) => (option == name).then_some(value),
+            None => words.get(at + 1).copied().filter(|_| *word == name),
+        })
     };
-    let given = value("--status-fd").filter(|given| value("--fd") != Some(given))?;
-    status(given).ok()
+    status(values("--status-fd").next()?, values("--fd")).ok()
 }
 
-/// A descriptor for lines, neither the data nor standard input.
-fn status(given: &str) -> Result<BorrowedFd<'static>, Error> {
-    let usage = |what: &str| usage(&format!("--status-fd {given}: {what}"));
-    match given.parse().ok().filter(|_| is_number(given)) {
-        None => Err(usage("not a file descriptor")),
-        Some(0 | 1) => Err(usage("that is where data goes; 2 or more")),
-        Some(fd) => descriptor::inherited(fd).map_err(|_| usage("not open")),
+/// A descriptor for lines, and neither standard input, nor where the data
+/// goes, nor one of the `connections`.
+fn status<'a>(
+    given: &str,
+    connections: impl IntoIterator<Item = &'a str>,
+) -> Result<BorrowedFd<'static>, Error> {
+    let wrong = |what: &str| usage(&format!("--status-fd {given}: {what}"));
+    let fd = match given.parse().ok().filter(|_| is_number(given)) {
+        None => return Err(wrong("not a file descriptor")),
+        Some(0 | 1) => return Err(wrong("that is where data goes; 2 or more")),
+        Some(fd) => descriptor::inherited(fd).map_err(|_| wrong("not open"))?,
+    };
+    let inherited = |given: &str| descriptor::inherited(given.parse().ok()?).ok();
+    let mut connections = connections.into_iter().filter_map(inherited);
+    if connections.any(|connection| {
+        connection.as_raw_fd() == fd.as_raw_fd()
+            || descriptor::are_same(FileType::Socket, connection, fd)
+    }) {
+        return Err(usage("--fd and --status-fd are the same connection"));
     }
+    Ok(fd)
 }
 
 /// The number of a descriptor that is not standard input, output or error.

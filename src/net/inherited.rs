@@ -10,8 +10,8 @@ use crate::event_loop::{EventLoop, LINK, is_readable};
 use crate::keys;
 use crate::protocol::handshake::{Mismatch, Peer};
 use crate::waiting::Stage;
-use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
-use rustix::fs::{FileType, fstat};
+use rustix::fd::{OwnedFd, RawFd};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::{SocketType, sockopt};
 use socket2::SockRef;
@@ -50,7 +50,7 @@ impl Inherited {
             ("output", rustix::stdio::stdout()),
             ("error", rustix::stdio::stderr()),
         ] {
-            if same_socket(&socket, standard) {
+            if descriptor::are_same(FileType::Socket, given, standard) {
                 return Err(usage(&format!("standard {name} is the same connection")));
             }
         }
@@ -132,15 +132,4 @@ fn failure(why: Rejection) -> Error {
         why if why.concerns_user() => Error::CallerRefused(why.to_string()),
         why => Error::CallerFailed(why.to_string()),
     }
-}
-
-/// Whether both are one socket. (Some systems number no sockets; there nobody can tell.)
-fn same_socket(socket: &OwnedFd, other: BorrowedFd<'_>) -> bool {
-    let (Ok(socket), Ok(other)) = (fstat(socket), fstat(other)) else {
-        return false;
-    };
-    let is_socket = FileType::from_raw_mode(other.st_mode) == FileType::Socket;
-    is_socket
-        && socket.st_ino != 0
-        && (socket.st_dev, socket.st_ino) == (other.st_dev, other.st_ino)
 }

@@ -1,7 +1,7 @@
 //! Standard input and output: what their ends mean, and what a terminal in the
 //! background may do.
 
-use crate::descriptor::Descriptor;
+use crate::descriptor::{self, Descriptor};
 use crate::error::Error;
 use crate::event_loop::{STDIN, STDOUT};
 use crate::term::caret::Caret;
@@ -42,8 +42,7 @@ pub fn no_input() -> Result<(), Error> {
 
 /// Whether it is the regular file that standard error goes to.
 fn has_messages(stdout: BorrowedFd<'_>) -> bool {
-    let file = regular(stdout);
-    file.is_some() && file == regular(rustix::stdio::stderr())
+    descriptor::are_same(FileType::RegularFile, stdout, rustix::stdio::stderr())
 }
 
 fn messages_among_data() -> io::Error {
@@ -244,11 +243,4 @@ impl Output {
         #[allow(unsafe_code)]
         drop(unsafe { rustix::stdio::take_stdout() });
     }
-}
-
-/// Which file it is, if it is a regular one.
-fn regular(fd: BorrowedFd<'_>) -> Option<(u64, u64)> {
-    let stat = rustix::fs::fstat(fd).ok()?;
-    let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    is_regular.then_some((stat.st_dev as u64, stat.st_ino as u64))
 }

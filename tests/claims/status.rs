@@ -6,6 +6,8 @@ use crate::support::scat::{Ending, Place, Scat, dial, file, program, start};
 use crate::support::{ROLES, session_with};
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -308,4 +310,26 @@ fn a_descriptor_that_is_not_there_or_carries_data_is_2() {
     }
     // Not even the exit is told into a connection.
     assert_eq!(told_lines(&["--fd", "3"], 2), [""; 0]);
+}
+
+#[test]
+fn a_descriptor_that_is_the_connection_is_2_and_carries_nothing() {
+    let same = "--fd and --status-fd are the same connection";
+    for (options, redirections, said) in [
+        ("--fd 3 --status-fd 3", "3<&0", same),
+        ("--fd 3 --status-fd 03", "3<&0", same),
+        ("--status-fd=4 --fd=3", "3<&0 4<&0", same),
+        ("--fd 3 --status-fd 4 --psk", "3<&0 4<&0", "--psk"),
+        ("--status-fd 4 --fd 5 --fd 3", "3<&0 4<&0 5</dev/null", "duplicate"),
+    ] {
+        let (mut stranger, socket) = UnixStream::pair().unwrap();
+        let mut command = Command::new("sh");
+        let script = format!("exec \"$@\" {options} {redirections} </dev/null");
+        command.args(["-c", &script, "sh", &program()]);
+        command.stdin(OwnedFd::from(socket)).stdout(Stdio::piped());
+        Scat::spawn(command).end().expect(2, said);
+        let mut sent = String::new();
+        stranger.read_to_string(&mut sent).unwrap();
+        assert_eq!(sent, "", "{options} {redirections}");
+    }
 }
