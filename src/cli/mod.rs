@@ -394,6 +394,11 @@ fn status<'a>(
     }) {
         return Err(usage("--fd and --status-fd are the same connection"));
     }
+    // Of messages, and lines among them, it is found out elsewhere.
+    let has_messages = fd.as_raw_fd() == rustix::stdio::raw_stderr();
+    if !has_messages && descriptor::are_same(FileType::RegularFile, fd, rustix::stdio::stdout()) {
+        return Err(wrong("standard output is the same file"));
+    }
     Ok(fd)
 }
 

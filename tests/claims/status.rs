@@ -333,3 +333,26 @@ fn a_descriptor_that_is_the_connection_is_2_and_carries_nothing() {
         assert_eq!(sent, "", "{options} {redirections}");
     }
 }
+
+#[test]
+fn a_descriptor_that_is_the_file_of_the_data_is_2() {
+    let out = Place::new("status-out");
+    for (redirections, said) in [
+        ("3>\"$0\" >&3", "--status-fd 3: standard output is the same file"),
+        ("3>>\"$0\" >>\"$0\"", "--status-fd 3: standard output is the same file"),
+        ("3>\"$0\" >>\"$0\" 2>&1", ""),
+    ] {
+        let mut command = Command::new("sh");
+        let script = format!("exec \"$@\" --status-fd 3 127.0.0.1 9 {redirections}");
+        command.args(["-c", &script, out.arg(), &program()]).stdin(Stdio::null());
+        Scat::spawn(command).end().expect(2, said);
+        let lines = std::fs::read_to_string(&out).unwrap_or_default();
+        assert!(!lines.contains("EXIT"), "{redirections}: {lines}");
+    }
+    // Both may be one pipe, as both may be one terminal.
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$@\" --status-fd 3 -n name 1 3>&1", "sh", &program()]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let ended = Scat::spawn(command).end().expect(2, "-n says not to ask");
+    assert!(ended.stdout.starts_with(b"EXIT 2 "));
+}
