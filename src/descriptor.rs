@@ -53,6 +53,11 @@ pub fn are_same(kind: FileType, one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> b
     identity(one).is_some_and(|it| it.1 != 0 && identity(other) == Some(it))
 }
 
+/// Whether it was opened for writing.
+pub fn is_for_writing(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.intersects(OFlags::WRONLY | OFlags::RDWR))
+}
+
 /// How a descriptor is read and written without holding up the loop.
 enum IoMode {
     /// Always ready: regular files and directories, and all that epoll refuses.

@@ -374,7 +374,7 @@ pub fn status_fd(words: &[OsString]) -> Option<BorrowedFd<'static>> {
     status(values("--status-fd").next()?, values("--fd")).ok()
 }
 
-/// A descriptor for lines, and neither standard input, nor where the data
+/// A descriptor that takes lines, and is neither standard input, nor where the data
 /// goes, nor one of the `connections`.
 fn status<'a>(
     given: &str,
@@ -393,6 +393,9 @@ fn status<'a>(
             || descriptor::are_same(FileType::Socket, connection, fd)
     }) {
         return Err(usage("--fd and --status-fd are the same connection"));
+    }
+    if !descriptor::is_for_writing(fd) {
+        return Err(wrong("not open for writing"));
     }
     // Of messages, and lines among them, it is found out elsewhere.
     let has_messages = fd.as_raw_fd() == rustix::stdio::raw_stderr();

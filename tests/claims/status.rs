@@ -335,9 +335,10 @@ fn a_descriptor_that_is_the_connection_is_2_and_carries_nothing() {
 }
 
 #[test]
-fn a_descriptor_that_is_the_file_of_the_data_is_2() {
+fn a_descriptor_that_takes_no_lines_or_is_the_file_of_the_data_is_2() {
     let out = Place::new("status-out");
     for (redirections, said) in [
+        ("3</dev/null", "--status-fd 3: not open for writing"),
         ("3>\"$0\" >&3", "--status-fd 3: standard output is the same file"),
         ("3>>\"$0\" >>\"$0\"", "--status-fd 3: standard output is the same file"),
         ("3>\"$0\" >>\"$0\" 2>&1", ""),
