@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Whether Linux's own ways are open. Not with the feature `portable`, which takes
 /// those that are left elsewhere, so that they can be tested on Linux.
-const LINUX: bool = cfg!(all(target_os = "linux", not(feature = "portable")));
+pub const LINUX: bool = cfg!(all(target_os = "linux", not(feature = "portable")));
 
 /// Bytes that a pipe or terminal that polls as writable takes at once: 4096 on Linux,
 /// 512 on BSD and macOS.

@@ -37,6 +37,14 @@ pub enum Error {
         why: io::Error,
     },
 
+    /// The address to listen on, or to connect from, cannot be found.
+    Own {
+        /// What was asked for.
+        name: String,
+        /// The resolver's words.
+        why: String,
+    },
+
     // 2: usage
     /// A command line that makes no sense, or that no retry can mend.
     Usage {
@@ -192,6 +200,9 @@ pub enum Status {
     Output = 7,
 }
 
+/// What the user can do about it.
+const IN_THE_MIDDLE: &str = "talk to each other before you try again, and try another network";
+
 /// What an error comes to.
 pub struct Account {
     /// The exit status.
@@ -266,6 +277,9 @@ impl Error {
                     _ => account,
                 }
             }
+            Error::Own { name, why } => Failure
+                .line(format!("resolve {name}: {why}"))
+                .hint("an address of this machine is wanted; leave it out to use any"),
 
             Error::Usage { what, hint } => Usage.line(what.as_str()).hint(hint.as_str()),
             Error::Source { to } => Usage
@@ -277,9 +291,11 @@ impl Error {
                 "-l --fd needs --peer, --psk or -c: \
                  each caller would get a try at the words that nobody sees",
             ),
-            Error::NoTerminal(why) => Usage
-                .line(format!("-c needs a terminal: {}", plain(why)))
-                .hint("start it in a terminal, or verify with --peer or --psk"),
+            Error::NoTerminal(why) => match why.raw_os_error() {
+                Some(libc::ENXIO) => Usage.line("-c needs a terminal"),
+                _ => Usage.line(format!("open the terminal: {}", plain(why))),
+            }
+            .hint("start it in a terminal (over ssh: ssh -t), or verify with --peer or --psk"),
 
             Error::Resolve { name, why } => {
                 let account = NoSession.line(format!("resolve {name}: {why}"));
@@ -293,10 +309,15 @@ impl Error {
             Error::Connect { to, why } => {
                 let line = format!("connect {to}: {}", plain(why));
                 match why.raw_os_error() {
-                    Some(libc::ECONNREFUSED) => NoSession
-                        .line(line)
-                        .hint("nobody listens there yet? at the other end: scat -l PORT"),
+                    Some(libc::ECONNREFUSED) => {
+                        let port = to.rsplit(' ').next().unwrap_or_default();
+                        let listen = format!("at the other end: scat -l {port}");
+                        NoSession.line(line).hint(format!("nobody listens there yet? {listen}"))
+                    }
                     // The system will say no the next time as well.
+                    Some(libc::EINVAL) if to.starts_with("fe80:") => Usage
+                        .line(line)
+                        .hint("a link-local address needs its interface: fe80::1%eth0"),
                     Some(libc::EACCES | libc::EAFNOSUPPORT | libc::EINVAL) => Failure.line(line),
                     _ => NoSession.line(line),
                 }
@@ -348,9 +369,10 @@ impl Error {
             Error::Myself => Identity.line("connected to myself: both ends have the same key"),
             Error::OtherKey => Identity
                 .line("the listener's key is not the one expected: someone may be in the middle")
-                .hint("without -i at their end, their key is a new one each time"),
+                .hint("without -i at their end, they have a new key each time"),
             Error::WordsDiffer => Identity
                 .line("those are not the words: someone may be in the middle; nothing was sent")
+                .hint(IN_THE_MIDDLE)
                 .abort(Reason::Refused),
             Error::NotAccepted => {
                 Identity.line("you refused; nothing was sent").abort(Reason::Refused)
@@ -383,9 +405,9 @@ impl Error {
             }
 
             Error::Aborted(reason, totals) => match reason {
-                Reason::Refused => {
-                    Identity.line("the other end refused the words: someone may be in the middle")
-                }
+                Reason::Refused => Identity
+                    .line("the other end refused the words: someone may be in the middle")
+                    .hint(IN_THE_MIDDLE),
                 Reason::OutputClosed => Output.line("the other end's output was closed"),
                 Reason::Protocol => Forged.line("the other end received corrupted or forged data"),
                 Reason::Timeout => Cut.line("cut off: the other end gave up waiting"),
@@ -402,6 +424,14 @@ impl Error {
             Error::Signal(number) => {
                 Cut.line(format!("ended by signal {number}")).abort(Reason::Interrupted)
             }
+        }
+    }
+
+    /// The same of an address that this machine should have, where no retry helps.
+    pub fn of_own(self) -> Self {
+        match self {
+            Error::Resolve { name, why } => Error::Own { name, why },
+            other => other,
         }
     }
 

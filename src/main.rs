@@ -73,7 +73,10 @@ fn execute(command: Command, report: &mut Report) -> Result<(), Error> {
 }
 
 fn print(text: &str) -> Result<(), Error> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(Error::Output)
+    io::stdout().write_all(text.as_bytes()).map_err(|why| match why.kind() {
+        io::ErrorKind::BrokenPipe => Error::OutputClosed,
+        _ => Error::Output(why),
+    })
 }
 
 /// One run, from the options to the session's end.
@@ -121,7 +124,7 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
     };
     let established = match endpoint {
         Endpoint::Listen { address, service } => {
-            let addresses = resolve(address.as_deref(), &service)?;
+            let addresses = resolve(address.as_deref(), &service).map_err(Error::of_own)?;
             let listener = bind(&addresses, address.is_none(), family)?;
             listen(&mut events, listener, setup)?
         }
@@ -130,7 +133,10 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
             let addresses = resolve(Some(&host), &service)?;
             let sources = match (source, source_port) {
                 (None, None) => Vec::new(),
-                (source, port) => resolve(source.as_deref(), port.as_deref().unwrap_or("0"))?,
+                (source, port) => {
+                    let port = port.as_deref().unwrap_or("0");
+                    resolve(source.as_deref(), port).map_err(Error::of_own)?
+                }
             };
             let to = Target { name: format!("{host} port {service}"), addresses, sources };
             connect(&mut events, &to, setup)?

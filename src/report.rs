@@ -207,15 +207,19 @@ impl Default for Report {
 /// A whole line. Control characters are spelled out, so that no argument, path or name
 /// can write a line of its own.
 fn text(line: impl fmt::Display) -> String {
-    let mut text = "scat: ".to_owned();
-    for c in line.to_string().chars() {
+    format!("scat: {}\n", printable(&line.to_string()))
+}
+
+/// `text` with its control characters spelled out: a terminal obeys none of it.
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
         match c.is_control() {
-            true => text.extend(c.escape_default()),
-            false => text.push(c),
+            true => printable.extend(c.escape_default()),
+            false => printable.push(c),
         }
     }
-    text.push('\n');
-    text
+    printable
 }
 
 /// How often the keys were exchanged, and when.

@@ -37,7 +37,9 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["-o", "--output", "--append-output"], "to keep what comes: scat HOST PORT | tee FILE"),
     (&["--hex-dump"], "to see what comes in hexadecimal: scat HOST PORT | xxd"),
     // the socket
-    (&["-I", "-O", "-S", "-D", "-T", "-V", "-W", "--rcvbuf", "--sndbuf"], "scat leaves buffers, routing and socket options to the system"),
+    (&["-I", "-O", "-S", "-D", "-T", "--rcvbuf", "--sndbuf"], "scat leaves buffers, routing and socket options to the system"),
+    (&["-V"], "scat leaves routing to the system; to see its version: --version"),
+    (&["-W"], "scat counts no packets: it ends when both ends have ended"),
     (&["--experimental", "--statistics"], "an option of socat's; kill -USR1 makes scat print its counters"),
 ];
 

@@ -6,7 +6,7 @@ mod place;
 
 use crate::descriptor;
 use crate::error::Error;
-use crate::keys::{self, KnownKey, Why};
+use crate::keys::{self, Kind, KnownKey, Why};
 use crate::net::inherited::Inherited;
 use crate::net::resolve::Family;
 use crate::policy::Confirm;
@@ -202,6 +202,15 @@ pub fn parse(words: Vec<OsString>) -> Result<Command, Error> {
             cipher::NAME
         )));
     }
+    for (option, file) in [
+        ("-i", &args.identity),
+        ("--psk", &args.psk),
+        ("--genkey", &args.genkey),
+        ("--pubkey", &args.pubkey),
+        ("--genpsk", &args.genpsk),
+    ] {
+        file.iter().try_for_each(|file| names_a_file(option, file))?;
+    }
     let key_work = [
         args.genkey.map(Command::GenerateKey),
         args.pubkey.map(Command::PublicKey),
@@ -214,6 +223,13 @@ pub fn parse(words: Vec<OsString>) -> Result<Command, Error> {
             _ => Err(usage("--genkey, --pubkey and --genpsk stand alone")),
         };
     }
+    // An option that has taken a host or a port for its value is named first.
+    let within = args.within.as_deref().map(|given| seconds("-w", given)).transpose()?;
+    if within.is_some_and(|time| time.is_zero()) {
+        return Err(corrected("-w 0: no time at all", "without -w there is no limit"));
+    }
+    args.quit.as_deref().map(|given| seconds("-q", given.trim_start_matches('-'))).transpose()?;
+    let peers = args.peer.iter().map(|given| peers(given)).collect::<Result<_, _>>()?;
     if let Some(given) = &args.status_fd {
         status(given, args.fd.as_deref())?;
     }
@@ -248,7 +264,7 @@ pub fn parse(words: Vec<OsString>) -> Result<Command, Error> {
         numeric: args.numeric,
         verbose: args.verbose,
         no_input: args.no_input,
-        within: args.within.as_deref().map(seconds).transpose()?,
+        within,
         ask: match (args.confirm, args.no_confirm) {
             (true, true) => return Err(usage("-c and --no-confirm exclude each other")),
             (true, false) => Confirm::Always,
@@ -256,7 +272,7 @@ pub fn parse(words: Vec<OsString>) -> Result<Command, Error> {
             (false, false) => Confirm::AtTerminal,
         },
         identity: args.identity,
-        peers: args.peer.iter().map(|given| peers(given)).collect::<Result<_, _>>()?,
+        peers,
         psk: args.psk,
     }))
 }
@@ -299,6 +315,7 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
             continue;
         };
         let mut letters = letters.chars();
+        let mut listens = false;
         while let Some(letter) = letters.next() {
             // `--` would end the options.
             if letter == '-' {
@@ -307,18 +324,19 @@ fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
             let name = format!("-{letter}");
             refuse_foreign(&name)?;
             out.push(name);
-            // `-l9000`; a single digit is an option.
-            if letter == 'l' && letters.as_str().len() > 1 && is_number(letters.as_str()) {
-                out.extend(["-p".to_owned(), letters.as_str().to_owned()]);
-                break;
-            }
+            listens |= letter == 'l';
+            let rest = letters.as_str();
             if takes_value(|flag| flag.short == Some(letter)) {
-                let attached = letters.as_str();
-                if attached.is_empty() {
+                if rest.is_empty() {
                     out.extend(words.next());
                 } else {
-                    out.push(attached.to_owned());
+                    out.push(rest.to_owned());
                 }
+                break;
+            }
+            // `-l9000`, `-lv9000`; a single digit is an option.
+            if listens && rest.len() > 1 && is_number(rest) {
+                out.extend(["-p".to_owned(), rest.to_owned()]);
                 break;
             }
         }
@@ -345,7 +363,7 @@ fn is_number(word: &str) -> bool {
 }
 
 /// `5`, `0.5`. (Floating-point numbers would make the program a good deal larger.)
-fn seconds(given: &str) -> Result<Duration, Error> {
+fn seconds(option: &str, given: &str) -> Result<Duration, Error> {
     let (whole, part) = given.split_once('.').unwrap_or((given, ""));
     let is_number = (whole.to_owned() + part).bytes().all(|byte| byte.is_ascii_digit());
     // Whole seconds, and milliseconds if there are any.
@@ -356,8 +374,33 @@ fn seconds(given: &str) -> Result<Duration, Error> {
             let whole = if whole.is_empty() && !given.is_empty() { "0" } else { whole };
             Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_millis(part))
         })
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| usage(&format!("-w {given}: not a number of seconds")))
+        .ok_or_else(|| usage(&format!("{option} {given}: not a number of seconds")))
+}
+
+/// Every user of the machine can read a secret among the arguments. It is not repeated
+/// on the screen.
+fn holds_no_secret(option: &str, given: &str) -> Result<(), Error> {
+    match [Kind::Secret, Kind::Psk].iter().any(|kind| given.contains(kind.prefix())) {
+        true => Err(Error::Argument(Why::OnCommandLine.at(option))),
+        false => Ok(()),
+    }
+}
+
+/// A file that holds a key, or is to.
+fn names_a_file(option: &str, file: &Path) -> Result<(), Error> {
+    let given = file.to_string_lossy();
+    holds_no_secret(option, &given)?;
+    if given.contains(Kind::Public.prefix()) {
+        let hint = "a public key is for --peer at the other end; without @, if it is not in a file";
+        return Err(corrected(format!("{option}: a public key in the place of a file"), hint));
+    }
+    if given == "-" {
+        return Err(corrected(
+            format!("{option} -: a file is wanted"),
+            "for standard input: /dev/stdin; for a file of that name: ./-",
+        ));
+    }
+    Ok(())
 }
 
 /// The descriptor of `--status-fd`. What is said there includes a command line that makes
@@ -420,13 +463,13 @@ fn connection(given: &str) -> Result<RawFd, Error> {
 /// `scat-public:BASE64`, with or without a name behind it; `@file`.
 fn peers(given: &str) -> Result<Peers, Error> {
     if let Some(file) = given.strip_prefix('@') {
+        names_a_file("--peer", Path::new(file))?;
         return Ok(Peers::File(file.into()));
     }
-    keys::parse_public(given).map(Peers::Key).map_err(|why| match why {
-        // A secret is not repeated on the screen.
-        Why::Kind { .. } => Error::Argument(Why::OnCommandLine.at("--peer")),
-        why => Error::Argument(why.at(format!("--peer {given}"))),
-    })
+    holds_no_secret("--peer", given)?;
+    keys::parse_public(given)
+        .map(Peers::Key)
+        .map_err(|why| Error::Argument(why.at(format!("--peer {given}"))))
 }
 
 fn usage(what: &str) -> Error {

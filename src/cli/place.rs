@@ -158,7 +158,10 @@ fn meant(place: &str, write: &str) -> Result<(), Error> {
     }
     let what = || format!("{place}: neither a host nor a port");
     if place.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        let hint = "scat starts no programs, and -c asks for the words: scat -l PORT | PROGRAM";
+        let hint = match place.trim().contains(char::is_whitespace) {
+            true => "scat starts no programs, and -c asks for the words: scat -l PORT | PROGRAM",
+            false => "without the white space around it",
+        };
         return Err(corrected(what(), hint));
     }
     if place.contains('/') {

@@ -23,12 +23,12 @@ pub enum Why {
     Exposed,
     /// Somebody else may write the file of public keys.
     Writable,
-    /// A file with no key in it.
-    Empty,
+    /// A file with no key in it; wanted was this.
+    Empty(Kind),
     /// More than one key where one is wanted.
     Several,
-    /// More bytes than a file of keys has.
-    TooLong,
+    /// More bytes than a file of such keys has.
+    TooLong(Kind),
     /// Not the word for this kind and 32 bytes in base64.
     Malformed(Kind),
     /// 32 bytes in base64 without a word that says what they are; wanted was this.
@@ -63,10 +63,15 @@ impl Error {
             Why::Exposed => "chmod 600, and make a new one if others may have read it",
             Why::Writable => "chmod go-w, and see whether all keys in it are still the right ones",
             Why::Exists => "keys are never overwritten: name another file",
-            Why::Empty | Why::Malformed(_) | Why::Several | Why::TooLong => match self.wanted() {
-                Some(Public) => "a key as --pubkey prints it; a file of such keys is --peer @FILE",
-                _ => "scat --genkey FILE makes a secret key, scat --genpsk FILE a pre-shared one",
-            },
+            Why::Empty(Public) | Why::TooLong(Public) => {
+                "--peer @FILE wants one key a line, each as scat --pubkey prints it"
+            }
+            Why::Malformed(Public) => {
+                "a key as scat --pubkey prints it; a file of such keys is --peer @FILE"
+            }
+            Why::Empty(_) | Why::Malformed(_) | Why::Several | Why::TooLong(_) => {
+                "scat --genkey FILE makes a secret key, scat --genpsk FILE a pre-shared one"
+            }
             Why::Bare(Secret) => {
                 "if --genkey made it, put scat-secret: in front of it; a public key is for --peer"
             }
@@ -93,14 +98,6 @@ impl Error {
             Why::System(_) => return None,
         })
     }
-
-    /// The kind that was wanted, where that is known.
-    fn wanted(&self) -> Option<Kind> {
-        match self.why {
-            Why::Malformed(wanted) | Why::Bare(wanted) | Why::Kind { wanted, .. } => Some(wanted),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Display for Error {
@@ -110,9 +107,9 @@ impl fmt::Display for Error {
             Why::System(why) => f.write_str(&plain(why)),
             Why::Exposed => f.write_str("others may read or write this file"),
             Why::Writable => f.write_str("others may write this file"),
-            Why::Empty => f.write_str("no key in it"),
+            Why::Empty(_) => f.write_str("no key in it"),
             Why::Several => f.write_str("more than one key in it"),
-            Why::TooLong => f.write_str("too long for a file of keys"),
+            Why::TooLong(_) => f.write_str("too long for a file of keys"),
             Why::Malformed(wanted) => {
                 write!(f, "not {wanted}: {} and 44 characters of base64", wanted.prefix())
             }

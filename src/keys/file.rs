@@ -42,12 +42,13 @@ pub fn read(
     deadline: &Deadline,
     report: &Report,
 ) -> Result<Key, Error> {
-    let text = content(path, EXPOSED, events, deadline, report)?;
-    let mut keys = lines(&text).map(|line| parse(line, wanted));
-    let key = keys.next().unwrap_or(Err(Why::Empty)).map_err(|why| failed(path, why))?;
-    match keys.next() {
-        None => Ok(key),
-        Some(_) => Err(failed(path, Why::Several)),
+    let content = content(path, wanted, events, deadline, report)?;
+    let mut keys = lines(&content.text).map(|line| parse(line, wanted));
+    let key = keys.next().unwrap_or(Err(Why::Empty(wanted))).map_err(|why| failed(path, why))?;
+    match (keys.next(), content.open_to_others) {
+        (Some(_), _) => Err(failed(path, Why::Several)),
+        (None, true) => Err(failed(path, Why::Exposed)),
+        (None, false) => Ok(key),
     }
 }
 
@@ -80,11 +81,12 @@ pub fn read_known(
     deadline: &Deadline,
     report: &Report,
 ) -> Result<Vec<KnownKey>, Error> {
-    let text = content(path, WRITABLE, events, deadline, report)?;
+    let content = content(path, Kind::Public, events, deadline, report)?;
     let line = |line| parse_public(&String::from_utf8_lossy(line));
-    let known: Result<Vec<_>, _> = lines(&text).map(line).collect();
+    let known: Result<Vec<_>, _> = lines(&content.text).map(line).collect();
     match known {
-        Ok(known) if known.is_empty() => Err(failed(path, Why::Empty)),
+        Ok(known) if known.is_empty() => Err(failed(path, Why::Empty(Kind::Public))),
+        Ok(_) if content.open_to_others => Err(failed(path, Why::Writable)),
         known => known.map_err(|why| failed(path, why)),
     }
 }
@@ -95,14 +97,22 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"))
 }
 
-/// All that is in a file to which nobody but its owner has the access `refused`.
+/// All that is in a file.
+struct Content {
+    text: Zeroizing<Vec<u8>>,
+    /// Others may do with it what they must not. That is said only of a file that would
+    /// do otherwise: the wrong file is not to be made safe.
+    open_to_others: bool,
+}
+
+/// Reads a file of `wanted` keys.
 fn content(
     path: &Path,
-    refused: u32,
+    wanted: Kind,
     events: &mut EventLoop,
     deadline: &Deadline,
     report: &Report,
-) -> Result<Zeroizing<Vec<u8>>, Error> {
+) -> Result<Content, Error> {
     let system = |why| failed(path, Why::System(why));
     // A FIFO that nobody writes to is opened at once, and then waited for.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -111,10 +121,16 @@ fn content(
     if metadata.is_dir() {
         return Err(system(io::ErrorKind::IsADirectory.into()));
     }
-    if metadata.mode() & refused != 0 {
-        return Err(failed(path, if refused == EXPOSED { Why::Exposed } else { Why::Writable }));
-    }
+    let (refused, why) = match wanted {
+        Kind::Public => (WRITABLE, Why::Writable),
+        Kind::Secret | Kind::Psk => (EXPOSED, Why::Exposed),
+    };
+    let open_to_others = metadata.mode() & refused != 0;
     let is_fifo = metadata.file_type().is_fifo();
+    // One that others may write is not waited for.
+    if is_fifo && open_to_others {
+        return Err(failed(path, why));
+    }
     let source = file.as_raw_fd();
     match events.registry().register(&mut SourceFd(&source), KEY_FILE, Interest::READABLE) {
         // Epoll refuses regular files, which never make anybody wait.
@@ -134,7 +150,7 @@ fn content(
         }
         if len == text.len() {
             if len >= LIMIT {
-                return Err(failed(path, Why::TooLong));
+                return Err(failed(path, Why::TooLong(wanted)));
             }
             // A vector that grows by itself leaves its old bytes behind.
             let mut longer = Zeroizing::new(vec![0; 2 * len]);
@@ -153,7 +169,7 @@ fn content(
     }
     let _ = events.registry().deregister(&mut SourceFd(&source));
     text.truncate(len);
-    Ok(text)
+    Ok(Content { text, open_to_others })
 }
 
 /// Writes an identity to a new file that is its owner's alone.
@@ -273,14 +289,14 @@ mod tests {
         }
         for text in ["", "\n", "# scat-psk:\n"] {
             let read = read_as(&place.file(text, 0o600), Kind::Psk);
-            assert!(matches!(read, Err(Why::Empty)), "{text:?}");
+            assert!(matches!(read, Err(Why::Empty(_))), "{text:?}");
         }
         let two = format!("scat-psk:{KEY}\n").repeat(2);
         assert!(matches!(read_as(&place.file(&two, 0o600), Kind::Psk), Err(Why::Several)));
         let named = format!("scat-psk:{KEY} ann\n");
         assert!(matches!(read_as(&place.file(&named, 0o600), Kind::Psk), Err(Why::Malformed(_))));
         let long = "#".repeat(LIMIT + 1);
-        assert!(matches!(read_as(&place.file(&long, 0o600), Kind::Psk), Err(Why::TooLong)));
+        assert!(matches!(read_as(&place.file(&long, 0o600), Kind::Psk), Err(Why::TooLong(_))));
     }
 
     #[test]
@@ -292,7 +308,7 @@ mod tests {
         assert_eq!(names, [Some("ann"), None]);
         assert!(known.iter().all(|known| known.key == counting()));
         // None would admit everybody.
-        assert!(matches!(read_all(&place.file("# nobody\n", 0o644)), Err(Why::Empty)));
+        assert!(matches!(read_all(&place.file("# nobody\n", 0o644)), Err(Why::Empty(_))));
         let secret = format!("scat-public:{KEY}\nscat-secret:{KEY}\n");
         assert!(matches!(read_all(&place.file(&secret, 0o600)), Err(Why::Kind { .. })));
         let bare = format!("scat-public:{KEY}\n{KEY}\n");
@@ -303,14 +319,19 @@ mod tests {
     fn a_file_that_others_can_read_or_write_is_refused() {
         let place = Place::new("mode");
         let secret = format!("scat-secret:{KEY}\n");
+        let public = format!("scat-public:{KEY}\n");
         for bit in [0o40, 0o20, 0o10, 0o4, 0o2, 0o1] {
             let read = read_as(&place.file(&secret, 0o600 | bit), Kind::Secret);
             assert!(matches!(read, Err(Why::Exposed)), "{bit:o}");
         }
+        // The wrong file is called that, and not one that others may read.
+        for (text, mode) in [("", 0o644), (public.as_str(), 0o644), ("nothing\n", 0o666)] {
+            let read = read_as(&place.file(text, mode), Kind::Secret);
+            assert!(!matches!(read, Ok(_) | Err(Why::Exposed)), "{text:?}");
+        }
         for mode in [0o600, 0o400, 0o700] {
             assert!(read_as(&place.file(&secret, mode), Kind::Secret).is_ok(), "{mode:o}");
         }
-        let public = format!("scat-public:{KEY}\n");
         for mode in [0o620, 0o602] {
             let read = read_all(&place.file(&public, mode));
             assert!(matches!(read, Err(Why::Writable)), "{mode:o}");

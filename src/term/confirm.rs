@@ -12,7 +12,7 @@ use crate::policy::Confirm;
 use crate::protocol::role::Role;
 use crate::protocol::sas::{Half, Sas};
 use crate::protocol::words::{self, Found};
-use crate::report::Met;
+use crate::report::{Met, printable};
 use crate::term::tty::{self, Line, Tty};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -27,12 +27,16 @@ use std::os::fd::AsRawFd;
 /// person sits, nothing may move before the words are typed.
 ///
 /// # Errors
-/// [`Error::NoTerminal`] if `-c` has none.
+/// [`Error::NoTerminal`] if `-c` has none, or one that is there cannot be opened.
 pub fn terminal(confirm: Confirm, is_verified: bool) -> Result<Option<Tty>, Error> {
     match confirm {
         Confirm::Always => Tty::open().map(Some).map_err(Error::NoTerminal),
-        // Without a controlling terminal nobody can be asked.
-        Confirm::AtTerminal if !is_verified && tty::is_attended() => Ok(Tty::open().ok()),
+        Confirm::AtTerminal if !is_verified && tty::is_attended() => match Tty::open() {
+            Ok(tty) => Ok(Some(tty)),
+            // Without a controlling terminal nobody can be asked.
+            Err(why) if why.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            Err(why) => Err(Error::NoTerminal(why)),
+        },
         Confirm::AtTerminal | Confirm::Never => Ok(None),
     }
 }
@@ -128,7 +132,10 @@ impl Dialogue {
         let bytes = if parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
             let digits = parts.concat();
             match digits.parse::<u32>() {
-                Ok(number) if digits.len() == 8 => number.to_be_bytes(),
+                Ok(number) if digits.len() == 8 && number < 1 << 24 => number.to_be_bytes(),
+                Ok(_) if digits.len() == 8 => {
+                    return Answer::Again("the digits are at most 16777215".to_owned());
+                }
                 _ => return Answer::Again("there are eight digits".to_owned()),
             }
         } else {
@@ -161,14 +168,18 @@ fn find(first: usize, parts: &[&str]) -> Result<[u8; 3], String> {
     let &[a, b, c] = parts else {
         return Err("there are three words (or eight digits)".to_owned());
     };
-    let word = |i: usize, typed: &str| match words::find(first + i, typed) {
-        Found::Word(byte) => Ok(byte),
-        Found::Ambiguous => Err(format!("\"{typed}\" is too short: type more of that word")),
-        Found::Unknown(Some(meant)) => {
-            Err(format!("\"{typed}\" cannot be the {} word; is it \"{meant}\"?", NTH[i]))
-        }
-        Found::Unknown(None) => {
-            Err(format!("\"{typed}\" cannot be the {} word; is the order right?", NTH[i]))
+    let word = |i: usize, typed: &str| {
+        let found = words::find(first + i, typed);
+        let (typed, nth) = (printable(typed), NTH[i]);
+        match found {
+            Found::Word(byte) => Ok(byte),
+            Found::Ambiguous => Err(format!("\"{typed}\" is too short: type more of that word")),
+            Found::Unknown(Some(meant)) => {
+                Err(format!("\"{typed}\" cannot be the {nth} word; is it \"{meant}\"?"))
+            }
+            Found::Unknown(None) => {
+                Err(format!("\"{typed}\" cannot be the {nth} word; is the order right?"))
+            }
         }
     };
     Ok([word(0, a)?, word(1, b)?, word(2, c)?])
@@ -374,8 +385,6 @@ mod tests {
                 format!("{a} {} {c}", other(1)),
                 format!("{a} {b} {}", other(2)),
                 off_by_one,
-                // The same 24 bits, and more above them.
-                format!("{:08}", half.number() + (1 << 24)),
             ] {
                 let mut dialogue = dialogue(role, 1);
                 let answer = dialogue.answer(&line);
@@ -419,11 +428,23 @@ mod tests {
         let wrong = "00000000";
         assert!(matches!(dialogue.answer(wrong), Answer::Again(_)));
         // What is no complete answer is not counted.
-        for unfinished in ["", "tro", "kiwi", "1234", "trouble suspicious", "yes", "no no"] {
+        for unfinished in
+            ["", "16777216", "tro", "kiwi", "1234", "trouble suspicious", "yes", "no no"]
+        {
             assert!(matches!(dialogue.answer(unfinished), Answer::Again(_)), "{unfinished:?}");
         }
         assert!(matches!(dialogue.answer(wrong), Answer::Again(_)));
         assert_eq!(dialogue.answer(wrong), Answer::Wrong);
+    }
+
+    #[test]
+    fn what_was_typed_comes_back_without_control_characters() {
+        for typed in ["\x1b[2J\x07 b c", "tro\u{9b}2J b c", "\x7f\x08 \x01 \x02"] {
+            let Answer::Again(why) = dialogue(Role::Listener, 1).answer(typed) else {
+                panic!("{typed:?} is an answer");
+            };
+            assert!(!why.contains(char::is_control), "{why:?}");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn has_messages(stdout: BorrowedFd<'_>) -> bool {
 }
 
 fn messages_among_data() -> io::Error {
-    io::Error::other("messages go to the same file; 2>log keeps them out")
+    io::Error::other("messages would end up in the data; 2>log puts them elsewhere")
 }
 
 /// Both of them, to be had before there is a peer.

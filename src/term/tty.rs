@@ -1,10 +1,12 @@
-//! Terminals: who is in the foreground, what was typed ahead, and `/dev/tty` as
+//! Terminals: who is in the foreground, what was typed ahead, and the controlling one as
 //! something to show text on and read lines from.
 
+use crate::descriptor;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::QueueSelector;
+use std::ffi::CString;
 use std::io;
 
 /// Bytes of the longest line that is looked at.
@@ -34,6 +36,16 @@ pub fn has_hung_up(fd: impl AsFd) -> bool {
     !rustix::termios::isatty(fd)
 }
 
+/// The controlling terminal, by the name that can be polled: kqueue does not watch
+/// `/dev/tty`.
+fn path() -> CString {
+    let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
+        .into_iter()
+        .filter(|_| !descriptor::LINUX)
+        .find(|standard| is_in_foreground(standard).is_ok());
+    own.and_then(|own| rustix::termios::ttyname(own, []).ok()).unwrap_or(c"/dev/tty".into())
+}
+
 /// Throws away what was typed on the terminal `fd` and not read.
 pub fn discard_input(fd: impl AsFd) {
     let _ = rustix::termios::tcflush(fd, QueueSelector::IFlush);
@@ -59,13 +71,13 @@ pub struct Tty {
 }
 
 impl Tty {
-    /// Opens `/dev/tty`, for ourselves, non-blocking.
+    /// Opens it for ourselves, non-blocking.
     ///
     /// # Errors
     /// The system's: above all that there is none.
     pub fn open() -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open("/dev/tty", flags, Mode::empty())?;
+        let fd = rustix::fs::open(path(), flags, Mode::empty())?;
         Ok(Tty { fd, line: Vec::new(), unsent: Vec::new() })
     }
 

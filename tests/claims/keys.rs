@@ -52,11 +52,13 @@ fn key_files_may_be_pipes_and_fifos() {
 
 #[test]
 fn key_files_that_others_can_read_are_refused() {
-    let open = key_file("secret", &[1; 32]);
-    let path = open.arg();
-    fs::set_permissions(&open, Permissions::from_mode(0o640)).unwrap();
+    let (secret, psk) = (key_file("secret", &[1; 32]), key_file("psk", &[1; 32]));
+    for file in [&secret, &psk] {
+        fs::set_permissions(file, Permissions::from_mode(0o640)).unwrap();
+    }
+    let (secret, psk) = (secret.arg(), psk.arg());
     for args in
-        [&["--pubkey", path][..], &["-i", path, "127.0.0.1", "1"], &["--psk", path, "-l", "0"]]
+        [&["--pubkey", secret][..], &["-i", secret, "127.0.0.1", "1"], &["--psk", psk, "-l", "0"]]
     {
         let ended = Scat::new(args).end().expect(1, "others may read or write this file");
         assert!(ended.stdout.is_empty() && !ended.stderr.contains("listening"));
@@ -107,11 +109,35 @@ fn a_key_of_the_wrong_kind_is_refused_by_name() {
     }
     let said = "does not say that it is a public key";
     Scat::new(&["--peer", bare_key, "127.0.0.1", "1"]).end().expect(2, said);
-    // Not repeated on the screen.
-    let secret = format!("scat-secret:{bare_key}");
-    let ended = Scat::new(&["--peer", &secret, "127.0.0.1", "1"]).end();
-    let ended = ended.expect(2, "a secret key on the command line");
-    assert!(!ended.stderr.contains(bare_key), "{}", ended.stderr);
+    let public = format!("@{}", shown.trim());
+    Scat::new(&["--peer", &public, "127.0.0.1", "1"]).end().expect(2, "without @");
+}
+
+/// Each argument can be read by every user of the machine; a screen by whoever passes.
+#[test]
+fn a_secret_among_the_arguments_is_refused_and_not_repeated() {
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    for kind in ["scat-secret:", "scat-psk:"] {
+        for secret in [format!("{kind}{key}"), format!("# mine\n{kind}{key}\n")] {
+            for option in ["-i", "--psk", "--peer", "--pubkey", "--genkey", "--genpsk"] {
+                let ended = Scat::new(&[option, &secret, "127.0.0.1", "1"]).end();
+                let ended = ended.expect(2, "");
+                assert!(!ended.stderr.contains("AAECAwQF"), "{option}: {}", ended.stderr);
+                let said = if option == "--peer" { "" } else { "a secret key on the command line" };
+                ended.expect(2, said);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_wrong_file_is_called_that_and_not_one_that_others_may_read() {
+    let text = "scat-public:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+    let public = private_file("public", text);
+    fs::set_permissions(&public, Permissions::from_mode(0o644)).unwrap();
+    Scat::new(&["--pubkey", public.arg()]).end().expect(1, "this is the public key already");
+    let ended = Scat::new(&["-i", public.arg(), "127.0.0.1", "1"]).end();
+    ended.expect(1, "a public key, not a secret key");
 }
 
 #[test]

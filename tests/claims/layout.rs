@@ -31,8 +31,8 @@ const BEYOND_THE_WALL: &[&str] = &[
 
 /// Who may use what shows something to somebody.
 const MOUTHS: &[(&str, &[&str])] = &[
-    // Messages; and whether they go into the file of the data.
-    ("stderr()", &["net/inherited.rs", "report.rs", "term/stdio.rs"]),
+    // Messages; whether they go into the file of the data; which terminal they go to.
+    ("stderr()", &["net/inherited.rs", "report.rs", "term/stdio.rs", "term/tty.rs"]),
     // What was asked for: keys, help, the version; the data, and whether it goes to a person.
     ("stdout()", &["main.rs", "descriptor.rs", "net/inherited.rs", "term/stdio.rs", "term/tty.rs"]),
     ("/dev/tty", &["term/tty.rs"]),

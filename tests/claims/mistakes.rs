@@ -39,7 +39,14 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     (&["-l", "-c", "tar xf -", "9000"], 2, "tar xf -: neither", "scat -l PORT | PROGRAM"),
     (&["-l", "-c", "/bin/sh", "9000"], 2, "/bin/sh: neither", "scat HOST PORT < FILE"),
     (&["-", "host", "9000"], 2, "-: standard input and output are always used", "leave it out"),
+    (&["host", " 9000"], 2, " 9000: neither a host nor a port", "without the white space"),
     (&["-n-v", "host", "9000"], 2, "-n-v: a dash among the letters", "see scat --help"),
+    (&["-q", "host", "9000"], 2, "-q host: not a number of seconds", "see scat --help"),
+    (&["-w", "host", "9000"], 2, "-w host: not a number of seconds", "see scat --help"),
+    (&["-w", "0", "host", "9000"], 2, "-w 0: no time at all", "without -w"),
+    (&["--peer", "host", "9000"], 2, "--peer host: not a public key", "--pubkey prints it"),
+    (&["-i", "-", "host", "9000"], 2, "-i -: a file is wanted", "/dev/stdin"),
+    (&["--genkey", "-"], 2, "--genkey -: a file is wanted", "./-"),
     (&["-i", "1", "host", "9000"], 2, "-i names a key file", "leave it out"),
     (&["--peer", "key.pub", "host", "9000"], 2, "not a public key", "--peer @FILE"),
     // other programs' addresses
@@ -64,8 +71,10 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     // TEST-NET-1, RFC 5737: nobody's address
     (&["-l", "192.0.2.1", "9000"], 1, "bind 192.0.2.1 port 9000: ", "not an address of this machine"),
     (&["-s", "192.0.2.1", "127.0.0.1", "9000"], 1, "bind 192.0.2.1 port 0: ", "not an address of this machine"),
+    (&["-l", "no-such-address.invalid", "9000"], 1, "resolve no-such-address.invalid port 9000: ", "an address of this machine"),
+    (&["-s", "no-such-address.invalid", "127.0.0.1", "9000"], 1, "resolve no-such-address.invalid port 0: ", "an address of this machine"),
     // what a retry can mend
-    (&["127.0.0.1", "1"], 3, "connect 127.0.0.1 port 1: connection refused", "nobody listens there yet?"),
+    (&["127.0.0.1", "1"], 3, "connect 127.0.0.1 port 1: connection refused", "nobody listens there yet? at the other end: scat -l 1"),
 ];
 
 #[test]
@@ -100,7 +109,8 @@ fn options_of_the_netcat_family_say_what_to_do_instead() {
         ("-t", "telnet"),
         ("-o", "tee FILE"),
         ("-I", "to the system"),
-        ("-V", "to the system"),
+        ("-V", "--version"),
+        ("-W", "counts no packets"),
         ("-X", "--fd takes"),
         ("--send-only", "> /dev/null"),
         ("--recv-only", "< /dev/null"),
@@ -128,6 +138,7 @@ fn shapes_that_can_be_meant_are_accepted() {
         (&["-l", "127.0.0.1:0"], "127.0.0.1 port"),
         (&["-lvv", "-q", "0", "-N", "-w.2", "0"], "every address"),
         (&["-l", "-q5", "-d", "0"], "every address"),
+        (&["-l", "-q", "-1", "0"], "every address"),
     ] {
         let args = [args, &["-w", "0.2"]].concat();
         let args = if args.contains(&"-w.2") { &args[..args.len() - 2] } else { &args };
@@ -264,7 +275,10 @@ fn data_and_messages_for_one_file_are_refused_before_listening() {
     let mut child = command.stdin(null).stdout(out()).stderr(out()).spawn().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let said = std::fs::read_to_string(&place).unwrap();
-    assert!(said.contains("messages go to the same file; 2>log keeps them out"), "{said}");
+    assert!(
+        said.contains("messages would end up in the data; 2>log puts them elsewhere"),
+        "{said}"
+    );
     assert!(!said.contains("listening"), "{said}");
 }
 

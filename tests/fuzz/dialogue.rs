@@ -64,7 +64,7 @@ fn meant(line: &str, own: &Half, wanted: &Half) -> Meant {
     };
     if digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return match () {
-            _ if digits.len() != 8 => Meant::Again,
+            _ if digits.len() != 8 || &*digits > "16777215" => Meant::Again,
             _ if digits == number(wanted) => Meant::Right,
             _ if digits == number(own) => Meant::Again,
             _ => Meant::Wrong,
@@ -140,6 +140,9 @@ fn answers(input: &mut Input<'_>) {
                 assert!(!why.contains("tries left") && !why.contains("try left"));
             }
             _ => panic!("{line:?} is {meant:?}, and comes to {answer:?}"),
+        }
+        if let Answer::Again(why) = &answer {
+            assert!(!why.contains(char::is_control), "{why:?} goes to the terminal");
         }
         // Whoever is asked for other words is told the same.
         let is_help = |own: &Half, wanted: &Half| {

@@ -140,7 +140,7 @@ fn data_for_the_file_of_the_messages_is_1_at_the_receiver_and_7_at_the_sender() 
         assert_eq!(child.wait().unwrap().code(), Some(status));
     }
     let said = std::fs::read_to_string(&place).unwrap();
-    assert!(said.contains("messages go to the same file"), "{said}");
+    assert!(said.contains("messages would end up in the data"), "{said}");
     assert!(!said.contains("hello"), "{said}");
 }
 
