@@ -11,7 +11,7 @@ use scat::net::connect::{Target, connect};
 use scat::net::listen::{bind, listen};
 use scat::net::resolve::resolve;
 use scat::pipe::Pipe;
-use scat::policy::Policy;
+use scat::policy::{Confirm, Policy};
 use scat::protocol::handshake::Local;
 use scat::protocol::secret;
 use scat::protocol::session::Buffers;
@@ -109,7 +109,12 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
             }
         }
     }
-    let policy = Policy { confirm: tty.is_some(), peers: known, psk: psk.is_some() };
+    let advice = match (ask, &identity) {
+        (Confirm::Never, _) => None,
+        (_, None) => Some("-c asks a person before anything moves; --peer or --psk needs nobody"),
+        (_, Some(_)) => Some("-i shows your key; whose key they must have, --peer says"),
+    };
+    let policy = Policy { confirm: tty.is_some(), peers: known, psk: psk.is_some(), advice };
     let long_lived = identity.is_some();
     let local = Local::new(identity.map_or_else(random::key, Ok)?, long_lived, psk);
 

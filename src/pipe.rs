@@ -97,6 +97,10 @@ impl<'a> Pipe<'a> {
             pipe.tell_progress(Instant::now());
         }
         pipe.report.summary(&pipe.session, pipe.started, result.is_ok());
+        // Whoever was asked sits there, and sees nothing else of a file.
+        if result.is_ok() && policy.confirm && !report.verbose && !pipe.is_chat() {
+            report.say(format_args!("complete: {}", pipe.totals()));
+        }
         result
     }
 
@@ -423,13 +427,20 @@ impl<'a> Pipe<'a> {
     /// How far it had come belongs to a bad end, but not to a chat's: nobody counts what
     /// was said there, unless it may have gone to the wrong person.
     fn with_totals(&self, error: Error) -> Error {
-        let is_chat = self.stdin.is_terminal() && self.stdout.is_terminal();
-        if is_chat && !matches!(error, Error::Aborted(Reason::Refused, _)) {
-            return error;
+        match self.is_chat() && !matches!(error, Error::Aborted(Reason::Refused, _)) {
+            true => error,
+            false => error.with_totals(self.totals()),
         }
-        error.with_totals(Totals {
+    }
+
+    fn is_chat(&self) -> bool {
+        self.stdin.is_terminal() && self.stdout.is_terminal()
+    }
+
+    fn totals(&self) -> Totals {
+        Totals {
             counters: self.session.counters(),
             acknowledged: self.session.input_ended() && self.session.is_acknowledged(),
-        })
+        }
     }
 }

@@ -22,6 +22,8 @@ pub struct Policy {
     pub peers: Vec<KnownKey>,
     /// `--psk`: the handshake itself proves that the other end has the same.
     pub psk: bool,
+    /// What whoever verifies nobody should know, unless `--no-confirm` says that they do.
+    pub advice: Option<&'static str>,
 }
 
 /// What the handshake has proved about the other end.

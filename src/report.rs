@@ -152,16 +152,32 @@ impl Report {
         self.say(format_args!("if they ask, you say: {}", sas.half(role)));
     }
 
-    /// Both halves, the listener's first, each as seen from this side.
-    pub fn compare(&self, role: Role, peer: Option<SocketAddr>, sas: &Sas) {
+    /// Nobody is verified, and data moves: both halves, the listener's first, each as
+    /// seen from this side; and `advice`.
+    pub fn compare(
+        &self,
+        role: Role,
+        peer: Option<SocketAddr>,
+        sas: &Sas,
+        advice: Option<&'static str>,
+    ) {
         let (first, second) = match role {
             Role::Listener => ("you say ", "they say"),
             Role::Connector => ("they say", "you say "),
         };
         self.met(role, peer);
-        self.say("not verified: compare these words by voice, and stop if they differ");
+        let compare = "compare these words by voice, and press Ctrl-C if they differ";
+        if advice.is_some() {
+            self.say("not verified: data moves now, and anybody may be at the other end");
+            self.say(compare);
+        } else {
+            self.say(format_args!("not verified: {compare}"));
+        }
         self.say(format_args!("  {first}   {}", sas.half(Role::Listener)));
         self.say(format_args!("  {second}   {}", sas.half(Role::Connector)));
+        if let Some(advice) = advice {
+            self.say(format_args!("hint: {advice}"));
+        }
     }
 
     /// A key that the peer keeps: the name that the user gave it, or the key in the form

@@ -27,6 +27,7 @@ pub struct Verification<'a> {
     pub ceremony: Option<Ceremony>,
     /// The person here has accepted, and nothing says yet that the one there has.
     awaits_peer: bool,
+    advice: Option<&'static str>,
     report: &'a Report,
 }
 
@@ -42,7 +43,8 @@ impl<'a> Verification<'a> {
     ) -> Self {
         let (role, peer) = (session.role(), session.peer());
         let proof = policy.proof(&peer.key);
-        Verification { role, address, peer, proof, tty, ceremony: None, awaits_peer: false, report }
+        let (ceremony, awaits_peer, advice) = (None, false, policy.advice);
+        Verification { role, address, peer, proof, tty, ceremony, awaits_peer, advice, report }
     }
 
     /// The words are there: shows them, or begins to ask for them.
@@ -81,7 +83,7 @@ impl<'a> Verification<'a> {
         report.event(&Line::PeerWords(sas.half(role.peer())));
         match proof.by() {
             Some(by) => report.verified(*role, *address, by, proof.name(), sas),
-            None => report.compare(*role, *address, sas),
+            None => report.compare(*role, *address, sas, self.advice),
         }
         self.tell_programs(proof.token());
         // Who has come is always said: by name, or by the key itself.
@@ -114,8 +116,9 @@ impl<'a> Verification<'a> {
                 self.tell_programs("words");
                 self.tell_key();
                 if self.awaits_peer {
-                    let line = "waiting for the other end: they may have to type your words first";
-                    self.report.say(line);
+                    self.report.say(
+                        "they may still have to type your words: what you send waits for that",
+                    );
                 }
                 Ok(())
             }

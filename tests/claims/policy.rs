@@ -79,7 +79,7 @@ impl Way {
             Way { peer: true, psk: true, .. } => "verified by key and pre-shared key",
             Way { peer: true, .. } => "verified by key",
             Way { psk: true, .. } => "verified by pre-shared key",
-            _ => "not verified: compare these words by voice, and stop if they differ",
+            _ => "not verified: data moves now, and anybody may be at the other end",
         }
     }
 }
@@ -99,7 +99,7 @@ impl End {
                 self.at.wait_for(first);
                 self.at.wait_for("\r\n")
             }
-            said @ "not verified: compare these words by voice, and stop if they differ" => {
+            said @ "not verified: data moves now, and anybody may be at the other end" => {
                 self.scat.line(said);
                 self.scat.words().you_say
             }
@@ -199,6 +199,26 @@ fn work_together(builds: [&str; 2]) {
             assert_eq!(c.stderr.contains(&words), !c_way.confirm && !c_way.peer && !c_way.psk);
             assert_eq!(l.stderr.contains(&answer), !l_way.confirm && !l_way.peer && !l_way.psk);
         }
+    }
+}
+
+/// Options of the listener, what it says, and what it does not.
+#[test]
+fn whoever_verifies_nobody_is_told_unless_they_said_so() {
+    let own = keys().l.file.arg();
+    let now = "not verified: data moves now, and anybody may be at the other end";
+    for (options, said, hint) in [
+        (&[][..], now, "hint: -c asks a person before anything moves"),
+        (&["-i", own], now, "hint: -i shows your key"),
+        (&["--no-confirm"], "not verified: compare these words by voice, and press Ctrl-C", ""),
+    ] {
+        let (mut l, port) = Scat::listen_with(options);
+        l.end_input();
+        let mut c = Scat::connect(port);
+        c.end_input();
+        c.end().expect(0, "");
+        let ended = l.end().expect(0, said).expect(0, hint).expect(0, "you say");
+        assert_eq!(ended.stderr.contains("hint: "), !hint.is_empty(), "{}", ended.stderr);
     }
 }
 

@@ -64,6 +64,7 @@ fn unread_messages_hold_up_nobody_and_the_words_come_when_they_are_read() {
     assert_eq!(lines.next().unwrap(), "scat: 3 messages lost");
     assert!(lines.next().unwrap().contains("connection from 127.0.0.1"));
     assert!(lines.next().unwrap().contains("not verified"));
+    assert!(lines.next().unwrap().contains("compare these words"));
     assert!(lines.next().unwrap().contains("you say"));
     assert!(lines.next().unwrap().contains("they say"));
     talk(&mut scat, &mut peer, b"still");

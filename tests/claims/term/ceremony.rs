@@ -93,6 +93,10 @@ impl Asking {
         let (l, c) = (self.l.end().expect(0, ""), self.c.end().expect(0, ""));
         assert_eq!(l.stdout, b"from the connector");
         assert_eq!(c.stdout, b"from the listener");
+        // Whoever was asked is told that it is over, and all is well.
+        for (end, said) in [(&l, "sent 17 bytes, confirmed; wrote 18"), (&c, "sent 18 bytes")] {
+            assert!(end.stderr.contains(&format!("scat: complete: {said}")), "{}", end.stderr);
+        }
     }
 
     /// Ends of both: the listener's, the connector's. Nothing was written out.

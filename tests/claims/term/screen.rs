@@ -293,7 +293,7 @@ fn each_learns_what_the_other_still_has_to_do_and_when_a_chat_ends() {
     bob_screen.enter(&said);
     bob_screen.wait_for("you answer ");
     let answer = bob_screen.wait_for("(").trim().to_owned();
-    bob_screen.wait_for("waiting for the other end: they may have to type your words");
+    bob_screen.wait_for("they may still have to type your words");
     ann_screen.enter(&answer);
     ann_screen.wait_for("scat: verified");
     assert!(!bob_screen.screen().contains("is ready"));
