@@ -30,7 +30,7 @@ complete -c scat -l psk -r -F -d 'The other end must have the same pre-shared ke
 complete -c scat -l genkey -r -F -d 'Make a new key in this new file'
 complete -c scat -l pubkey -r -F -d 'Print the public key of the key in this file'
 complete -c scat -l genpsk -r -F -d 'Make a new pre-shared key in this new file'
-complete -c scat -s v -l verbose -d 'Tell the stages on the way'
+complete -c scat -s v -l verbose -d 'Report each stage'
 complete -c scat -s w -l within -x -d 'Give up unless there is a session within this time'
 complete -c scat -l version -d 'Print the version'
 complete -c scat -s h -l help -d 'Display usage information'

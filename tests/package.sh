@@ -21,7 +21,7 @@ fail() {
 
 # The source: what git has of these, what cargo adds, and nothing that lies about.
 {
-    git ls-files src man completions tests/claims tests/demo.sh LICENSE README.md Cargo.toml Cargo.lock
+    git ls-files src man completions tests/claims tests/demo.sh 'tests/pictures/*.svg' LICENSE README.md Cargo.toml Cargo.lock
     printf '%s\n' .cargo_vcs_info.json Cargo.toml.orig
 } | sort >"$work/wanted"
 cargo package --list --locked --allow-dirty 2>/dev/null | sort >"$work/listed"

@@ -275,7 +275,7 @@ claim keys_admit_each_other ''
 claim a_retry_gets_through ''
 claim a_server_keeps_every_file ''
 claim buffers_take_the_numbers sysctl
-claim progress_is_shown 'expect pv' 'scat -c host.example.com 9000 < /dev/null | pv > disk.img'
+claim progress_is_shown 'expect pv' 'scat -c host.example.com 9000 < /dev/null | pv -W > disk.img'
 claim=people_talk
 claim two_people_talk expect 'scat -l 9000' 'scat host.example.com 9000' types
 claim what_is_heard_is_kept expect 'scat -l 9000' \

@@ -165,7 +165,7 @@ struct Args {
     /// make a new pre-shared key in this new file
     #[argh(option, arg_name = "file")]
     genpsk: Option<PathBuf>,
-    /// tell the stages on the way
+    /// report each stage
     #[argh(switch, short = 'v')]
     verbose: bool,
     /// give up unless there is a session within this time
