@@ -34,7 +34,17 @@ const MOUTHS: &[(&str, &[&str])] = &[
     // Messages; whether they go into the file of the data; which terminal they go to.
     ("stderr()", &["net/inherited.rs", "report.rs", "term/stdio.rs", "term/tty.rs"]),
     // What was asked for: keys, help, the version; the data, and whether it goes to a person.
-    ("stdout()", &["main.rs", "descriptor.rs", "net/inherited.rs", "term/stdio.rs", "term/tty.rs"]),
+    (
+        "stdout()",
+        &[
+            "main.rs",
+            "cli/mod.rs",
+            "descriptor.rs",
+            "net/inherited.rs",
+            "term/stdio.rs",
+            "term/tty.rs",
+        ],
+    ),
     ("/dev/tty", &["term/tty.rs"]),
     ("print!", &[]),
     ("println!", &[]),
@@ -171,6 +181,36 @@ fn only_report_and_the_terminal_speak() {
             assert!(!speaks || of.contains(&&*file), "{file} uses {mouth}");
         }
     }
+}
+
+/// Whoever checks a claim looks for the test that is named.
+#[test]
+fn every_test_that_a_page_names_is_there() {
+    if root().join(".cargo_vcs_info.json").exists() {
+        return skip("a package of cargo's has a part of the files only");
+    }
+    let pages = ["man", "tests"].into_iter().flat_map(files).filter(|path| {
+        let is_readme = path.ends_with("README.md");
+        is_readme || path.starts_with("man/")
+    });
+    let mut named = 0;
+    for page in pages.chain(["README.md".to_owned()]) {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        // Roff writes a hyphen in its own way.
+        let text = text.replace("\\-", "-");
+        for (at, _) in text.match_indices("tests/") {
+            let is_path = |c: char| c.is_ascii_alphanumeric() || "_-/.".contains(c);
+            let path = text[at..].split(|c| !is_path(c)).next().unwrap();
+            let path = path.trim_end_matches(['.', '/', '-']);
+            // A part of another path, as in a link to elsewhere.
+            if text[..at].ends_with(is_path) {
+                continue;
+            }
+            assert!(root().join(path).exists(), "{page} names {path}");
+            named += 1;
+        }
+    }
+    assert!(named > 60, "{named}");
 }
 
 #[test]
