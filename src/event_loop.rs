@@ -134,10 +134,12 @@ impl EventLoop {
 
     #[inline(never)] // its stack lies where the caller has wiped
     fn wait(&mut self, timeout: Option<Instant>) -> Result<Signals, Error> {
-        let timeout = timeout.map(|at| at.saturating_duration_since(Instant::now()));
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => self.events.clear(),
-            result => result.map_err(|why| Error::System("poll", why))?,
+        let left = || timeout.map(|at| at.saturating_duration_since(Instant::now()));
+        // What has come while the process was stopped is an event like any other.
+        while let Err(why) = self.poll.poll(&mut self.events, left()) {
+            if why.kind() != io::ErrorKind::Interrupted {
+                return Err(Error::System("poll", why));
+            }
         }
         for (token, lines) in &self.lines {
             if self.events.iter().any(|event| event.token() == *token) {

@@ -108,6 +108,8 @@ impl<'a> Pipe<'a> {
     fn shuttle(&mut self) -> Result<(), Error> {
         let mut round = 0;
         loop {
+            // What has come by then is read before it is judged.
+            let is_late = self.open_by.is_some_and(|at| at <= Instant::now());
             if !self.has_work() {
                 self.poll(self.poll_timeout())?;
                 round = 0;
@@ -129,6 +131,12 @@ impl<'a> Pipe<'a> {
             }
             if self.link.end().is_some() {
                 return Err(Error::Cut(self.link.receive_error(), None));
+            }
+            if is_late && self.open_by.is_some() {
+                return Err(Error::OpenTimeout);
+            }
+            if self.session.is_ratchet_overdue() {
+                return Err(Error::RatchetTimeout(None));
             }
         }
     }
@@ -203,15 +211,9 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// The time limit for OPEN, and the connector's ratchets.
+    /// PROGRESS, and the connector's ratchets.
     fn handle_timeout(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        if self.open_by.is_some_and(|at| at <= now) {
-            return Err(Error::OpenTimeout);
-        }
-        if self.session.is_ratchet_overdue() {
-            return Err(Error::RatchetTimeout(None));
-        }
         if self.progress_at().is_some_and(|at| at <= now) {
             self.tell_progress(now);
         }

@@ -137,6 +137,7 @@ pub(super) fn handshake(
     let mut sent = 0;
     let mut flight2 = [0; FLIGHT2_LEN];
     let mut len = 0;
+    let mut is_late = false;
     while len < FLIGHT2_LEN {
         sent += link.write(&flight1[sent..]);
         // What has arrived is read even if sending has failed: it says more.
@@ -152,11 +153,13 @@ pub(super) fn handshake(
             return Err(hung_up(&link, len, local.has_psk()));
         }
         if len < FLIGHT2_LEN && !link.is_readable() {
-            waiting.poll(events, answer_by)?;
-            note(events, &mut link);
-            if answer_by.is_some_and(|at| Instant::now() >= at) {
+            if is_late {
                 return Err(Error::HandshakeTimeout);
             }
+            // What has come by then is read before it is judged.
+            is_late = answer_by.is_some_and(|at| at <= Instant::now());
+            waiting.poll(events, answer_by)?;
+            note(events, &mut link);
         }
     }
 
@@ -169,6 +172,7 @@ pub(super) fn handshake(
     let (connected, flight3) = reply.write_flight3()?;
     let taken_by = deadline.or(Instant::now() + STEP);
     let mut sent = 0;
+    let mut is_late = false;
     loop {
         sent += link.write(&flight3[sent..]);
         if let Some(why) = link.send_error() {
@@ -177,11 +181,12 @@ pub(super) fn handshake(
         if sent == flight3.len() {
             break;
         }
-        events.poll(Some(taken_by))?;
-        note(events, &mut link);
-        if Instant::now() >= taken_by {
+        if is_late {
             return Err(Error::OpenTimeout);
         }
+        is_late = taken_by <= Instant::now();
+        events.poll(Some(taken_by))?;
+        note(events, &mut link);
     }
     let open_by = deadline.or(Instant::now() + STEP);
     Ok(Established::connector(link, connected, open_by, setup))

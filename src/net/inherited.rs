@@ -88,6 +88,7 @@ impl Inherited {
             has_begun = events.events().any(|event| event.token() == LINK && is_readable(event));
         }
         let mut candidate = Candidate::new(link, LINK);
+        let mut is_late = false;
         loop {
             match candidate.advance(local, policy) {
                 Progress::Accepted(accepted) => {
@@ -106,11 +107,13 @@ impl Inherited {
                 }
                 Progress::Waiting => {}
             }
-            events.poll(Some(deadline.or(candidate.give_up)))?;
-            deadline.check(&Stage::Listening)?;
-            if Instant::now() >= candidate.give_up {
+            if is_late {
                 return Err(failure(candidate.late()));
             }
+            // What has come by then is read before it is judged.
+            is_late = candidate.give_up <= Instant::now();
+            events.poll(Some(deadline.or(candidate.give_up)))?;
+            deadline.check(&Stage::Listening)?;
             for event in events.events().filter(|event| event.token() == LINK) {
                 candidate.link.note(event);
             }

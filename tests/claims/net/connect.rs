@@ -1,8 +1,10 @@
 //! A connector: nobody there, nobody who answers, somebody who is no scat.
 
-use crate::support::peer::{self, ABORT, DATA, FLIGHT1, FLIGHT2, Handshake, OPEN, Options, Role};
+use crate::support::peer::{
+    self, ABORT, DATA, FLIGHT1, FLIGHT2, FLIGHT3, Handshake, OPEN, Options, Role,
+};
 use crate::support::scat::{Ended, Scat, door, rest, start};
-use crate::support::{has_ipv6, skip, unopened};
+use crate::support::{has_ipv6, knock, skip, unopened};
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::Write;
@@ -95,6 +97,39 @@ fn w_passes_at_a_connector_with_3() {
 fn a_silent_listener_is_3_after_10_s() {
     let (_silent, port) = door();
     Scat::connect(port).end().expect(3, "the other end does not answer");
+}
+
+#[test]
+fn what_is_there_at_the_time_limit_counts_although_scat_was_stopped() {
+    let (door, port) = door();
+    let unanswered = Scat::connect(port);
+    let mut stream = door.accept().unwrap().0;
+    let mut handshake = Handshake::new(Role::Listener, Options::default()).unwrap();
+    handshake.read_flight1(&peer::read_flight(&mut stream, FLIGHT1).unwrap()).unwrap();
+    let (unopened, mut peer, _door) = unopened(&[]);
+    let (listener, port) = Scat::listen();
+    let (mut caller, mut call) = knock(port);
+    for scat in [&unanswered, &unopened, &listener] {
+        scat.stop_while_it_waits();
+    }
+    stream.write_all(&handshake.flight2().unwrap()).unwrap();
+    peer.send_open().unwrap();
+    caller.write_all(&call.flight3().unwrap()).unwrap();
+    // Longer than the 10 s of each: another scat waits in vain.
+    Scat::listen_with(&["-w11"]).0.end().expect(3, "within 11 s");
+    for scat in [&unanswered, &unopened, &listener] {
+        scat.signal(Signal::CONT);
+    }
+    handshake.read_flight3(&peer::read_flight(&mut stream, FLIGHT3).unwrap()).unwrap();
+    drop(stream);
+    unanswered.end().expect(6, "cut off");
+    let mut call = call.into_peer(caller).unwrap();
+    call.receive_open().unwrap();
+    for (scat, mut peer) in [(unopened, peer), (listener, call)] {
+        let ended = start(|| scat.end());
+        peer.finish().unwrap();
+        ended.join().expect(0, "you say");
+    }
 }
 
 #[test]

@@ -236,6 +236,18 @@ impl Scat {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
+    /// Stops it with all done that it can do: asleep, in its poll.
+    pub fn stop_while_it_waits(&self) {
+        let deadline = Instant::now() + LIMIT;
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        // The state stands behind the name: proc(5).
+        while !stat().rsplit_once(')').unwrap().1.starts_with(" S") {
+            assert!(Instant::now() < deadline, "it is busy");
+            thread::yield_now();
+        }
+        self.signal(Signal::STOP);
+    }
+
     /// Peak of its resident memory so far, in kB.
     pub fn peak_kb(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
