@@ -35,7 +35,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 const DISCARD: usize = 1 << 16;
 
 /// An IPv4 address or an IPv6 /64: what counts as one source.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Network {
     V4([u8; 4]),
     V6([u8; 8]),
@@ -101,8 +101,6 @@ pub enum Rejection {
     Myself,
     /// Its key is not one of `--peer`.
     OtherKey(Peer),
-    /// The system gave no random numbers for its handshake.
-    Random,
 }
 
 impl Rejection {
@@ -140,7 +138,6 @@ impl fmt::Display for Rejection {
             Rejection::OtherKey(_) => {
                 "its key is not one of --peer, and new for this run: -i gives it a lasting one"
             }
-            Rejection::Random => "no random numbers",
         })
     }
 }

@@ -130,7 +130,6 @@ impl Inherited {
 fn failure(why: Rejection) -> Error {
     match why {
         Rejection::Myself => Error::Myself,
-        Rejection::Random => Error::Random,
         Rejection::Preface(Mismatch::SameRole) => Error::CallerRefused(why.to_string()),
         why if why.concerns_user() => Error::CallerRefused(why.to_string()),
         why => Error::CallerFailed(why.to_string()),

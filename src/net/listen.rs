@@ -21,7 +21,7 @@ use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -88,7 +88,8 @@ fn bind_one(address: SocketAddr, dual: bool) -> io::Result<std::net::TcpListener
 /// from then on, it reveals one opening at most.
 ///
 /// # Errors
-/// [`Error::Waited`], [`Error::Signal`], [`Error::System`]; never because of a candidate.
+/// [`Error::Waited`], [`Error::Signal`], [`Error::System`], [`Error::Random`]; never because
+/// of a candidate.
 pub fn listen(
     events: &mut EventLoop,
     listener: std::net::TcpListener,
@@ -118,7 +119,7 @@ pub fn listen(
         if listener.accept_at.is_some_and(|at| at <= Instant::now()) {
             listener.accept_at = listener.accept(events).map(|pause| Instant::now() + pause);
         }
-        if let Some(winner) = listener.answer_one() {
+        if let Some(winner) = listener.answer_one()? {
             break winner;
         }
     };
@@ -138,7 +139,7 @@ struct Listener<'a> {
     candidates: Vec<Candidate<'a>>,
     next_token: usize,
     /// When each network had its last turn, by [`Listener::turns`].
-    served: HashMap<Option<Network>, u64>,
+    served: BTreeMap<Option<Network>, u64>,
     turns: u64,
     failed: u64,
     /// There may be connections to accept from then on.
@@ -167,7 +168,7 @@ impl<'a> Listener<'a> {
             socket,
             candidates: Vec::new(),
             next_token: FIRST_CANDIDATE,
-            served: HashMap::new(),
+            served: BTreeMap::new(),
             turns: 0,
             failed: 0,
             accept_at: None,
@@ -230,7 +231,7 @@ impl<'a> Listener<'a> {
     /// Drops one: of the network that holds the most places, the oldest, whatever it
     /// has sent. So a newcomer always gets a place.
     fn evict(&mut self) {
-        let mut places: HashMap<Option<Network>, usize> = HashMap::new();
+        let mut places: BTreeMap<Option<Network>, usize> = BTreeMap::new();
         for candidate in &self.candidates {
             *places.entry(candidate.network).or_default() += 1;
         }
@@ -261,20 +262,22 @@ impl<'a> Listener<'a> {
 
     /// Gives one turn at the expensive step, to the network that has had none for the
     /// longest time: a flood from one network delays the others by one step each.
-    fn answer_one(&mut self) -> Option<Winner<'a>> {
+    ///
+    /// # Errors
+    /// [`Error::Random`].
+    fn answer_one(&mut self) -> Result<Option<Winner<'a>>, Error> {
         let queued = self.candidates.iter_mut().filter(|it| it.is_queued());
         let served = &self.served;
-        let next = queued.min_by_key(|it| (served.get(&it.network), it.give_up))?;
+        let Some(next) = queued.min_by_key(|it| (served.get(&it.network), it.give_up)) else {
+            return Ok(None);
+        };
         let (token, network) = (next.token, next.network);
-        let answered = next.answer(self.local);
+        next.answer(self.local)?;
         self.turns += 1;
         self.served.insert(network, self.turns);
         let candidates = &self.candidates;
         self.served.retain(|network, _| candidates.iter().any(|it| it.network == *network));
-        if answered.is_err() {
-            self.reject(token, Rejection::Random);
-        }
-        self.visit(token, None)
+        Ok(self.visit(token, None))
     }
 
     /// Rejects those whose time is up.

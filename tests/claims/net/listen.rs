@@ -379,29 +379,28 @@ fn strangers_who_hold_all_places_and_come_back_do_not_keep_a_peer_out() {
     }
 }
 
-/// A listener whose `accept4` fails as `fault` says, by way of strace; says so if
-/// that is not to be had.
-fn listener_without_accept(fault: &str) -> Option<(Scat, u16)> {
+/// A listener one of whose system calls fails as `fault` says, by way of strace; says so
+/// if that is not to be had.
+fn faulty_listener(fault: &str) -> Option<Scat> {
     let traced = |args: &[&str]| {
         let mut command = Command::new("strace");
         // The tracer is no parent: signals and the exit status are scat's own.
-        command
-            .args(["-D", "-o", "/dev/null", "-e", &format!("inject=accept4:{fault}")])
-            .args(args);
+        command.args(["-D", "-o", "/dev/null", "-e", &format!("inject={fault}")]).args(args);
         command
     };
     if !traced(&["true"]).status().is_ok_and(|status| status.success()) {
-        skip("strace(1) is missing or may not trace, so accept never failed");
+        skip("strace(1) is missing or may not trace, so no system call failed");
         return None;
     }
     let mut command = traced(&[&program(), "-l", "127.0.0.1", "0"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    Some(Scat::spawn(command).with_port())
+    Some(Scat::spawn(command))
 }
 
 #[test]
 fn an_accept_that_keeps_failing_is_told_once_and_leaves_signals_working() {
-    let Some((mut scat, port)) = listener_without_accept("error=EPERM") else { return };
+    let Some(scat) = faulty_listener("accept4:error=EPERM") else { return };
+    let (mut scat, port) = scat.with_port();
     let _waiting = dial(port);
     scat.line("accept: operation not permitted");
     // Several times what lies between two tries.
@@ -415,10 +414,33 @@ fn an_accept_that_keeps_failing_is_told_once_and_leaves_signals_working() {
 #[test]
 fn an_accept_that_has_failed_is_tried_again() {
     for error in ["EPERM", "EACCES", "EMFILE", "ECONNABORTED", "EIO"] {
-        let fault = format!("error={error}:when=1..2");
-        let Some((scat, port)) = listener_without_accept(&fault) else { return };
+        let Some(scat) = faulty_listener(&format!("accept4:error={error}:when=1..2")) else {
+            return;
+        };
+        let (scat, port) = scat.with_port();
         good_peer_gets_through(scat, port, 1);
     }
+}
+
+#[test]
+fn a_listener_that_gets_no_random_numbers_ends_with_1() {
+    // From the first one on, from the second on, until a whole handshake has its own.
+    let mut failures_after_start = 0;
+    for first in 1..30 {
+        let fault = format!("getrandom:error=EIO:when={first}+");
+        let Some(mut scat) = faulty_listener(&fault) else { return };
+        if let Some(line) = scat.says("listening on ") {
+            let mut stream = dial(line.rsplit_once(' ').unwrap().1.parse().unwrap());
+            stream.write_all(&connector().flight1().unwrap()).unwrap();
+            if peer::read_flight(&mut stream, FLIGHT2).is_ok() {
+                assert_eq!(failures_after_start, 5, "of the handshake's values");
+                return;
+            }
+            failures_after_start += 1;
+        }
+        scat.end().expect(1, "the system gives no random numbers");
+    }
+    panic!("no handshake");
 }
 
 #[test]
