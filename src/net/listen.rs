@@ -36,6 +36,19 @@ const PACE: Duration = Duration::from_millis(2);
 const BACKLOG: i32 = 512;
 /// Time until accept is tried again after it has failed.
 const RETRY: Duration = Duration::from_millis(200);
+/// What accept(2) fails with because of the one connection that it would have returned,
+/// or of a signal: the next one may be good.
+const NEXT: [i32; 9] = [
+    libc::ECONNABORTED,
+    libc::EHOSTDOWN,
+    libc::EHOSTUNREACH,
+    libc::EINTR,
+    libc::ENETDOWN,
+    libc::ENETUNREACH,
+    libc::ENOPROTOOPT,
+    libc::EOPNOTSUPP,
+    libc::EPROTO,
+];
 
 /// Binds the first of `addresses` that is to be had.
 ///
@@ -215,6 +228,10 @@ impl<'a> Listener<'a> {
             return None;
         }
         let code = why.raw_os_error();
+        if code.is_some_and(|code| NEXT.contains(&code)) {
+            // By way of the loop: signals and candidates are not kept waiting.
+            return Some(Duration::ZERO);
+        }
         let no_room = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].map(Some);
         if no_room.contains(&code) && !self.candidates.is_empty() {
             // A candidate gives its own up.
