@@ -160,7 +160,7 @@ struct Listener<'a> {
     /// What made accept fail last, as far as it was told.
     accept_error: Option<i32>,
     log: RateLimit,
-    /// What those spoke who did not speak scat.
+    /// What those spoke who did not speak scat, as far as it was told.
     dialects: Vec<Dialect>,
     report: &'a Report,
 }
@@ -314,19 +314,6 @@ impl<'a> Listener<'a> {
         [turn, self.accept_at, late, deadline.at()].into_iter().flatten().min()
     }
 
-    /// Whether nobody has come yet who speaks that instead of scat: said once, since
-    /// it may be the person who is waited for.
-    fn is_news(&mut self, why: Rejection) -> bool {
-        let Rejection::Foreign(dialect) = why else {
-            return false;
-        };
-        let is_news = !self.dialects.contains(&dialect);
-        if is_news {
-            self.dialects.push(dialect);
-        }
-        is_news
-    }
-
     /// Lets a candidate go, and says so as far as it concerns the user.
     fn reject(&mut self, token: Token, why: Rejection) {
         let Some(at) = self.candidates.iter().position(|it| it.token == token) else {
@@ -334,10 +321,16 @@ impl<'a> Listener<'a> {
         };
         let candidate = self.candidates.swap_remove(at);
         self.failed += 1;
-        if !self.report.verbose && !why.concerns_user() && !self.is_news(why) {
+        // Who does not speak scat may still be the person who is waited for.
+        let news = match why {
+            Rejection::Foreign(dialect) => Some(dialect).filter(|it| !self.dialects.contains(it)),
+            _ => None,
+        };
+        if !self.report.verbose && !why.concerns_user() && news.is_none() {
             return;
         }
         if let (Some(kept), Some(address)) = (self.log.pass(), candidate.link.peer()) {
+            self.dialects.extend(news);
             if kept > 0 {
                 self.report.note(format_args!("({kept} more failed handshakes)"));
             }

@@ -479,6 +479,29 @@ fn v_tells_why_strangers_went_and_not_too_often() {
     assert!(lines <= 5 * seconds, "{lines} lines in {seconds} s");
 }
 
+#[test]
+fn who_does_not_speak_scat_is_told_later_if_too_much_was_told_before() {
+    let (mut scat, port) = Scat::listen();
+    // What is told in one second.
+    for _ in 0..5 {
+        let mut stream = dial(port);
+        stream.write_all(b"SCAT2C\0\n").unwrap();
+        told(&mut stream);
+    }
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = is_over.clone();
+    let strangers = start(move || {
+        while !over.load(Ordering::SeqCst) {
+            let mut stream = dial(port);
+            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+            rest(&stream);
+        }
+    });
+    scat.line("does not speak scat");
+    is_over.store(true, Ordering::SeqCst);
+    strangers.join();
+}
+
 // The one reveal: trying costs a visible, failed run each time.
 
 #[test]
