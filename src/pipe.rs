@@ -369,8 +369,8 @@ impl<'a> Pipe<'a> {
     }
 
     /// Sends what is sealed and closes; with `deliver`, also writes out what has
-    /// been received. What goes wrong on the way is added to `errors`. A second signal
-    /// ends the process meanwhile.
+    /// been received, however long that takes after the close. What goes wrong on the
+    /// way is added to `errors`. A second signal ends the process meanwhile.
     fn close(&mut self, mut deliver: bool, errors: &mut Vec<Error>) {
         let deadline = Instant::now() + CLOSE;
         let mut is_shut = false;
@@ -393,11 +393,14 @@ impl<'a> Pipe<'a> {
                 errors.push(error);
                 deliver = false;
             }
+            let is_closed = is_late || is_shut && self.link.end().is_some();
+            if is_closed {
+                self.link.close(self.events.registry());
+            }
             let delivers = deliver && self.session.wants_output();
             if delivers && self.stdout.is_ready() {
                 continue;
             }
-            let is_closed = is_late || is_shut && self.link.end().is_some();
             if is_closed && !delivers {
                 return;
             }

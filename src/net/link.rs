@@ -30,7 +30,8 @@ pub enum End {
 /// for. Sending that has failed is no reason to stop receiving, because what the
 /// peer sent before may say why.
 pub struct Link {
-    socket: OwnedFd,
+    /// Until [`Link::close`].
+    socket: Option<OwnedFd>,
     peer: Option<SocketAddr>,
     readable: bool,
     writable: bool,
@@ -55,6 +56,7 @@ impl Link {
         }
         let both = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut SourceFd(&socket.as_raw_fd()), token, both)?;
+        let socket = Some(socket);
         Ok(Link { socket, peer, readable: true, writable: true, end: None, send_error: None })
     }
 
@@ -65,8 +67,8 @@ impl Link {
 
     /// Whether both ends are the same socket, as TCP allows.
     pub fn is_to_itself(&self) -> bool {
-        let own = SockRef::from(&self.socket).local_addr().ok().and_then(|own| own.as_socket());
-        self.peer.is_some() && self.peer == own
+        let own = self.socket.as_ref().and_then(|socket| SockRef::from(socket).local_addr().ok());
+        self.peer.is_some() && self.peer == own.and_then(|own| own.as_socket())
     }
 
     /// Goes on under another token.
@@ -75,8 +77,9 @@ impl Link {
     /// [`Error::System`].
     pub fn reregister(&mut self, registry: &Registry, token: Token) -> Result<(), Error> {
         let both = Interest::READABLE | Interest::WRITABLE;
+        let Some(socket) = &self.socket else { return Ok(()) };
         registry
-            .reregister(&mut SourceFd(&self.socket.as_raw_fd()), token, both)
+            .reregister(&mut SourceFd(&socket.as_raw_fd()), token, both)
             .map_err(|why| Error::System("socket", why))
     }
 
@@ -100,7 +103,8 @@ impl Link {
     /// nothing now, or that [`Link::end`] has come.
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         while self.is_readable() && !buffer.is_empty() {
-            match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            let Some(socket) = &self.socket else { break };
+            match rustix::net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => self.end = Some(End::Fin),
                 Ok((n, _)) => return n,
                 Err(Errno::AGAIN) => self.readable = false,
@@ -119,7 +123,8 @@ impl Link {
             if self.send_error.is_some() {
                 return bytes.len();
             }
-            match rustix::net::send(&self.socket, &bytes[written..], SendFlags::DONTWAIT) {
+            let Some(socket) = &self.socket else { break };
+            match rustix::net::send(socket, &bytes[written..], SendFlags::DONTWAIT) {
                 Ok(n) => written += n,
                 Err(Errno::AGAIN) => self.writable = false,
                 Err(Errno::INTR) => {}
@@ -155,7 +160,17 @@ impl Link {
     /// Sends FIN behind what was written. A connection that is gone refuses, and
     /// needs none.
     pub fn shutdown(&self) {
-        let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
+        if let Some(socket) = &self.socket {
+            let _ = rustix::net::shutdown(socket, Shutdown::Write);
+        }
+    }
+
+    /// Closes it as it is. Nothing is read or written any more.
+    pub fn close(&mut self, registry: &Registry) {
+        if let Some(socket) = self.socket.take() {
+            // Whoever shares the socket keeps it open.
+            let _ = registry.deregister(&mut SourceFd(&socket.as_raw_fd()));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a connection is closed: nothing that was said is lost, nobody can hold it open.
 
+use crate::support::peer::ABORT;
 use crate::support::scat::{Scat, file, noise, start};
 use crate::support::{ROLES, session, session_between};
 use std::fs::File;
@@ -41,6 +42,24 @@ fn a_peer_that_floods_cannot_keep_a_close_from_ending() {
         scat.end_by_itself().expect(5, "forged");
         assert!(before.elapsed() < Duration::from_secs(6), "{:?}", before.elapsed());
         floods.into_iter().for_each(|flood| flood.join());
+    }
+}
+
+#[test]
+fn an_output_that_blocks_keeps_what_came_and_not_the_connection() {
+    for role in ROLES {
+        let (scat, mut peer) = session(role);
+        let data = noise(21, 480_000);
+        peer.send_data(&data).unwrap();
+        peer.send(ABORT, &[5]).unwrap();
+        // Nobody reads scat's output, and this end stays open as well.
+        let before = Instant::now();
+        while peer.write(&[7]).is_ok() {
+            assert!(before.elapsed() < Duration::from_secs(6), "it is still open");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ended = scat.end_by_itself().expect(6, "the other end was interrupted");
+        assert!(ended.stdout == data, "{} bytes", ended.stdout.len());
     }
 }
 
