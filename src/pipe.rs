@@ -126,7 +126,7 @@ impl<'a> Pipe<'a> {
             self.drain_inbound()?;
             self.follow_end()?;
             // The peer's last frame and its FIN may come together.
-            if self.session.is_finished() && self.session.sealed().is_empty() {
+            if self.session.is_finished() && self.session.has_told() {
                 return Ok(());
             }
             if self.link.end().is_some() {
@@ -237,11 +237,14 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// sealed -> socket. A peer that is gone takes everything; why it is gone, only its
-    /// last frames can tell.
+    /// sealed -> socket. With a peer that is gone everything is lost; why it is gone,
+    /// only its last frames can tell.
     fn drain_outbound(&mut self) {
         let n = self.link.write(self.session.sealed());
         self.session.drained(n);
+        if self.link.is_broken() {
+            self.session.lost();
+        }
     }
 
     /// socket -> sealed -> plain
@@ -349,8 +352,7 @@ impl<'a> Pipe<'a> {
         let mut errors: Vec<Error> = result.err().into_iter().collect();
         self.close(deliver, &mut errors);
         // The peer could not be told that all is well here.
-        let is_untold = self.link.is_broken() || !self.session.sealed().is_empty();
-        if errors.is_empty() && is_untold {
+        if errors.is_empty() && !self.session.has_told() {
             errors.push(Error::Cut(None, None));
         }
         let mut errors: Vec<Error> =

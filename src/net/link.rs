@@ -115,14 +115,11 @@ impl Link {
         0
     }
 
-    /// Writes as much of `bytes` as the socket takes. Once sending has failed, every
-    /// byte counts as taken, and [`Link::send_error`] says so.
+    /// Writes as much of `bytes` as the socket takes: nothing more once sending has
+    /// failed, as [`Link::send_error`] says then.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let mut written = 0;
-        while self.writable && written < bytes.len() {
-            if self.send_error.is_some() {
-                return bytes.len();
-            }
+        while self.writable && self.send_error.is_none() && written < bytes.len() {
             let Some(socket) = &self.socket else { break };
             match rustix::net::send(socket, &bytes[written..], SendFlags::DONTWAIT) {
                 Ok(n) => written += n,

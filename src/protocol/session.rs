@@ -214,6 +214,8 @@ pub struct Session {
     received: Ends,
     /// Bytes that the socket took.
     drained: u64,
+    /// Bytes for the socket up to the end of EOF and DONE, as far as they are sealed.
+    told_at: u64,
     /// Bytes of space that the last read had.
     offered: usize,
     /// The last read filled its space: the connection may hold more.
@@ -313,6 +315,7 @@ impl Session {
             sent: Ends::default(),
             received: Ends::default(),
             drained: 0,
+            told_at: 0,
             offered: 0,
             is_behind: false,
             peer_streams: false,
@@ -384,6 +387,7 @@ impl Session {
         if self.may_stream() && !self.sent.eof {
             self.outbound.control(Kind::Eof, &[])?;
             self.sent.eof = true;
+            self.told_at = self.sealed_at();
         }
         Ok(())
     }
@@ -415,6 +419,16 @@ impl Session {
     pub fn drained(&mut self, n: usize) {
         self.outbound.drained(n);
         self.drained += n as u64;
+    }
+
+    /// The socket takes nothing any more: what waits for it is thrown away.
+    pub fn lost(&mut self) {
+        self.outbound.drained(self.outbound.sealed().len());
+    }
+
+    /// Bytes for the socket so far, taken or not.
+    fn sealed_at(&self) -> u64 {
+        self.drained + self.sealed().len() as u64
     }
 
     // The way in.
@@ -641,6 +655,12 @@ impl Session {
         self.received.done
     }
 
+    /// Whether the socket took our EOF and DONE, as far as they are sealed. A REKEY3
+    /// behind them is no loss.
+    pub fn has_told(&self) -> bool {
+        self.drained >= self.told_at
+    }
+
     /// Whether both ends of both directions are sealed and opened: nothing is
     /// left but to drain what is sealed.
     pub fn is_finished(&self) -> bool {
@@ -683,7 +703,7 @@ impl Session {
         let rekey1 = self.ratchet.start(fresh)?;
         self.outbound.control(Kind::Rekey1, &rekey1)?;
         self.asked = Some(Asked {
-            end: self.drained + self.outbound.sealed().len() as u64,
+            end: self.sealed_at(),
             before_eof: !self.sent.eof,
             signs: 0,
             last_sign: None,
@@ -721,6 +741,7 @@ impl Session {
         if self.may_stream() && self.output_ended() && !self.sent.done {
             self.outbound.control(Kind::Done, &[])?;
             self.sent.done = true;
+            self.told_at = self.sealed_at();
         }
         Ok(())
     }

@@ -372,6 +372,30 @@ fn a_connector_answers_after_its_own_eof_and_done() {
     assert!(session.is_finished());
 }
 
+#[test]
+fn a_lost_rekey3_behind_eof_and_done_is_no_loss_and_a_lost_done_is() {
+    for takes_done in [true, false] {
+        let (mut session, mut peer) = opened(NEVER);
+        start_ratchet(&mut session);
+        session.end_input().unwrap();
+        let frames = peer.recv(&mut session);
+        assert!(session.has_told());
+        peer.send(&mut session, Kind::Eof, &[]).unwrap();
+        assert!(!session.has_told());
+        if takes_done {
+            assert_eq!(peer.kinds(&mut session), [Kind::Done]);
+        }
+        let (rekey2, fresh) = peer.rekey2(&frames[0].1);
+        peer.send(&mut session, Kind::Rekey2, &rekey2).unwrap();
+        peer.switch_sealer(&fresh);
+        peer.send(&mut session, Kind::Done, &[]).unwrap();
+        assert!(session.is_finished() && !session.sealed().is_empty());
+        session.lost();
+        assert_eq!(session.has_told(), takes_done);
+        assert!(session.sealed().is_empty());
+    }
+}
+
 // ---- too often, and not at all ----
 
 /// A whole exchange that the peer starts; what comes of its REKEY1.
