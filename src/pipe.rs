@@ -269,6 +269,7 @@ impl<'a> Pipe<'a> {
                 self.report.event(&Line::Eof);
             }
             Event::Done => self.report.event(&Line::Done),
+            Event::Ignored => {}
             Event::RatchetRequest => {
                 self.session.answer_ratchet(random::ephemerals()?)?;
                 self.report.event(&Line::Ratchet(self.session.ratchets()));

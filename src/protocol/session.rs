@@ -10,7 +10,7 @@ use crate::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use crate::protocol::inbound::{self, Inbound, PIECES};
 use crate::protocol::noise::{self, Ephemerals};
 use crate::protocol::outbound::{self, Outbound};
-use crate::protocol::ratchet::Ratchet;
+use crate::protocol::ratchet::{REKEY1_LEN, Ratchet};
 use crate::protocol::role::Role;
 use crate::protocol::sas::{self, Sas};
 use crate::protocol::secret::Key;
@@ -99,6 +99,8 @@ pub enum Event {
     RatchetRequest,
     /// The keys of one or both directions are new, or will be with the peer's next step.
     Ratchet,
+    /// REKEY1 came, and this side has ended: the keys stay as they are.
+    Ignored,
     /// The peer ends the session early; nothing follows.
     Abort(Reason),
 }
@@ -537,6 +539,9 @@ impl Session {
                 Event::Abort(Reason::new(code).unwrap_or(Reason::Protocol))
             }
             Kind::Rekey1 => {
+                if content.len() != REKEY1_LEN {
+                    return Err(noise::Error::Length.into());
+                }
                 let is_our_turn = self.role == Role::Listener && self.next_c2l.is_none();
                 if !is_our_turn || self.received.both() {
                     return Err(Error::Rule("REKEY1 out of turn"));
@@ -544,7 +549,7 @@ impl Session {
                 pace(&mut self.paced_to, self.schedule.spacing, now)?;
                 // After both of its own ends, a listener has nothing left to protect.
                 if self.sent.both() || self.abort_sent {
-                    Event::Ratchet
+                    Event::Ignored
                 } else {
                     self.rekey1 = Some(content.to_vec());
                     Event::RatchetRequest

@@ -266,7 +266,7 @@ impl Model {
                     return Err(Fatal::Rule);
                 }
                 if self.sent == BOTH || self.has_aborted {
-                    return Ok(Event::Ratchet);
+                    return Ok(Event::Ignored);
                 }
                 let answer = self.chain.answer(content, self.exchanges + 1);
                 let (rekey2, next) = answer.map_err(|_| Fatal::Rule)?;
@@ -486,12 +486,15 @@ impl Game {
         self.forger.wire.extend(frame);
     }
 
-    /// The next message of an exchange, in turn or not, whole or with one wrong bit.
+    /// The next message of an exchange, in turn or not, whole, with one wrong bit, or cut.
     fn exchange(&mut self, input: &mut Input<'_>) {
         let (wrong, at) = (input.byte(), input.short());
         let spoil = |mut content: Vec<u8>| {
             let at = at % content.len();
             content[at] ^= 1u8.checked_shl(u32::from(255 - wrong)).unwrap_or(0);
+            if wrong == 0 {
+                content.truncate(at);
+            }
             content
         };
         match self.model.role {

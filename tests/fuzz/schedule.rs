@@ -290,7 +290,7 @@ impl Pair {
                 }
                 Event::Eof => assert!(peer.has_ended),
                 Event::Done => assert!(end.has_ended && peer.written == end.taken),
-                Event::Data | Event::Ratchet => {}
+                Event::Data | Event::Ratchet | Event::Ignored => {}
             }
         }
     }

@@ -349,7 +349,7 @@ fn a_listener_at_its_end_does_not_answer_and_still_finishes() {
     peer.send(&mut session, Kind::Eof, &[]).unwrap();
     assert_eq!(peer.kinds(&mut session), [Kind::Eof, Kind::Done]);
     let rekey1 = peer.rekey1();
-    assert_eq!(peer.send(&mut session, Kind::Rekey1, &rekey1), Ok(Event::Ratchet));
+    assert_eq!(peer.send(&mut session, Kind::Rekey1, &rekey1), Ok(Event::Ignored));
     assert!(session.sealed().is_empty() && session.ratchets() == 0);
     peer.send(&mut session, Kind::Done, &[]).unwrap();
     assert!(session.is_finished());
@@ -590,6 +590,22 @@ fn rekey1_comes_in_its_turn_from_the_connector() {
             peer.send(&mut session, end, &[]).unwrap();
         }
         breaks((session, peer));
+    }
+}
+
+#[test]
+fn rekey1_has_its_length_even_where_it_is_ignored() {
+    for len in [0, REKEY1_LEN - 1, REKEY1_LEN + 1] {
+        let (session, peer) = accepted(false);
+        let (mut at_its_end, mut late) = accepted(false);
+        at_its_end.end_input().unwrap();
+        late.send(&mut at_its_end, Kind::Eof, &[]).unwrap();
+        let (mut aborted, other) = accepted(false);
+        aborted.abort(Reason::Interrupted).unwrap();
+        for (mut session, mut peer) in [(session, peer), (at_its_end, late), (aborted, other)] {
+            let result = peer.send(&mut session, Kind::Rekey1, &vec![0; len]);
+            assert_eq!(result, Err(Error::Ratchet(noise::Error::Length)), "{len} bytes");
+        }
     }
 }
 
