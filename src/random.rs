@@ -2,14 +2,14 @@
 
 use crate::error::Error;
 use crate::protocol::noise::Ephemerals;
-use crate::protocol::secret::Key;
+use crate::protocol::secret::Secret;
 
 /// 32 random bytes: a key or a nonce.
 ///
 /// # Errors
 /// [`Error::Random`], which nobody may survive.
-pub fn key() -> Result<Key, Error> {
-    let mut bytes = Key::empty();
+pub fn key() -> Result<Secret, Error> {
+    let mut bytes = Secret::empty();
     getrandom::fill(&mut *bytes).map_err(|_| Error::Random)?;
     Ok(bytes)
 }

@@ -7,7 +7,7 @@
 use super::{ENCODED, Kind, KnownKey, Why, parse, parse_public, public};
 use crate::error::Error;
 use crate::event_loop::{EventLoop, KEY_FILE};
-use crate::protocol::secret::Key;
+use crate::protocol::secret::Secret;
 use crate::report::Report;
 use crate::waiting::{Deadline, Stage, Waiting};
 use base64::Engine;
@@ -41,7 +41,7 @@ pub fn read(
     events: &mut EventLoop,
     deadline: &Deadline,
     report: &Report,
-) -> Result<Key, Error> {
+) -> Result<Secret, Error> {
     let content = content(path, wanted, events, deadline, report)?;
     let mut keys = lines(&content.text).map(|line| parse(line, wanted));
     let key = keys.next().unwrap_or(Err(Why::Empty(wanted))).map_err(|why| failed(path, why))?;
@@ -176,7 +176,7 @@ fn content(
 ///
 /// # Errors
 /// [`Error::Key`], above all if there is a file of that name.
-pub fn create_secret(path: &Path, secret: &Key) -> Result<(), Error> {
+pub fn create_secret(path: &Path, secret: &Secret) -> Result<(), Error> {
     let public = public(secret);
     let comment = format!(
         "# scat secret key, for -i: keep it to yourself\n\
@@ -190,13 +190,13 @@ pub fn create_secret(path: &Path, secret: &Key) -> Result<(), Error> {
 ///
 /// # Errors
 /// As [`create_secret`].
-pub fn create_psk(path: &Path, psk: &Key) -> Result<(), Error> {
+pub fn create_psk(path: &Path, psk: &Secret) -> Result<(), Error> {
     let comment =
         "# scat pre-shared key, for --psk: the same file at every end, and nowhere else\n";
     create(path, comment, Kind::Psk, psk)
 }
 
-fn create(path: &Path, comment: &str, kind: Kind, key: &Key) -> Result<(), Error> {
+fn create(path: &Path, comment: &str, kind: Kind, key: &Secret) -> Result<(), Error> {
     let before = [comment.as_bytes(), kind.prefix().as_bytes()].concat();
     let mut text = Zeroizing::new(vec![b'\n'; before.len() + ENCODED + 1]);
     text[..before.len()].copy_from_slice(&before);
@@ -259,7 +259,7 @@ mod tests {
         }
     }
 
-    fn read_as(path: &Path, kind: Kind) -> Result<Key, Why> {
+    fn read_as(path: &Path, kind: Kind) -> Result<Secret, Why> {
         let mut events = EventLoop::new().unwrap();
         read(path, kind, &mut events, &Deadline::new(None), &Report::new(None)).map_err(why)
     }
@@ -343,7 +343,7 @@ mod tests {
     fn a_new_key_is_its_owners_alone_and_never_overwrites() {
         let place = Place::new("new");
         let path = place.0.join("identity");
-        let key = Key::copy(&counting());
+        let key = Secret::copy(&counting());
         create_secret(&path, &key).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(*read_as(&path, Kind::Secret).unwrap(), counting());

@@ -15,7 +15,7 @@ pub mod file;
 pub use error::{Error, Why};
 
 use crate::protocol::noise;
-use crate::protocol::secret::Key;
+use crate::protocol::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
@@ -76,7 +76,7 @@ impl fmt::Display for KnownKey {
 }
 
 /// The public key of an X25519 secret, in the form that `--peer` takes.
-pub fn public(secret: &Key) -> String {
+pub fn public(secret: &Secret) -> String {
     public_text(noise::public(secret).as_bytes())
 }
 
@@ -98,7 +98,7 @@ pub fn parse_public(line: &str) -> Result<KnownKey, Why> {
 }
 
 /// Reads one key that has to be of this kind: no white space around it, canonical base64.
-fn parse(text: &[u8], wanted: Kind) -> Result<Key, Why> {
+fn parse(text: &[u8], wanted: Kind) -> Result<Secret, Why> {
     let kinds = [Kind::Secret, Kind::Psk, Kind::Public];
     let has = |kind: &Kind| text.starts_with(kind.prefix().as_bytes());
     match kinds.into_iter().find(has) {
@@ -111,13 +111,13 @@ fn parse(text: &[u8], wanted: Kind) -> Result<Key, Why> {
     }
 }
 
-fn decode(text: &[u8]) -> Option<Key> {
+fn decode(text: &[u8]) -> Option<Secret> {
     // The decoder wants room for whole groups of three bytes.
     let mut bytes = Zeroizing::new([0; ENCODED / 4 * 3]);
     if text.len() != ENCODED || STANDARD.decode_slice(text, &mut *bytes).ok()? != 32 {
         return None;
     }
-    bytes.first_chunk().map(Key::copy)
+    bytes.first_chunk().map(Secret::copy)
 }
 
 #[cfg(test)]
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_public_key_is_the_x25519_one() {
         // RFC 7748 section 6.1, Alice.
-        let secret = Key::copy(&[
+        let secret = Secret::copy(&[
             0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d, 0x3c, 0x16, 0xc1, 0x72, 0x51, 0xb2,
             0x66, 0x45, 0xdf, 0x4c, 0x2f, 0x87, 0xeb, 0xc0, 0x99, 0x2a, 0xb1, 0x77, 0xfb, 0xa5,
             0x1d, 0xb9, 0x2c, 0x2a,

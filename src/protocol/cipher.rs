@@ -4,7 +4,7 @@
 //! The key stays with the caller, where it is wiped; each call makes the library's
 //! form of it anew, which costs a copy of 32 bytes.
 
-use super::secret::Key;
+use super::secret::Secret;
 
 /// Bytes of a tag.
 pub const TAGLEN: usize = 16;
@@ -32,7 +32,7 @@ fn nonce(n: u64) -> [u8; NONCELEN] {
 // Not inlined: what the cipher leaves on the stack has to lie below the caller's frame,
 // where `wipe_stack` reaches it.
 #[inline(never)]
-pub fn seal(k: &Key, n: u64, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Failed> {
+pub fn seal(k: &Secret, n: u64, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Failed> {
     library::seal(k, nonce(n), ad, buffer).ok_or(Failed)
 }
 
@@ -42,7 +42,7 @@ pub fn seal(k: &Key, n: u64, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN
 /// [`Failed`] if the tag does not verify.
 #[inline(never)] // as `seal`
 pub fn open(
-    k: &Key,
+    k: &Secret,
     n: u64,
     ad: &[u8],
     buffer: &mut [u8],
@@ -57,15 +57,15 @@ pub fn open(
 
 #[cfg(feature = "ring")]
 mod library {
-    use super::{Key, NONCELEN, TAGLEN};
+    use super::{NONCELEN, Secret, TAGLEN};
     use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
-    fn cipher(k: &Key) -> Option<LessSafeKey> {
+    fn cipher(k: &Secret) -> Option<LessSafeKey> {
         Some(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, k.as_slice()).ok()?))
     }
 
     pub fn seal(
-        k: &Key,
+        k: &Secret,
         nonce: [u8; NONCELEN],
         ad: &[u8],
         buffer: &mut [u8],
@@ -76,7 +76,7 @@ mod library {
     }
 
     pub fn open(
-        k: &Key,
+        k: &Secret,
         nonce: [u8; NONCELEN],
         ad: &[u8],
         buffer: &mut [u8],
@@ -90,12 +90,12 @@ mod library {
 
 #[cfg(not(feature = "ring"))]
 mod library {
-    use super::{Key, NONCELEN, TAGLEN};
+    use super::{NONCELEN, Secret, TAGLEN};
     use chacha20poly1305::aead::AeadInOut;
     use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 
     pub fn seal(
-        k: &Key,
+        k: &Secret,
         nonce: [u8; NONCELEN],
         ad: &[u8],
         buffer: &mut [u8],
@@ -106,7 +106,7 @@ mod library {
     }
 
     pub fn open(
-        k: &Key,
+        k: &Secret,
         nonce: [u8; NONCELEN],
         ad: &[u8],
         buffer: &mut [u8],

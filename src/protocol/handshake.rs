@@ -17,7 +17,7 @@
 use crate::protocol::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
 use crate::protocol::role::Role;
 use crate::protocol::sas;
-use crate::protocol::secret::{Key, Secret};
+use crate::protocol::secret::Secret;
 
 /// Bytes of a preface.
 pub const PREFACE_LEN: usize = 8;
@@ -127,15 +127,15 @@ impl From<noise::Error> for Error {
 
 /// What this side brings to every handshake of its run. No `Debug`, wiped on drop.
 pub struct Local {
-    s: Key,
+    s: Secret,
     long_lived: bool,
-    psk: Option<Key>,
+    psk: Option<Secret>,
 }
 
 impl Local {
     /// With a static secret (32 bytes, before clamping), `long_lived` if it is kept
     /// between runs, and the pre-shared key if there is one.
-    pub fn new(s: Key, long_lived: bool, psk: Option<Key>) -> Self {
+    pub fn new(s: Secret, long_lived: bool, psk: Option<Secret>) -> Self {
         Local { s, long_lived, psk }
     }
 
@@ -194,11 +194,11 @@ pub struct Peer {
 /// The keys of a session and what its short authentication string is made of.
 pub struct Keys {
     /// Connector to listener.
-    pub c2l: Key,
+    pub c2l: Secret,
     /// Listener to connector.
-    pub l2c: Key,
+    pub l2c: Secret,
     /// What the ratchet starts from.
-    pub rk: Key,
+    pub rk: Secret,
     /// Transcript hash after flight 3.
     pub h3: [u8; 32],
 }

@@ -8,7 +8,7 @@
 // By `super`, for the tests that run this file with another hash.
 use super::cipher::{self, TAGLEN};
 use super::hash::{BLOCKLEN, HASHLEN, hash};
-use super::secret::{Key, Secret};
+use super::secret::Secret;
 use ml_kem::kem::KeyExport;
 use ml_kem::{DecapsulationKey768, EncapsulationKey768};
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -41,7 +41,7 @@ pub enum Error {
 
 /// A key and its nonce counter (section 5.1).
 pub struct CipherState {
-    k: Key,
+    k: Secret,
     n: u64,
 }
 
@@ -89,7 +89,7 @@ impl CipherState {
     /// # Errors
     /// [`Error::Length`], which 32 bytes do not cause.
     pub fn rekey(&mut self) -> Result<(), Error> {
-        let mut k = Key::empty();
+        let mut k = Secret::empty();
         cipher::seal(&self.k, u64::MAX, &[], &mut *k).map_err(|_| Error::Length)?;
         self.k = k;
         Ok(())
@@ -107,7 +107,7 @@ impl CipherState {
 /// HMAC (RFC 2104) over two parts, with a key of at most one block. (Keyed BLAKE2s is
 /// something else and would not interoperate.)
 #[inline(never)] // its stack is wiped, as that of `cipher::seal`
-fn hmac(key: &[u8; 32], one: &[u8], two: &[u8]) -> Key {
+fn hmac(key: &[u8; 32], one: &[u8], two: &[u8]) -> Secret {
     let mut pad = Zeroizing::new([0x36; BLOCKLEN]);
     for (p, k) in pad.iter_mut().zip(key) {
         *p ^= k;
@@ -123,7 +123,7 @@ fn hmac(key: &[u8; 32], one: &[u8], two: &[u8]) -> Key {
 
 /// `HKDF(chaining_key, input_key_material, 3)` of section 4.3. Its first two
 /// outputs are those of the two-output form.
-fn hkdf(ck: &[u8; 32], ikm: &[u8]) -> [Key; 3] {
+fn hkdf(ck: &[u8; 32], ikm: &[u8]) -> [Secret; 3] {
     let temp = hmac(ck, ikm, &[]);
     let one = hmac(&temp, &[1], &[]);
     let two = hmac(&temp, &*one, &[2]);
@@ -134,7 +134,7 @@ fn hkdf(ck: &[u8; 32], ikm: &[u8]) -> [Key; 3] {
 /// Chaining key, transcript hash and the current handshake cipher (section 5.2).
 pub struct SymmetricState {
     cipher: Option<CipherState>,
-    ck: Key,
+    ck: Secret,
     h: [u8; HASHLEN],
 }
 
@@ -213,12 +213,12 @@ impl SymmetricState {
 
 /// The public key of an X25519 secret.
 #[inline(never)] // its stack is wiped, as that of `cipher::seal`
-pub fn public(secret: &Key) -> PublicKey {
+pub fn public(secret: &Secret) -> PublicKey {
     PublicKey::from(&StaticSecret::from(**secret))
 }
 
 /// `ML-KEM.KeyGen_internal(d, z)` (FIPS 203, algorithm 16).
-fn decapsulation_key([d, z]: &[Key; 2]) -> DecapsulationKey768 {
+fn decapsulation_key([d, z]: &[Secret; 2]) -> DecapsulationKey768 {
     let mut seed = Zeroizing::new([0; 64]);
     seed[..32].copy_from_slice(&**d);
     seed[32..].copy_from_slice(&**z);
@@ -258,21 +258,21 @@ impl Pattern {
 /// but drawing all is simpler than choosing.
 pub struct Ephemerals {
     /// X25519 secret of the token `e`, before clamping.
-    pub e: Key,
+    pub e: Secret,
     /// Seed of the initiator's KEM key, token `e1`: `d` and `z` of FIPS 203.
-    pub e1: [Key; 2],
+    pub e1: [Secret; 2],
     /// Message `m` of the responder's encapsulation, token `ekem1`.
-    pub m: Key,
+    pub m: Secret,
 }
 
 /// What `Split()` leaves: `HKDF(ck, "", 3)` and the final transcript hash.
 pub struct Split {
     /// Key from initiator to responder.
-    pub initiator: Key,
+    pub initiator: Secret,
     /// Key from responder to initiator.
-    pub responder: Key,
+    pub responder: Secret,
     /// Third output: what the ratchet starts from.
-    pub rk: Key,
+    pub rk: Secret,
     /// Transcript hash after the last message.
     pub h: [u8; HASHLEN],
 }
@@ -291,12 +291,12 @@ pub struct HandshakeState {
     pattern: &'static Pattern,
     next: usize,
     initiator: bool,
-    s: Option<Key>,
+    s: Option<Secret>,
     fresh: Ephemerals,
     rs: Option<PublicKey>,
     re: Option<PublicKey>,
     re1: Option<Box<EncapsulationKey768>>,
-    psks: Vec<Key>,
+    psks: Vec<Secret>,
 }
 
 impl HandshakeState {
@@ -306,9 +306,9 @@ impl HandshakeState {
         pattern: &'static Pattern,
         initiator: bool,
         prologue: &[u8],
-        s: Option<Key>,
+        s: Option<Secret>,
         fresh: Ephemerals,
-        psks: Vec<Key>,
+        psks: Vec<Secret>,
     ) -> Self {
         let mut symmetric = SymmetricState::new(pattern.name);
         symmetric.mix_hash(prologue);

@@ -11,7 +11,7 @@
 //! Whoever copied one side's keys and then only listens is shut out by it.
 
 use crate::protocol::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
-use crate::protocol::secret::Key;
+use crate::protocol::secret::Secret;
 
 const PR: Pattern = Pattern {
     name: "Noise_NNhfs+psk0_25519+MLKEM768_ChaChaPoly_BLAKE2s",
@@ -26,14 +26,14 @@ pub const REKEY2_LEN: usize = 1152;
 /// The keys that a ratchet brings.
 pub struct Fresh {
     /// Connector to listener.
-    pub c2l: Key,
+    pub c2l: Secret,
     /// Listener to connector.
-    pub l2c: Key,
+    pub l2c: Secret,
 }
 
 /// What links one ratchet to the next, and the connector's ratchet under way.
 pub struct Ratchet {
-    rk: Key,
+    rk: Secret,
     hp: [u8; 32],
     started: Option<HandshakeState>,
     finished: u64,
@@ -41,7 +41,7 @@ pub struct Ratchet {
 
 impl Ratchet {
     /// From the session's start: its third key and `h3`.
-    pub fn new(rk: Key, h3: [u8; 32]) -> Self {
+    pub fn new(rk: Secret, h3: [u8; 32]) -> Self {
         Ratchet { rk, hp: h3, started: None, finished: 0 }
     }
 
@@ -100,7 +100,7 @@ impl Ratchet {
     fn handshake(&self, initiator: bool, fresh: Ephemerals) -> HandshakeState {
         let mut prologue = b"scat/1 rekey\0".to_vec();
         prologue.extend_from_slice(&self.hp);
-        HandshakeState::new(&PR, initiator, &prologue, None, fresh, vec![Key::copy(&self.rk)])
+        HandshakeState::new(&PR, initiator, &prologue, None, fresh, vec![Secret::copy(&self.rk)])
     }
 
     fn finish(&mut self, noise: HandshakeState) -> Result<Fresh, noise::Error> {

@@ -30,12 +30,10 @@ pub fn add_places(places: impl IntoIterator<Item = &'static mut Place>) {
     free().extend(places);
 }
 
-/// 32 secret bytes, wiped on drop. They have a [`Place`] of their own, so that moving
-/// them leaves no copy behind. No `Clone`, no `Debug`.
+/// 32 secret bytes, such as a symmetric key or an X25519 secret, wiped on drop. They
+/// have a [`Place`] of their own, so that moving them leaves no copy behind. No `Clone`,
+/// no `Debug`.
 pub struct Secret(Option<&'static mut Place>);
-
-/// A symmetric key or an X25519 secret.
-pub type Key = Secret;
 
 impl Secret {
     /// Zeros, to be filled where they stand.

@@ -13,7 +13,7 @@ use crate::protocol::outbound::{self, Outbound};
 use crate::protocol::ratchet::{REKEY1_LEN, Ratchet};
 use crate::protocol::role::Role;
 use crate::protocol::sas::{self, Sas};
-use crate::protocol::secret::Key;
+use crate::protocol::secret::Secret;
 use std::collections::TryReserveError;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -209,7 +209,7 @@ pub struct Session {
     /// Listener: REKEY1's content, until it is answered.
     rekey1: Option<Vec<u8>>,
     /// Listener: the key to receive with from REKEY3 on, until that has come.
-    next_c2l: Option<Key>,
+    next_c2l: Option<Secret>,
     /// Nothing of the stream may move before a person has accepted the peer.
     unconfirmed: bool,
     sent: Ends,

@@ -10,7 +10,7 @@ use scat::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use scat::protocol::noise::HandshakeState;
 use scat::protocol::role::Role;
 use scat::protocol::sas::{self, Sas};
-use scat::protocol::secret::Key;
+use scat::protocol::secret::Secret;
 use scat::protocol::session::{Buffers, Counters, Error, Event, Reason, Schedule, Session};
 use scat_fuzz::input::Input;
 use scat_fuzz::wire::{Chain, Direction, ephemerals, plaintext};
@@ -332,16 +332,16 @@ impl Game {
         let options = input.byte();
         let (is_listener, held) = (options & 1 == 1, options & 2 == 2);
         let keys = Keys {
-            c2l: Key::copy(&START.c2l),
-            l2c: Key::copy(&START.l2c),
-            rk: Key::copy(&START.rk),
+            c2l: Secret::copy(&START.c2l),
+            l2c: Secret::copy(&START.l2c),
+            rk: Secret::copy(&START.rk),
             h3: H3,
         };
         let peer = Peer { key: [0x50; 32], long_lived: false };
         let schedule = Schedule { interval: INTERVAL, bytes: 1 << 20, spacing: SPACING };
         let buffers = Buffers::new().unwrap();
         let (role, session) = if is_listener {
-            let accepted = Accepted { keys, peer, n_l: Key::copy(&N_L) };
+            let accepted = Accepted { keys, peer, n_l: Secret::copy(&N_L) };
             let listener = Session::listener(accepted, schedule, held, buffers, *EPOCH);
             let (session, sas) = listener.unwrap();
             assert_eq!(sas, Sas::new(&H3, &N_L));

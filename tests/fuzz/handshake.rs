@@ -12,7 +12,7 @@ use scat::protocol::handshake::{
 use scat::protocol::noise::{self, HandshakeState, Pattern, Token};
 use scat::protocol::role::Role;
 use scat::protocol::sas;
-use scat::protocol::secret::Key;
+use scat::protocol::secret::Secret;
 use scat_fuzz::input::Input;
 use scat_fuzz::wire::ephemerals;
 
@@ -52,18 +52,18 @@ impl Side {
     }
 
     fn local(&self) -> Local {
-        Local::new(Key::copy(&self.s), self.long_lived, self.psk.map(|psk| Key::copy(&psk)))
+        Local::new(Secret::copy(&self.s), self.long_lived, self.psk.map(|psk| Secret::copy(&psk)))
     }
 
     fn public(&self) -> [u8; 32] {
-        *noise::public(&Key::copy(&self.s)).as_bytes()
+        *noise::public(&Secret::copy(&self.s)).as_bytes()
     }
 
     /// The same side without the rules of a payload.
     fn noise(&self, initiator: bool, prologue: &[u8], n: u8) -> HandshakeState {
         let pattern = if self.psk.is_some() { &P1 } else { &P0 };
-        let psks = self.psk.iter().map(Key::copy).collect();
-        let s = Some(Key::copy(&self.s));
+        let psks = self.psk.iter().map(Secret::copy).collect();
+        let s = Some(Secret::copy(&self.s));
         HandshakeState::new(pattern, initiator, prologue, s, ephemerals(n), psks)
     }
 

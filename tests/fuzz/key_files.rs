@@ -9,7 +9,7 @@ use scat::event_loop::EventLoop;
 use scat::keys::file::{read, read_known, read_public};
 use scat::keys::{self, Kind, KnownKey};
 use scat::protocol::noise;
-use scat::protocol::secret::Key;
+use scat::protocol::secret::Secret;
 use scat::report::Report;
 use scat::waiting::Deadline;
 use scat_fuzz::input::Input;
@@ -175,7 +175,7 @@ fuzz_target!(|bytes: &[u8]| {
         place.file.rewind().unwrap();
         let derived = read_public(&path, events, &deadline, &report);
         let expected = secret(&text, b"scat-secret:").filter(|_| is_short).map(|secret| {
-            let public = *noise::public(&Key::copy(&secret)).as_bytes();
+            let public = *noise::public(&Secret::copy(&secret)).as_bytes();
             keys::public_text(&public)
         });
         assert_eq!(derived.as_ref().ok(), expected.as_ref());

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use scat::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use scat::protocol::role::Role;
 use scat::protocol::sas;
-use scat::protocol::secret::Key;
+use scat::protocol::secret::Secret;
 use scat::protocol::session::{Buffers, Event, Reason, Schedule, Session};
 use scat_fuzz::input::Input;
 use scat_fuzz::wire::{Chain, Direction, ephemerals};
@@ -62,7 +62,7 @@ fn byte(role: Role, at: u64) -> u8 {
 }
 
 fn keys() -> Keys {
-    let key = Key::copy;
+    let key = Secret::copy;
     Keys { c2l: key(&START.c2l), l2c: key(&START.l2c), rk: key(&START.rk), h3: START.hp }
 }
 
@@ -164,7 +164,7 @@ impl Pair {
         let peer = Peer { key: [0x50; 32], long_lived: false };
         let connected = Connected { keys: keys(), peer, h1: H1, commit: sas::commit(&H1, &N_L) };
         let connector = Session::connector(connected, schedule, held[0], Buffers::new().unwrap());
-        let accepted = Accepted { keys: keys(), peer, n_l: Key::copy(&N_L) };
+        let accepted = Accepted { keys: keys(), peer, n_l: Secret::copy(&N_L) };
         let buffers = Buffers::new().unwrap();
         let (listener, _) =
             Session::listener(accepted, schedule, held[1], buffers, *EPOCH).unwrap();

@@ -4,7 +4,7 @@
 
 use scat::protocol::cipher;
 use scat::protocol::noise::{Ephemerals, Error, HandshakeState, Pattern, Token};
-use scat::protocol::secret::{Key, Secret};
+use scat::protocol::secret::Secret;
 
 /// Random values of exchange `n`, the same in each run.
 pub fn ephemerals(n: u8) -> Ephemerals {
@@ -28,7 +28,7 @@ impl Direction {
     pub fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
         let mut frame = ((plain.len() + 16) as u16).to_be_bytes().to_vec();
         frame.extend_from_slice(plain);
-        let tag = cipher::seal(&Key::copy(&self.k), self.n, &[], &mut frame[2..]);
+        let tag = cipher::seal(&Secret::copy(&self.k), self.n, &[], &mut frame[2..]);
         frame.extend_from_slice(&tag.unwrap());
         self.advance();
         frame
@@ -38,7 +38,7 @@ impl Direction {
     pub fn open(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
         let (plain, tag) = sealed.split_last_chunk()?;
         let mut plain = plain.to_vec();
-        cipher::open(&Key::copy(&self.k), self.n, &[], &mut plain, tag).ok()?;
+        cipher::open(&Secret::copy(&self.k), self.n, &[], &mut plain, tag).ok()?;
         self.advance();
         Some(plain)
     }
@@ -47,7 +47,7 @@ impl Direction {
         self.n += 1;
         if self.n.is_multiple_of(1024) {
             let mut k = [0; 32];
-            cipher::seal(&Key::copy(&self.k), u64::MAX, &[], &mut k).unwrap();
+            cipher::seal(&Secret::copy(&self.k), u64::MAX, &[], &mut k).unwrap();
             self.k = k;
         }
     }
@@ -79,7 +79,7 @@ pub struct Chain {
 impl Chain {
     fn exchange(&self, initiator: bool, n: u8) -> HandshakeState {
         let prologue = [b"scat/1 rekey\0", &self.hp[..]].concat();
-        let psk = vec![Key::copy(&self.rk)];
+        let psk = vec![Secret::copy(&self.rk)];
         HandshakeState::new(&PR, initiator, &prologue, None, ephemerals(n), psk)
     }
 

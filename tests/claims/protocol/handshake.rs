@@ -10,7 +10,7 @@ use scat::protocol::handshake::{
 use scat::protocol::noise::{self, Ephemerals};
 use scat::protocol::role::Role;
 use scat::protocol::sas;
-use scat::protocol::secret::{Key, Secret};
+use scat::protocol::secret::Secret;
 
 /// Everything that one side draws, so that a handshake can be run again and
 /// again with one byte changed.
@@ -18,7 +18,7 @@ fn fresh(seed: u8) -> Ephemerals {
     Ephemerals { e: key(seed), e1: [key(seed ^ 0x40), key(seed ^ 0x40)], m: key(seed ^ 0x80) }
 }
 
-fn key(byte: u8) -> Key {
+fn key(byte: u8) -> Secret {
     Secret::copy(&[byte; 32])
 }
 

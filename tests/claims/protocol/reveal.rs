@@ -8,7 +8,7 @@ use scat::protocol::hash::hash;
 use scat::protocol::noise::Ephemerals;
 use scat::protocol::role::Role;
 use scat::protocol::sas::Sas;
-use scat::protocol::secret::{Key, Secret};
+use scat::protocol::secret::Secret;
 
 // The words are so short that luck can be counted. Somebody sits between an
 // honest connector and an honest listener, and wins if both people would read
@@ -29,7 +29,7 @@ fn short(sas: &Sas) -> u32 {
 struct Seeded(u64);
 
 impl Seeded {
-    fn key(&mut self) -> Key {
+    fn key(&mut self) -> Secret {
         self.0 += 1;
         Secret::copy(&hash(&[&self.0.to_le_bytes()]))
     }
@@ -52,7 +52,7 @@ struct Listener<'a> {
 
 impl<'a> Listener<'a> {
     /// Flight 2. What it will open stays here; the weak protocol says it now.
-    fn answer(&mut self, flight1: &[u8]) -> (ResponderReply<'a>, [u8; FLIGHT2_LEN], Key) {
+    fn answer(&mut self, flight1: &[u8]) -> (ResponderReply<'a>, [u8; FLIGHT2_LEN], Secret) {
         let n_l = self.seeded.key();
         let fresh = self.seeded.ephemerals();
         let (reply, flight2) = Responder::new(self.local).answer(flight1, fresh, &n_l).unwrap();

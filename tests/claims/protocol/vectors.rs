@@ -9,7 +9,7 @@ use scat::protocol::noise::{CipherState, Ephemerals, Error, HandshakeState, Patt
 use scat::protocol::ratchet::{Fresh, Ratchet};
 use scat::protocol::role::Role;
 use scat::protocol::sas::{self, Sas};
-use scat::protocol::secret::{Key, Secret};
+use scat::protocol::secret::Secret;
 use serde_json::Value;
 
 pub fn bytes(hex: &Value) -> Vec<u8> {
@@ -20,7 +20,7 @@ pub fn array<const N: usize>(hex: &Value) -> [u8; N] {
     bytes(hex).try_into().expect("another length")
 }
 
-fn key(hex: &Value) -> Key {
+fn key(hex: &Value) -> Secret {
     Secret::copy(&array(hex))
 }
 
@@ -34,7 +34,7 @@ fn fresh(e: &Value, e1: &Value, m: &Value) -> Ephemerals {
     Ephemerals {
         e: key(e),
         e1: seed.each_ref().map(Secret::copy),
-        m: if m.is_null() { Key::empty() } else { key(m) },
+        m: if m.is_null() { Secret::empty() } else { key(m) },
     }
 }
 

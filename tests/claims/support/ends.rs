@@ -6,7 +6,7 @@ use scat::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use scat::protocol::ratchet::{Fresh, Ratchet};
 use scat::protocol::role::Role;
 use scat::protocol::sas;
-use scat::protocol::secret::{Key, Secret};
+use scat::protocol::secret::Secret;
 use scat::protocol::session::{Buffers, Error, Event, Schedule, Session};
 use scat::random;
 use std::collections::VecDeque;
@@ -22,7 +22,7 @@ const PEER: Peer = Peer { key: [0x50; 32], long_lived: false };
 pub const NEVER: Schedule =
     Schedule { interval: Duration::MAX, bytes: u64::MAX, spacing: Duration::ZERO };
 
-fn key(byte: u8) -> Key {
+fn key(byte: u8) -> Secret {
     Secret::copy(&[byte; 32])
 }
 
