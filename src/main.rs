@@ -114,7 +114,7 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
         (_, None) => Some("-c asks a person before anything moves; --peer or --psk needs nobody"),
         (_, Some(_)) => Some("-i shows your key; whose key they must have, --peer says"),
     };
-    let policy = Policy { confirm: tty.is_some(), peers: known, psk: psk.is_some(), advice };
+    let policy = Policy { peers: known, psk: psk.is_some(), advice };
     let long_lived = identity.is_some();
     let local = Local::new(identity.map_or_else(random::key, Ok)?, long_lived, psk);
 

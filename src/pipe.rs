@@ -68,14 +68,15 @@ impl<'a> Pipe<'a> {
         tty: Option<Tty>,
         report: &'a Report,
     ) -> Result<(), Error> {
-        let Established { link, session, opening } = established;
+        let Established { link, mut session, opening } = established;
         let Stdio { input: stdin, output: stdout } = stdio;
         report.detail(format_args!("sandbox: {}", sandbox::enter()));
         let (sas, open_by) = match opening {
             Opening::Ours(sas) => (Some(sas), None),
             Opening::Theirs(by) => (None, Some(by)),
         };
-        let verification = Verification::new(&session, link.peer(), policy, tty, report);
+        let is_asked = tty.is_some();
+        let verification = Verification::new(&mut session, link.peer(), policy, tty, report);
         let mut pipe = Pipe {
             events,
             link,
@@ -98,7 +99,7 @@ impl<'a> Pipe<'a> {
         }
         pipe.report.summary(&pipe.session, pipe.started, result.is_ok());
         // Whoever was asked sits there, and sees nothing else of a file.
-        if result.is_ok() && policy.confirm && !report.verbose && !pipe.is_chat() {
+        if result.is_ok() && is_asked && !report.verbose && !pipe.is_chat() {
             report.say(format_args!("complete: {}", pipe.totals()));
         }
         result

@@ -16,8 +16,6 @@ pub enum Confirm {
 
 /// All that is given must hold. With nothing, the people compare when they like.
 pub struct Policy {
-    /// A person types what the other person says before anything moves.
-    pub confirm: bool,
     /// `--peer`: the other end's static key is one of these.
     pub peers: Vec<KnownKey>,
     /// `--psk`: the handshake itself proves that the other end has the same.

@@ -33,14 +33,17 @@ pub struct Verification<'a> {
 
 impl<'a> Verification<'a> {
     /// Of the peer at `address`, which TCP has and others may not, as `policy` says. With
-    /// `tty`, a person is asked there.
+    /// `tty`, a person is asked there, and holds the stream of `session` until then.
     pub fn new(
-        session: &Session,
+        session: &mut Session,
         address: Option<SocketAddr>,
         policy: &'a Policy,
         tty: Option<Tty>,
         report: &'a Report,
     ) -> Self {
+        if tty.is_some() {
+            session.hold();
+        }
         let (role, peer) = (session.role(), session.peer());
         let proof = policy.proof(&peer.key);
         let (ceremony, awaits_peer, advice) = (None, false, policy.advice);

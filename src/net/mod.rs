@@ -19,7 +19,7 @@ use crate::event_loop::{EventLoop, LINK};
 use crate::policy::Policy;
 use crate::protocol::handshake::{Accepted, Connected, Local};
 use crate::protocol::sas::Sas;
-use crate::protocol::session::{Buffers, Schedule, Session};
+use crate::protocol::session::{Buffers, Session};
 use crate::report::Report;
 use crate::waiting::Deadline;
 use link::Link;
@@ -69,17 +69,13 @@ impl Established {
         setup: Setup<'_>,
     ) -> Result<Self, Error> {
         link.reregister(events.registry(), LINK)?;
-        let Setup { policy, buffers, .. } = setup;
-        let now = Instant::now();
-        let (session, sas) =
-            Session::listener(accepted, Schedule::STANDARD, policy.confirm, buffers, now)?;
+        let (session, sas) = Session::listener(accepted, setup.buffers, Instant::now())?;
         Ok(Established { link, session, opening: Opening::Ours(sas) })
     }
 
     /// A connector's peer, which owes OPEN until `open_by`.
     fn connector(link: Link, connected: Connected, open_by: Instant, setup: Setup<'_>) -> Self {
-        let Setup { policy, buffers, .. } = setup;
-        let session = Session::connector(connected, Schedule::STANDARD, policy.confirm, buffers);
+        let session = Session::connector(connected, setup.buffers);
         Established { link, session, opening: Opening::Theirs(open_by) }
     }
 }

@@ -255,16 +255,10 @@ struct Commitment {
 
 impl Session {
     /// The connector's side. It sends nothing but ABORT before OPEN has come.
-    /// With `confirm`, nothing of the stream moves before [`Session::confirm`].
-    pub fn connector(
-        connected: Connected,
-        schedule: Schedule,
-        confirm: bool,
-        buffers: Buffers,
-    ) -> Self {
+    pub fn connector(connected: Connected, buffers: Buffers) -> Self {
         let Connected { keys, peer, h1, commit } = connected;
         let commitment = Commitment { h1, h3: keys.h3, commit };
-        Session::new(Role::Connector, peer, keys, Some(commitment), schedule, confirm, buffers)
+        Session::new(Role::Connector, peer, keys, Some(commitment), buffers)
     }
 
     /// The listener's side, OPEN its first frame. Because it takes [`Accepted`], no
@@ -274,15 +268,12 @@ impl Session {
     /// [`Error::Frame`] if OPEN cannot be sealed; the cipher allows it.
     pub fn listener(
         accepted: Accepted,
-        schedule: Schedule,
-        confirm: bool,
         buffers: Buffers,
         now: Instant,
     ) -> Result<(Self, Sas), Error> {
         let Accepted { keys, peer, n_l } = accepted;
         let sas = Sas::new(&keys.h3, &n_l);
-        let mut session =
-            Session::new(Role::Listener, peer, keys, None, schedule, confirm, buffers);
+        let mut session = Session::new(Role::Listener, peer, keys, None, buffers);
         session.outbound.control(Kind::Open, &*n_l)?;
         session.keyed_at = Some(now);
         Ok((session, sas))
@@ -293,8 +284,6 @@ impl Session {
         peer: Peer,
         keys: Keys,
         commitment: Option<Commitment>,
-        schedule: Schedule,
-        confirm: bool,
         buffers: Buffers,
     ) -> Self {
         let (to_peer, from_peer) = match role {
@@ -307,13 +296,13 @@ impl Session {
             outbound: Outbound::new(&to_peer, buffers.outbound),
             inbound: Inbound::new(&from_peer, buffers.inbound),
             ratchet: Ratchet::new(keys.rk, keys.h3),
-            schedule,
+            schedule: Schedule::STANDARD,
             commitment,
             asked: None,
             paced_to: None,
             rekey1: None,
             next_c2l: None,
-            unconfirmed: confirm,
+            unconfirmed: false,
             sent: Ends::default(),
             received: Ends::default(),
             drained: 0,
@@ -327,6 +316,11 @@ impl Session {
             keyed_at: None,
             keyed_with: Counters::default(),
         }
+    }
+
+    /// The same with another schedule than [`Schedule::STANDARD`], for tests.
+    pub fn with_schedule(self, schedule: Schedule) -> Self {
+        Session { schedule, ..self }
     }
 
     /// Which end this is.
@@ -645,6 +639,12 @@ impl Session {
     }
 
     // The session as a whole.
+
+    /// A person is to accept the peer first: nothing of the stream moves before
+    /// [`Session::confirm`].
+    pub fn hold(&mut self) {
+        self.unconfirmed = true;
+    }
 
     /// A person has accepted the peer: the stream may move.
     ///

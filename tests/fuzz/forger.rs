@@ -342,7 +342,7 @@ impl Game {
         let buffers = Buffers::new().unwrap();
         let (role, session) = if is_listener {
             let accepted = Accepted { keys, peer, n_l: Secret::copy(&N_L) };
-            let listener = Session::listener(accepted, schedule, held, buffers, *EPOCH);
+            let listener = Session::listener(accepted, buffers, *EPOCH);
             let (session, sas) = listener.unwrap();
             assert_eq!(sas, Sas::new(&H3, &N_L));
             (Role::Listener, session)
@@ -353,8 +353,12 @@ impl Game {
                 commit[usize::from(bit / 8)] ^= 1 << (bit % 8);
             }
             let connected = Connected { keys, peer, h1: H1, commit };
-            (Role::Connector, Session::connector(connected, schedule, held, buffers))
+            (Role::Connector, Session::connector(connected, buffers))
         };
+        let mut session = session.with_schedule(schedule);
+        if held {
+            session.hold();
+        }
         let mut model = Model::new(role, held);
         model.is_committed = options & 8 == 0;
         let mut forger = Forger { sealing: model.opening.clone(), asked: None, wire: Vec::new() };

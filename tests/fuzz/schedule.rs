@@ -163,11 +163,17 @@ impl Pair {
         let schedule = Schedule { interval, bytes, spacing: Duration::ZERO };
         let peer = Peer { key: [0x50; 32], long_lived: false };
         let connected = Connected { keys: keys(), peer, h1: H1, commit: sas::commit(&H1, &N_L) };
-        let connector = Session::connector(connected, schedule, held[0], Buffers::new().unwrap());
+        let connector = Session::connector(connected, Buffers::new().unwrap());
         let accepted = Accepted { keys: keys(), peer, n_l: Secret::copy(&N_L) };
-        let buffers = Buffers::new().unwrap();
-        let (listener, _) =
-            Session::listener(accepted, schedule, held[1], buffers, *EPOCH).unwrap();
+        let (listener, _) = Session::listener(accepted, Buffers::new().unwrap(), *EPOCH).unwrap();
+        let [connector, listener] =
+            [(connector, held[0]), (listener, held[1])].map(|(session, is_held)| {
+                let mut session = session.with_schedule(schedule);
+                if is_held {
+                    session.hold();
+                }
+                session
+            });
         Pair {
             ends: [End::new(Role::Connector, connector), End::new(Role::Listener, listener)],
             chain: START,

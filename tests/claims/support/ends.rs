@@ -33,7 +33,8 @@ pub fn keys() -> Keys {
 
 pub fn connector(schedule: Schedule, held: bool) -> Session {
     let connected = Connected { keys: keys(), peer: PEER, h1: H1, commit: sas::commit(&H1, &N_L) };
-    Session::connector(connected, schedule, held, Buffers::new().unwrap())
+    let session = Session::connector(connected, Buffers::new().unwrap());
+    prepared(session, schedule, held)
 }
 
 pub fn listener(held: bool) -> Session {
@@ -42,7 +43,16 @@ pub fn listener(held: bool) -> Session {
 
 pub fn listener_with(schedule: Schedule, held: bool) -> Session {
     let accepted = Accepted { keys: keys(), peer: PEER, n_l: Secret::copy(&N_L) };
-    Session::listener(accepted, schedule, held, Buffers::new().unwrap(), start_time()).unwrap().0
+    let listener = Session::listener(accepted, Buffers::new().unwrap(), start_time());
+    prepared(listener.unwrap().0, schedule, held)
+}
+
+fn prepared(session: Session, schedule: Schedule, held: bool) -> Session {
+    let mut session = session.with_schedule(schedule);
+    if held {
+        session.hold();
+    }
+    session
 }
 
 /// When every session here begins; the tests' clock stands still unless they move it.
