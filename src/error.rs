@@ -348,7 +348,7 @@ impl Error {
                         .line(format!("the other end speaks version {version}"))
                         .hint("use the same version of scat at both ends")
                 }
-                Mismatch::Version(_) | Mismatch::Unknown | Mismatch::NotScat => Identity
+                Mismatch::Version(_) | Mismatch::Unknown => Identity
                     .line("the other end speaks an unknown version")
                     .hint("use the same version of scat at both ends"),
                 Mismatch::SameRole => Identity

@@ -17,8 +17,8 @@ use crate::error::Error;
 use crate::policy::Policy;
 use crate::protocol::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
 use crate::protocol::handshake::{
-    self, Accepted, FLIGHT3_LEN, Local, Mismatch, Peer, Responder, ResponderReply, check_preface,
-    flight1_len, preface,
+    self, Accepted, FLIGHT3_LEN, Local, Mismatch, Peer, Preface, Responder, ResponderReply,
+    check_preface, flight1_len, preface,
 };
 use crate::protocol::role::Role;
 use crate::protocol::session::Reason;
@@ -122,7 +122,7 @@ impl fmt::Display for Rejection {
         f.write_str(match self {
             Rejection::Foreign(dialect) => return dialect.fmt(f),
             Rejection::Closed => "closed before the handshake",
-            Rejection::Preface(Mismatch::NotScat | Mismatch::Version(_) | Mismatch::Unknown) => {
+            Rejection::Preface(Mismatch::Version(_) | Mismatch::Unknown) => {
                 "speaks another version"
             }
             Rejection::Preface(Mismatch::SameRole) => "listens as well",
@@ -174,16 +174,20 @@ impl<'a> Candidate<'a> {
                     let whole = flight1_len(local.has_psk());
                     receive(&mut self.link, flight1, whole);
                     match check_preface(flight1, Role::Connector, local.has_psk()) {
-                        Ok(_) if flight1.len() == whole => {
+                        Preface::Fits if flight1.len() == whole => {
                             self.state = State::Queued(std::mem::take(flight1));
                         }
-                        Ok(_) => return self.wait_or(Rejection::Closed),
+                        Preface::Unfinished | Preface::Fits => {
+                            return self.wait_or(Rejection::Closed);
+                        }
                         // Only another scat is told what we speak.
-                        Err(Mismatch::NotScat) => {
+                        Preface::Foreign => {
                             let dialect = Dialect::of(flight1);
                             return Progress::Rejected(Rejection::Foreign(dialect));
                         }
-                        Err(mismatch) => self.turn_away(local, Rejection::Preface(mismatch)),
+                        Preface::Differs(mismatch) => {
+                            self.turn_away(local, Rejection::Preface(mismatch));
+                        }
                     }
                 }
                 State::Queued(_) => return Progress::Waiting,

@@ -11,7 +11,9 @@ use super::link::Link;
 use super::{Established, STEP, Setup};
 use crate::error::{Error, Totals};
 use crate::event_loop::{EventLoop, LINK};
-use crate::protocol::handshake::{FLIGHT2_LEN, Initiator, Mismatch, PREFACE_LEN, check_preface};
+use crate::protocol::handshake::{
+    FLIGHT2_LEN, Initiator, Mismatch, PREFACE_LEN, Preface, check_preface,
+};
 use crate::protocol::role::Role;
 use crate::random;
 use crate::report::{Address, plain};
@@ -142,13 +144,18 @@ pub(super) fn handshake(
         sent += link.write(&flight1[sent..]);
         // What has arrived is read even if sending has failed: it says more.
         len += link.read(&mut flight2[len..]);
-        check_preface(&flight2[..len], Role::Listener, local.has_psk()).map_err(|mismatch| {
-            match mismatch {
-                Mismatch::SameRole if link.is_to_itself() => Error::Myself,
-                Mismatch::NotScat => Error::NotScat(Dialect::of(&flight2[..len]).to_string()),
-                mismatch => Error::Preface { mismatch, psk: local.has_psk() },
+        match check_preface(&flight2[..len], Role::Listener, local.has_psk()) {
+            Preface::Unfinished | Preface::Fits => {}
+            Preface::Foreign => {
+                return Err(Error::NotScat(Dialect::of(&flight2[..len]).to_string()));
             }
-        })?;
+            Preface::Differs(Mismatch::SameRole) if link.is_to_itself() => {
+                return Err(Error::Myself);
+            }
+            Preface::Differs(mismatch) => {
+                return Err(Error::Preface { mismatch, psk: local.has_psk() });
+            }
+        }
         if len < FLIGHT2_LEN && link.end().is_some() {
             return Err(hung_up(&link, len, local.has_psk()));
         }

@@ -61,11 +61,22 @@ fn letter(role: Role) -> u8 {
     }
 }
 
+/// What comes of the other end's preface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preface {
+    /// Right so far, or not to be judged before all of it is there.
+    Unfinished,
+    /// It fits ours.
+    Fits,
+    /// It is none: whoever sent it does not speak scat.
+    Foreign,
+    /// It is one that does not fit ours.
+    Differs(Mismatch),
+}
+
 /// How the other end's preface differs from the one that fits ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// It does not speak scat.
-    NotScat,
     /// It speaks another version: the version's byte.
     Version(u8),
     /// It plays the same role as this side.
@@ -77,25 +88,22 @@ pub enum Mismatch {
 }
 
 /// Judges the bytes received so far of a preface that should come from `peer`,
-/// `psk` saying whether we have a pre-shared key. True once all 8 bytes are there.
-///
-/// # Errors
-/// [`Mismatch`], told apart only when a whole preface is there.
-pub fn check_preface(received: &[u8], peer: Role, psk: bool) -> Result<bool, Mismatch> {
+/// `psk` saying whether we have a pre-shared key.
+pub fn check_preface(received: &[u8], peer: Role, psk: bool) -> Preface {
     let expected = preface(peer, psk);
     let len = received.len().min(PREFACE_LEN);
     let received = &received[..len];
-    if received == &expected[..len] {
-        return Ok(len == PREFACE_LEN);
-    }
     let magic = len.min(4);
     if received[..magic] != expected[..magic] {
-        return Err(Mismatch::NotScat);
+        return Preface::Foreign;
     }
     let Some(received) = received.first_chunk::<PREFACE_LEN>() else {
-        return Ok(false);
+        return Preface::Unfinished;
     };
-    Err(match *received {
+    if *received == expected {
+        return Preface::Fits;
+    }
+    Preface::Differs(match *received {
         [_, _, _, _, version, _, _, _] if version != expected[4] => Mismatch::Version(version),
         [_, _, _, _, _, role, _, _] if role == letter(peer.peer()) => Mismatch::SameRole,
         [_, _, _, _, _, role, 0 | 1, b'\n'] if role == expected[5] => Mismatch::Psk,

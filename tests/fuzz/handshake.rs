@@ -6,8 +6,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use scat::protocol::handshake::{
-    Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Mismatch, Responder,
-    check_preface, flight1_len, preface,
+    Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Mismatch, Preface,
+    Responder, check_preface, flight1_len, preface,
 };
 use scat::protocol::noise::{self, HandshakeState, Pattern, Token};
 use scat::protocol::role::Role;
@@ -281,19 +281,19 @@ fn prefaces(input: &mut Input<'_>) {
         let judged = check_preface(&got[..len], peer, psk);
         let (magic, whole) = (len.min(4), len.min(8));
         let right = if got[..magic] != expected[..magic] {
-            Err(Mismatch::NotScat)
+            Preface::Foreign
         } else if len < 8 {
-            Ok(false)
+            Preface::Unfinished
         } else if got[..whole] == expected {
-            Ok(true)
+            Preface::Fits
         } else if got[4] != b'1' {
-            Err(Mismatch::Version(got[4]))
+            Preface::Differs(Mismatch::Version(got[4]))
         } else if got[5] == own {
-            Err(Mismatch::SameRole)
+            Preface::Differs(Mismatch::SameRole)
         } else if got[5..8] == [letter, u8::from(!psk), b'\n'] {
-            Err(Mismatch::Psk)
+            Preface::Differs(Mismatch::Psk)
         } else {
-            Err(Mismatch::Unknown)
+            Preface::Differs(Mismatch::Unknown)
         };
         assert_eq!(judged, right, "{:?}", &got[..len]);
     }

@@ -5,7 +5,7 @@ use crate::support::hex;
 use crate::support::peer::{self, Handshake, Options};
 use scat::protocol::handshake::{
     Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Mismatch, PREFACE_LEN,
-    Responder, ResponderReply, check_preface, flight1_len, preface,
+    Preface, Responder, ResponderReply, check_preface, flight1_len, preface,
 };
 use scat::protocol::noise::{self, Ephemerals};
 use scat::protocol::role::Role;
@@ -49,7 +49,7 @@ fn finish(
     initiator: Initiator<'_>,
     flight2: &[u8; FLIGHT2_LEN],
 ) -> Option<(Connected, [u8; FLIGHT3_LEN])> {
-    if check_preface(flight2, Role::Listener, local.has_psk()) != Ok(true) {
+    if check_preface(flight2, Role::Listener, local.has_psk()) != Preface::Fits {
         return None;
     }
     initiator.read_flight2(flight2).ok()?.write_flight3().ok()
@@ -141,7 +141,7 @@ fn no_byte_of_flight_1_can_be_altered_without_a_psk() {
     let mut answered = 0;
     for (at, altered) in alterations(&flight1) {
         if at < PREFACE_LEN {
-            assert_ne!(check_preface(&altered, Role::Connector, false), Ok(true), "byte {at}");
+            assert_ne!(check_preface(&altered, Role::Connector, false), Preface::Fits, "byte {at}");
             continue;
         }
         let Ok((reply, flight2)) = answer(&l, &altered) else {
@@ -161,7 +161,7 @@ fn no_byte_of_flight_1_can_be_altered_with_a_psk() {
     let (flight1, ..) = flights(true);
     for (at, altered) in alterations(&flight1) {
         if at < PREFACE_LEN {
-            assert_ne!(check_preface(&altered, Role::Connector, true), Ok(true), "byte {at}");
+            assert_ne!(check_preface(&altered, Role::Connector, true), Preface::Fits, "byte {at}");
         } else {
             assert_eq!(refusal(answer(&l, &altered)), FORGED, "byte {at}");
         }
@@ -176,7 +176,11 @@ fn no_byte_of_flight_2_can_be_altered() {
         for (at, altered) in alterations(&flight2) {
             let altered: [u8; FLIGHT2_LEN] = altered.try_into().unwrap();
             if at < PREFACE_LEN {
-                assert_ne!(check_preface(&altered, Role::Listener, psk), Ok(true), "byte {at}");
+                assert_ne!(
+                    check_preface(&altered, Role::Listener, psk),
+                    Preface::Fits,
+                    "byte {at}"
+                );
             } else {
                 let (initiator, _) = connect(&c);
                 assert_eq!(refusal(initiator.read_flight2(&altered)), FORGED, "byte {at}");
@@ -224,7 +228,10 @@ fn a_preface_fits_when_it_is_whole_and_not_before() {
         let (flight1, flight2, _) = flights(psk);
         for (flight, role) in [(&flight1[..], Role::Connector), (&flight2[..], Role::Listener)] {
             for len in 0..=flight.len() {
-                let expected = Ok(len >= PREFACE_LEN);
+                let expected = match len {
+                    ..PREFACE_LEN => Preface::Unfinished,
+                    _ => Preface::Fits,
+                };
                 assert_eq!(check_preface(&flight[..len], role, psk), expected, "{len}");
             }
         }
@@ -233,25 +240,23 @@ fn a_preface_fits_when_it_is_whole_and_not_before() {
 
 #[test]
 fn a_preface_that_does_not_fit_is_judged_by_its_first_difference() {
-    const UNFINISHED: Result<bool, Mismatch> = Ok(false);
-    const NOT_SCAT: Result<bool, Mismatch> = Err(Mismatch::NotScat);
-    const SAME_ROLE: Result<bool, Mismatch> = Err(Mismatch::SameRole);
-    const PSK: Result<bool, Mismatch> = Err(Mismatch::Psk);
-    let version = |byte| Err(Mismatch::Version(byte));
+    const SAME_ROLE: Preface = Preface::Differs(Mismatch::SameRole);
+    const PSK: Preface = Preface::Differs(Mismatch::Psk);
+    let version = |byte| Preface::Differs(Mismatch::Version(byte));
     // What a listener without a pre-shared key says of a connector.
     for (received, expected) in [
-        (&b""[..], UNFINISHED),
-        (b"G", NOT_SCAT),
-        (b"SCA", UNFINISHED),
-        (b"SCAN", NOT_SCAT),
-        (b"scat1C\x00\n", NOT_SCAT),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01", NOT_SCAT),
-        (b"SSH-2.0-", NOT_SCAT),
-        (b"GET / HT", NOT_SCAT),
+        (&b""[..], Preface::Unfinished),
+        (b"G", Preface::Foreign),
+        (b"SCA", Preface::Unfinished),
+        (b"SCAN", Preface::Foreign),
+        (b"scat1C\x00\n", Preface::Foreign),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", Preface::Foreign),
+        (b"SSH-2.0-", Preface::Foreign),
+        (b"GET / HT", Preface::Foreign),
         // Of scat, but what it is shows only in the whole preface.
-        (b"SCAT2", UNFINISHED),
-        (b"SCAT2C\x00", UNFINISHED),
-        (b"SCAT1L\x00", UNFINISHED),
+        (b"SCAT2", Preface::Unfinished),
+        (b"SCAT2C\x00", Preface::Unfinished),
+        (b"SCAT1L\x00", Preface::Unfinished),
         (b"SCAT2C\x00\n", version(b'2')),
         (b"SCAT2L\x01\n", version(b'2')),
         (b"SCAT\x00\x00\x00\x00", version(0)),
@@ -281,7 +286,7 @@ fn unknown_roles_and_flags_never_fit() {
                 let mut received = preface(role, psk);
                 received[at] = byte;
                 let fits = received == preface(role, psk);
-                assert_eq!(check_preface(&received, role, psk) == Ok(true), fits);
+                assert_eq!(check_preface(&received, role, psk) == Preface::Fits, fits);
             }
         }
     }
@@ -361,8 +366,14 @@ fn a_reflected_flight_is_refused() {
         let (initiator, flight1) = connect(&c);
         let (reply, flight2) = answer(&l, &flight1).unwrap();
         // As they are: the preface tells.
-        assert_eq!(check_preface(&flight1, Role::Listener, psk), Err(Mismatch::SameRole));
-        assert_eq!(check_preface(&flight2, Role::Connector, psk), Err(Mismatch::SameRole));
+        assert_eq!(
+            check_preface(&flight1, Role::Listener, psk),
+            Preface::Differs(Mismatch::SameRole)
+        );
+        assert_eq!(
+            check_preface(&flight2, Role::Connector, psk),
+            Preface::Differs(Mismatch::SameRole)
+        );
         // With the preface that is expected.
         let mut to_c = [0; FLIGHT2_LEN];
         let len = flight1.len().min(FLIGHT2_LEN);
