@@ -48,14 +48,12 @@ impl Lines {
     /// Writes `text`, whole lines, now or as soon as it is taken. (Beyond 64 KiB of
     /// them it is lost all the same.)
     pub fn keep(&self, text: &str) {
-        let mut queue = self.0.borrow_mut();
-        if queue.unsent.len() + text.len() > ROOM {
-            queue.lost += 1;
-            return;
-        }
-        queue.tell_lost();
-        queue.unsent.extend_from_slice(text.as_bytes());
-        queue.flush();
+        self.0.borrow_mut().keep(text, ROOM);
+    }
+
+    /// The same for the few lines that say how it ended: those are never lost here.
+    pub fn keep_last(&self, text: &str) {
+        self.0.borrow_mut().keep(text, usize::MAX);
     }
 
     /// Writes `text`, whole lines, now or never.
@@ -102,6 +100,16 @@ impl Lines {
 }
 
 impl Queue {
+    fn keep(&mut self, text: &str, room: usize) {
+        if self.unsent.len() + text.len() > room {
+            self.lost += 1;
+            return;
+        }
+        self.tell_lost();
+        self.unsent.extend_from_slice(text.as_bytes());
+        self.flush();
+    }
+
     fn tell_lost(&mut self) {
         if self.lost > 0 {
             self.unsent.extend_from_slice((self.lost_line)(self.lost).as_bytes());

@@ -74,6 +74,7 @@ impl Report {
         let text = line.to_string().replace(char::is_control, "?") + "\n";
         match line {
             Line::Progress(_) => status.offer(&text),
+            Line::Exit(_) => status.keep_last(&text),
             _ => status.keep(&text),
         }
     }
@@ -109,13 +110,14 @@ impl Report {
 
     /// What ended the run, how far it had come, and what the user can do.
     pub fn error(&self, error: &Error) {
+        let Some(messages) = &self.messages else {
+            return;
+        };
         let account = error.account();
-        self.say(account.line);
-        if let Some(totals) = account.totals {
-            self.say(totals);
-        }
-        if let Some(hint) = account.hint {
-            self.say(format_args!("hint: {hint}"));
+        let totals = account.totals.map(|totals| totals.to_string());
+        let hint = account.hint.map(|hint| format!("hint: {hint}"));
+        for line in [Some(account.line), totals, hint].into_iter().flatten() {
+            messages.keep_last(&text(line));
         }
     }
 

@@ -5,8 +5,11 @@ use crate::support::pty::{self, Terminal};
 use crate::support::scat::{Ending, Place, Scat, dial, file, program, start};
 use crate::support::{ROLES, session_with};
 use rustix::process::Signal;
+use scat::error::Error;
+use scat::report::Report;
+use scat::status::Line;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -286,6 +289,28 @@ fn a_reader_that_comes_late_gets_every_event_and_the_exit() {
     assert!(events.starts_with("CONNECTED 127.0.0.1 "), "{events}");
     assert!(events.ends_with("\nEXIT 0 complete\n"), "{events}");
     assert_eq!(c.soon(), Some(0));
+}
+
+#[test]
+fn the_exit_comes_through_where_other_lines_are_lost() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    // As descriptors that were inherited, it stays open.
+    let writer: &'static PipeWriter = Box::leak(Box::new(writer));
+    let report = Report::new(Some(writer.as_fd()));
+    // Far more than the pipe holds and what is kept for it.
+    for count in 1..=50_000 {
+        report.event(&Line::Ratchet(count));
+    }
+    report.event(&Line::Exit(Some(&Error::Random)));
+    let events = start(move || {
+        let lines = BufReader::new(reader).lines().map(Result::unwrap);
+        let mut count = 0;
+        (lines.inspect(|_| count += 1).find(|line| line.starts_with("EXIT ")), count)
+    });
+    report.finish();
+    let (exit, count) = events.join();
+    assert_eq!(exit.unwrap(), "EXIT 1 the system gives no random numbers");
+    assert!((5_000..50_000).contains(&count), "{count}");
 }
 
 #[test]
