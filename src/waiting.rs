@@ -85,26 +85,28 @@ pub struct Waiting<'a> {
     stage: Stage,
     deadline: &'a Deadline,
     report: &'a Report,
-    /// When it is said what is waited for, until it has been.
+    /// When it is said what is waited for, unless it has been, or is to last.
     tell_at: Option<Instant>,
 }
 
 impl<'a> Waiting<'a> {
     /// Starts now.
     pub fn new(stage: Stage, deadline: &'a Deadline, report: &'a Report) -> Self {
-        Waiting { stage, deadline, report, tell_at: Some(Instant::now() + SILENCE) }
+        let is_short = !matches!(stage, Stage::Listening);
+        let tell_at = is_short.then(|| Instant::now() + SILENCE);
+        Waiting { stage, deadline, report, tell_at }
     }
 
-    /// Waits for events until `until` or the deadline, and says once what for if it
-    /// takes long.
+    /// Waits for events until `until` or the deadline, and says what for: once if it
+    /// takes long, and whenever SIGUSR1 asks.
     ///
     /// # Errors
     /// [`Error::Waited`] at the deadline, [`Error::Signal`].
     pub fn poll(&mut self, events: &mut EventLoop, until: Option<Instant>) -> Result<(), Error> {
         let timeout = [until, self.deadline.at(), self.tell_at].into_iter().flatten().min();
-        events.poll(timeout)?;
+        let signals = events.poll(timeout)?;
         self.deadline.check(&self.stage)?;
-        if self.tell_at.is_some_and(|at| at <= Instant::now()) {
+        if signals.report || self.tell_at.is_some_and(|at| at <= Instant::now()) {
             self.tell_at = None;
             self.report.say(format_args!("still {}", self.stage));
         }

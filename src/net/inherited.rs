@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event_loop::{EventLoop, LINK, is_readable};
 use crate::keys;
 use crate::protocol::handshake::{Mismatch, Peer};
-use crate::waiting::Stage;
+use crate::waiting::{Stage, Waiting};
 use rustix::fd::{OwnedFd, RawFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -81,10 +81,10 @@ impl Inherited {
     pub fn listen(self, events: &mut EventLoop, setup: Setup<'_>) -> Result<Established, Error> {
         let Setup { local, policy, deadline, report, .. } = setup;
         let link = self.link(events)?;
+        let mut waiting = Waiting::new(Stage::Listening, deadline, report);
         let mut has_begun = false;
         while !has_begun {
-            events.poll(deadline.at())?;
-            deadline.check(&Stage::Listening)?;
+            waiting.poll(events, None)?;
             has_begun = events.events().any(|event| event.token() == LINK && is_readable(event));
         }
         let mut candidate = Candidate::new(link, LINK);
@@ -112,8 +112,7 @@ impl Inherited {
             }
             // What has come by then is read before it is judged.
             is_late = candidate.give_up <= Instant::now();
-            events.poll(Some(deadline.or(candidate.give_up)))?;
-            deadline.check(&Stage::Listening)?;
+            waiting.poll(events, Some(candidate.give_up))?;
             for event in events.events().filter(|event| event.token() == LINK) {
                 candidate.link.note(event);
             }

@@ -1,7 +1,7 @@
 //! The mistakes that people make: each gets a line that names the cause and one that
 //! says what to do next, and the exit status that says whether to try again.
 
-use crate::support::scat::{self, Place, Scat, dial, door};
+use crate::support::scat::{self, Place, Scat, dial, door, full_door};
 use crate::support::{has_ipv6, skip};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -223,20 +223,7 @@ fn a_service_that_speaks_something_else_is_named() {
 
 #[test]
 fn w_that_ran_out_says_at_which_stage() {
-    // A listener whose queue is full takes no connection: nothing comes back at all.
-    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    full.listen(0).unwrap();
-    let port = full.local_addr().unwrap().as_socket().unwrap().port();
-    let _waits: Vec<_> = (0..2)
-        .map(|_| {
-            let socket =
-                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-            socket.set_nonblocking(true).unwrap();
-            let _ = socket.connect(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into());
-            socket
-        })
-        .collect();
+    let (_full, port) = full_door();
     let ended = Scat::new(&["-w", "0.3", "127.0.0.1", &port.to_string()]).end();
     ended.expect(3, &format!("no session within 0.3 s: still connecting to 127.0.0.1 port {port}"));
 

@@ -2,9 +2,10 @@
 
 use crate::support::peer::{self, Role};
 use crate::support::pty::{self, Terminal};
-use crate::support::scat::{Place, Scat, door, file, program};
+use crate::support::scat::{Place, Scat, door, fifo, file, program};
 use crate::support::skip;
 use rustix::fs::OFlags;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -95,6 +96,22 @@ fn w_limits_the_wait_on_a_given_connection_in_both_roles() {
         let args = [role, &["-w", "0.2", "--psk", psk()]].concat();
         on(socket, &args, "/dev/null").end().expect(3, "no session within 0.2 s");
     }
+}
+
+#[test]
+fn usr1_tells_that_a_caller_is_waited_for() {
+    let (mut caller, socket) = UnixStream::pair().unwrap();
+    let key = fifo("fd-usr1");
+    let mut l = on(socket, &["-l", "--psk", key.arg()], "/dev/null");
+    // It can be opened when scat reads it.
+    let mut writer = File::options().write(true).open(&key).unwrap();
+    writer.write_all(&std::fs::read(psk()).unwrap()).unwrap();
+    drop(writer);
+    l.asked("still listening");
+    caller.write_all(&peer::preface(Role::Connector, true)).unwrap();
+    l.asked("still listening");
+    drop(caller);
+    l.end().expect(3, "caller rejected: closed before the handshake");
 }
 
 #[test]

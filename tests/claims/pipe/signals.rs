@@ -1,10 +1,12 @@
 //! Signals: they end scat by themselves, or show how far it is.
 
-use crate::support::peer::{ABORT, Role};
-use crate::support::scat::{self, Place, Scat, noise};
+use crate::support::peer::{self, ABORT, Role};
+use crate::support::scat::{self, Place, Scat, door, fifo, full_door, noise};
 use crate::support::{session, skip};
 use rustix::process::Signal;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -121,4 +123,26 @@ fn usr1_prints_the_counters_and_nothing_else_happens() {
     listener.end_input();
     connector.end().expect(0, "");
     listener.end().expect(0, "");
+}
+
+#[test]
+fn usr1_tells_what_is_waited_for_before_there_is_a_session() {
+    let (door, port) = door();
+    let key = fifo("usr1");
+    let mut scat = Scat::connect_with(&["--psk", key.arg()], port);
+    // It can be opened when scat reads it.
+    let mut writer = File::options().write(true).open(&key).unwrap();
+    scat.asked("still waiting for the key in ");
+    writer.write_all(format!("scat-psk:{}=\n", "A".repeat(43)).as_bytes()).unwrap();
+    drop(writer);
+    let mut stream = door.accept().unwrap().0;
+    peer::read_flight(&mut stream, 8).unwrap();
+    scat.asked("still waiting for an answer from 127.0.0.1 port ");
+    drop(stream);
+    scat.end().expect(3, "");
+
+    let (_full, port) = full_door();
+    let mut scat = Scat::connect_with(&["-v"], port);
+    scat.line("scat: connecting to ");
+    scat.asked("still connecting to 127.0.0.1 port ");
 }

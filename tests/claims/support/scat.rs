@@ -248,6 +248,16 @@ impl Scat {
         self.signal(Signal::STOP);
     }
 
+    /// Asks it what it does until it says this, twice: it may have said so once unasked.
+    pub fn asked(&mut self, what: &str) {
+        for _ in 0..2 {
+            self.signal(Signal::USR1);
+            while !self.next_line("scat: ").contains(what) {
+                self.signal(Signal::USR1);
+            }
+        }
+    }
+
     /// Peak of its resident memory so far, in kB.
     pub fn peak_kb(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
@@ -419,6 +429,23 @@ pub fn door() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
+}
+
+/// One whose queue is full takes no connection: nothing comes back at all. What holds it,
+/// and its port.
+pub fn full_door() -> ([socket2::Socket; 3], u16) {
+    let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let door = socket().unwrap();
+    door.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    door.listen(0).unwrap();
+    let at = door.local_addr().unwrap();
+    let [one, other] = [socket(), socket()].map(|waiting| {
+        let waiting = waiting.unwrap();
+        waiting.set_nonblocking(true).unwrap();
+        let _ = waiting.connect(&at);
+        waiting
+    });
+    ([door, one, other], at.as_socket().unwrap().port())
 }
 
 /// Connects to a port of 127.0.0.1, from 127.0.0.`host`.
