@@ -51,8 +51,13 @@ pub enum Stage {
     Connecting(String),
     /// This address has taken it, and answers as a scat does.
     Answer(String),
-    /// A peer comes.
-    Listening,
+    /// The caller of `-l --fd` says something.
+    Caller,
+    /// A peer comes; whether the user was told of somebody who could not be it.
+    Listening {
+        /// Somebody was.
+        refused: bool,
+    },
 }
 
 impl Stage {
@@ -63,7 +68,11 @@ impl Stage {
             Stage::Resolving(_) => "no name server answers; an address needs none",
             Stage::Connecting(_) => "is the address right? a firewall may drop what comes there",
             Stage::Answer(_) => "is it scat that listens there?",
-            Stage::Listening => "can the other end reach this machine, and that port?",
+            Stage::Caller => "does the other end listen as well? only one of the two may have -l",
+            Stage::Listening { refused: true } => "somebody came, and was sent away as said above",
+            Stage::Listening { refused: false } => {
+                "can the other end reach this machine, and that port?"
+            }
         }
     }
 }
@@ -75,7 +84,8 @@ impl fmt::Display for Stage {
             Stage::Resolving(name) => write!(f, "resolving {name}"),
             Stage::Connecting(to) => write!(f, "connecting to {to}"),
             Stage::Answer(of) => write!(f, "waiting for an answer from {of}"),
-            Stage::Listening => f.write_str("listening"),
+            Stage::Caller => f.write_str("waiting for the caller"),
+            Stage::Listening { .. } => f.write_str("listening"),
         }
     }
 }
@@ -92,7 +102,7 @@ pub struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     /// Starts now.
     pub fn new(stage: Stage, deadline: &'a Deadline, report: &'a Report) -> Self {
-        let is_short = !matches!(stage, Stage::Listening);
+        let is_short = !matches!(stage, Stage::Caller | Stage::Listening { .. });
         let tell_at = is_short.then(|| Instant::now() + SILENCE);
         Waiting { stage, deadline, report, tell_at }
     }

@@ -136,7 +136,7 @@ impl fmt::Display for Rejection {
             Rejection::Myself => "connected to myself",
             Rejection::OtherKey(Peer { long_lived: true, .. }) => "its key is not one of --peer",
             Rejection::OtherKey(_) => {
-                "its key is not one of --peer, and new for this run: -i gives it a lasting one"
+                "its key is not one of --peer, and made for one run: that end needs -i"
             }
         })
     }

@@ -81,7 +81,7 @@ impl Inherited {
     pub fn listen(self, events: &mut EventLoop, setup: Setup<'_>) -> Result<Established, Error> {
         let Setup { local, policy, deadline, report, .. } = setup;
         let link = self.link(events)?;
-        let mut waiting = Waiting::new(Stage::Listening, deadline, report);
+        let mut waiting = Waiting::new(Stage::Caller, deadline, report);
         let mut has_begun = false;
         while !has_begun {
             waiting.poll(events, None)?;

@@ -117,7 +117,7 @@ pub fn listen(
     let (candidate, accepted) = loop {
         let timeout = listener.poll_timeout(deadline);
         let signals = events.poll(timeout)?;
-        deadline.check(&Stage::Listening)?;
+        deadline.check(&Stage::Listening { refused: listener.refused })?;
         if signals.report {
             report.note(format_args!(
                 "listening; {} handshakes under way, {} failed",
@@ -155,6 +155,8 @@ struct Listener<'a> {
     served: BTreeMap<Option<Network>, u64>,
     turns: u64,
     failed: u64,
+    /// The user was told of one.
+    refused: bool,
     /// There may be connections to accept from then on.
     accept_at: Option<Instant>,
     /// What made accept fail last, as far as it was told.
@@ -184,6 +186,7 @@ impl<'a> Listener<'a> {
             served: BTreeMap::new(),
             turns: 0,
             failed: 0,
+            refused: false,
             accept_at: None,
             accept_error: None,
             log: RateLimit::new(),
@@ -326,11 +329,13 @@ impl<'a> Listener<'a> {
             Rejection::Foreign(dialect) => Some(dialect).filter(|it| !self.dialects.contains(it)),
             _ => None,
         };
-        if !self.report.verbose && !why.concerns_user() && news.is_none() {
+        let is_for_all = why.concerns_user() || news.is_some();
+        if !self.report.verbose && !is_for_all {
             return;
         }
         if let (Some(kept), Some(address)) = (self.log.pass(), candidate.link.peer()) {
             self.dialects.extend(news);
+            self.refused |= is_for_all;
             if kept > 0 {
                 self.report.note(format_args!("({kept} more failed handshakes)"));
             }

@@ -231,6 +231,11 @@ fn w_that_ran_out_says_at_which_stage() {
     let ended = Scat::connect_with(&["-w", "0.3"], port).end();
     ended.expect(3, "still waiting for an answer from 127.0.0.1").expect(3, "is it scat");
     Scat::new(&["-w", "0.3", "-l", "0"]).end().expect(3, "still listening").expect(3, "hint: can");
+    // Somebody can.
+    let (mut l, port) = Scat::listen_with(&["-w", "2"]);
+    dial(port).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    l.line("does not speak scat");
+    l.end_by_itself().expect(3, "hint: somebody came, and was sent away as said above");
 }
 
 #[test]

@@ -452,7 +452,7 @@ fn a_listener_shows_the_key_that_it_refuses() {
     l.line("its key is not one of --peer");
     assert_eq!(l.line("their key: "), format!("scat: their key: {}", other.public));
     Scat::connect(port).end().expect(4, "refused our key");
-    l.line("its key is not one of --peer, and new for this run: -i gives it a lasting one");
+    l.line("its key is not one of --peer, and made for one run: that end needs -i");
 }
 
 #[test]

@@ -107,9 +107,9 @@ fn usr1_tells_that_a_caller_is_waited_for() {
     let mut writer = File::options().write(true).open(&key).unwrap();
     writer.write_all(&std::fs::read(psk()).unwrap()).unwrap();
     drop(writer);
-    l.asked("still listening");
+    l.asked("still waiting for the caller");
     caller.write_all(&peer::preface(Role::Connector, true)).unwrap();
-    l.asked("still listening");
+    l.asked("still waiting for the caller");
     drop(caller);
     l.end().expect(3, "caller rejected: closed before the handshake");
 }
