@@ -213,7 +213,7 @@ fn progress_is_told_once_a_second_at_most_and_at_the_end() {
     let before = Instant::now();
     let (mut l, mut events, port) = watched_listener(&[]);
     let mut c = Scat::connect(port);
-    let mut sent = 0;
+    let mut sent = 0_u64;
     let mut told = 0;
     // The other end's data goes on without a pause.
     let mut stdin = c.stdin.take().unwrap();
