@@ -133,7 +133,6 @@ struct Args {
     end: bool,
     /// accepted for netcat's sake: scat ends when both ends have ended
     #[argh(option, short = 'q', arg_name = "secs")]
-    #[allow(dead_code)]
     quit: Option<String>,
     /// send nothing: standard input is not read
     #[argh(switch, short = 'd')]
@@ -228,7 +227,10 @@ pub fn parse(words: Vec<OsString>) -> Result<Command, Error> {
     if within.is_some_and(|time| time.is_zero()) {
         return Err(corrected("-w 0: no time at all", "without -w there is no limit"));
     }
-    args.quit.as_deref().map(|given| seconds("-q", given.trim_start_matches('-'))).transpose()?;
+    if let Some(given) = &args.quit {
+        // Some netcats take -1 for "never".
+        seconds("-q", given.strip_prefix('-').unwrap_or(given))?;
+    }
     let peers = args.peer.iter().map(|given| peers(given)).collect::<Result<_, _>>()?;
     if let Some(given) = &args.status_fd {
         status(given, args.fd.as_deref())?;
@@ -391,8 +393,8 @@ fn names_a_file(option: &str, file: &Path) -> Result<(), Error> {
     let given = file.to_string_lossy();
     holds_no_secret(option, &given)?;
     if given.contains(Kind::Public.prefix()) {
-        let hint = "a public key is for --peer at the other end; without @, if it is not in a file";
-        return Err(corrected(format!("{option}: a public key in the place of a file"), hint));
+        let what = format!("{option}: a public key in the place of a file");
+        return Err(corrected(what, "it is for --peer at the other end, and there without @"));
     }
     if given == "-" {
         return Err(corrected(

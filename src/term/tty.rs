@@ -39,11 +39,13 @@ pub fn has_hung_up(fd: impl AsFd) -> bool {
 /// The controlling terminal, by the name that can be polled: kqueue does not watch
 /// `/dev/tty`.
 fn path() -> CString {
-    let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
-        .into_iter()
-        .filter(|_| !descriptor::LINUX)
-        .find(|standard| is_in_foreground(standard).is_ok());
-    own.and_then(|own| rustix::termios::ttyname(own, []).ok()).unwrap_or(c"/dev/tty".into())
+    let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    // Of another terminal, it is not told who is in the foreground.
+    let own = standard.into_iter().find(|fd| is_in_foreground(fd).is_ok());
+    match own.filter(|_| !descriptor::LINUX).map(|fd| rustix::termios::ttyname(fd, [])) {
+        Some(Ok(name)) => name,
+        _ => c"/dev/tty".into(),
+    }
 }
 
 /// Throws away what was typed on the terminal `fd` and not read.
