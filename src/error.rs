@@ -6,8 +6,7 @@
 use crate::keys;
 use crate::protocol::handshake::{self, Mismatch};
 use crate::protocol::session::{self, Counters, Reason};
-use crate::report::{Rounded, plain};
-use crate::waiting::Stage;
+use crate::text::{Rounded, plain};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -152,6 +151,56 @@ pub enum Error {
 
     /// A signal; the process ends by it.
     Signal(i32),
+}
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// A key that comes through a FIFO of this name.
+    KeyFile(String),
+    /// The resolver's answer about this name.
+    Resolving(String),
+    /// This address takes the connection.
+    Connecting(String),
+    /// This address has taken it, and answers as a scat does.
+    Answer(String),
+    /// The caller of `-l --fd` says something.
+    Caller,
+    /// A peer comes; whether the user was told of somebody who could not be it.
+    Listening {
+        /// Somebody was.
+        refused: bool,
+    },
+}
+
+impl Stage {
+    /// What the user can do about one that lasts too long.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Stage::KeyFile(_) => "nobody writes a key to it",
+            Stage::Resolving(_) => "no name server answers; an address needs none",
+            Stage::Connecting(_) => "is the address right? a firewall may drop what comes there",
+            Stage::Answer(_) => "is it scat that listens there?",
+            Stage::Caller => "does the other end listen as well? only one of the two may have -l",
+            Stage::Listening { refused: true } => "somebody came, and was sent away as said above",
+            Stage::Listening { refused: false } => {
+                "can the other end reach this machine, and that port?"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stage::KeyFile(path) => write!(f, "waiting for the key in {path}"),
+            Stage::Resolving(name) => write!(f, "resolving {name}"),
+            Stage::Connecting(to) => write!(f, "connecting to {to}"),
+            Stage::Answer(of) => write!(f, "waiting for an answer from {of}"),
+            Stage::Caller => f.write_str("waiting for the caller"),
+            Stage::Listening { .. } => f.write_str("listening"),
+        }
+    }
 }
 
 /// How far a session had come when it ended early.

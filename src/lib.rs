@@ -15,7 +15,7 @@
 //! verification  who is at the other end: told, or a person asked
 //! net  term   addresses -> one peer; stdin, stdout and the terminal
 //! event_loop  error  report  status  policy  keys  random  waiting  lines  descriptor
-//! memory  sandbox
+//! memory  sandbox  text
 //! protocol    scat-protocol(7): no descriptor, no clock, no randomness
 //! ```
 //!
@@ -58,5 +58,6 @@ pub mod report;
 pub mod sandbox;
 pub mod status;
 pub mod term;
+pub mod text;
 pub mod verification;
 pub mod waiting;

@@ -1,9 +1,8 @@
 //! Waiting before there is a session: until when (`-w`), for what, and not in silence.
 
-use crate::error::Error;
+use crate::error::{Error, Stage};
 use crate::event_loop::EventLoop;
 use crate::report::Report;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// How long nothing is said of a stage. A person who sees nothing for longer
@@ -36,56 +35,6 @@ impl Deadline {
         match self.0 {
             Some((within, at)) if Instant::now() >= at => Err(Error::Waited(within, stage.clone())),
             _ => Ok(()),
-        }
-    }
-}
-
-/// What is waited for.
-#[derive(Clone, Debug)]
-pub enum Stage {
-    /// A key that comes through a FIFO of this name.
-    KeyFile(String),
-    /// The resolver's answer about this name.
-    Resolving(String),
-    /// This address takes the connection.
-    Connecting(String),
-    /// This address has taken it, and answers as a scat does.
-    Answer(String),
-    /// The caller of `-l --fd` says something.
-    Caller,
-    /// A peer comes; whether the user was told of somebody who could not be it.
-    Listening {
-        /// Somebody was.
-        refused: bool,
-    },
-}
-
-impl Stage {
-    /// What the user can do about one that lasts too long.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Stage::KeyFile(_) => "nobody writes a key to it",
-            Stage::Resolving(_) => "no name server answers; an address needs none",
-            Stage::Connecting(_) => "is the address right? a firewall may drop what comes there",
-            Stage::Answer(_) => "is it scat that listens there?",
-            Stage::Caller => "does the other end listen as well? only one of the two may have -l",
-            Stage::Listening { refused: true } => "somebody came, and was sent away as said above",
-            Stage::Listening { refused: false } => {
-                "can the other end reach this machine, and that port?"
-            }
-        }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Stage::KeyFile(path) => write!(f, "waiting for the key in {path}"),
-            Stage::Resolving(name) => write!(f, "resolving {name}"),
-            Stage::Connecting(to) => write!(f, "connecting to {to}"),
-            Stage::Answer(of) => write!(f, "waiting for an answer from {of}"),
-            Stage::Caller => f.write_str("waiting for the caller"),
-            Stage::Listening { .. } => f.write_str("listening"),
         }
     }
 }

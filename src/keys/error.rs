@@ -1,7 +1,7 @@
 //! What is wrong with a key, and what the user can do about it.
 
 use super::Kind;
-use crate::report::plain;
+use crate::text::plain;
 use std::fmt;
 use std::io;
 

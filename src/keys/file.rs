@@ -5,11 +5,11 @@
 //! `-i <(age -d key.age)`.
 
 use super::{ENCODED, Kind, KnownKey, Why, parse, parse_public, public};
-use crate::error::Error;
+use crate::error::{Error, Stage};
 use crate::event_loop::{EventLoop, KEY_FILE};
 use crate::protocol::secret::Secret;
 use crate::report::Report;
-use crate::waiting::{Deadline, Stage, Waiting};
+use crate::waiting::{Deadline, Waiting};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mio::Interest;

@@ -1,9 +1,10 @@
 //! Names to addresses.
 
-use crate::error::Error;
+use crate::error::{Error, Stage};
 use crate::event_loop::EventLoop;
-use crate::report::{Report, plain};
-use crate::waiting::{Deadline, Stage, Waiting};
+use crate::report::Report;
+use crate::text::plain;
+use crate::waiting::{Deadline, Waiting};
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,0 +1,121 @@
+//! Formatting for people: times, rates, addresses and system errors.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// `text` with its control characters spelled out: a terminal obeys none of it.
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => printable.extend(c.escape_default()),
+            false => printable.push(c),
+        }
+    }
+    printable
+}
+
+/// A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+pub struct Rounded(pub Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, tenths) = (self.0.as_secs(), self.0.subsec_millis() / 100);
+        match (seconds, tenths) {
+            (0, 0) => write!(f, "less than 0.1 s"),
+            (0..10, 1..) => write!(f, "{seconds}.{tenths} s"),
+            (0..60, _) => write!(f, "{seconds} s"),
+            (60..3600, _) => write!(f, "{} min {} s", seconds / 60, seconds % 60),
+            _ => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
+        }
+    }
+}
+
+/// Bytes in a time: `, 1.2 MB/s`; nothing without bytes.
+pub struct Rate {
+    /// How many.
+    pub bytes: u64,
+    /// In how long.
+    pub time: Duration,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        // In tenths of the unit.
+        let mut rate = u128::from(self.bytes) * 10_000_000 / self.time.as_micros().max(1);
+        let mut unit = "B/s";
+        for greater in ["kB/s", "MB/s", "GB/s"] {
+            if rate >= 10_000 {
+                rate /= 1000;
+                unit = greater;
+            }
+        }
+        match (rate / 10, rate % 10) {
+            (whole @ 0..10, tenths @ 1..) => write!(f, ", {whole}.{tenths} {unit}"),
+            (whole, _) => write!(f, ", {whole} {unit}"),
+        }
+    }
+}
+
+/// `198.51.100.4 port 40312`. An IPv4 address stays one on a dual-stack socket.
+pub struct Address(pub SocketAddr);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} port {}", self.0.ip().to_canonical(), self.0.port())
+    }
+}
+
+/// The system's words without the number, in lower case: `connection refused`.
+pub fn plain(why: &io::Error) -> String {
+    let text = why.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        // Not an abbreviation.
+        Some(first) if letters.as_str().starts_with(char::is_lowercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_for_people() {
+        for (milliseconds, said) in [
+            (0, "less than 0.1 s"),
+            (314, "0.3 s"),
+            (1000, "1 s"),
+            (9_960, "9.9 s"),
+            (59_999, "59 s"),
+            (200_000, "3 min 20 s"),
+            (7_500_000, "2 h 5 min"),
+        ] {
+            assert_eq!(Rounded(Duration::from_millis(milliseconds)).to_string(), said);
+        }
+    }
+
+    #[test]
+    fn rates_are_rounded_for_people() {
+        let time = Duration::from_secs(2);
+        for (bytes, said) in [
+            (0, ""),
+            (1, ", 0.5 B/s"),
+            (1_999, ", 999 B/s"),
+            (3_000, ", 1.5 kB/s"),
+            (830_000, ", 415 kB/s"),
+            (5_000_000_000, ", 2.5 GB/s"),
+        ] {
+            assert_eq!(Rate { bytes, time }.to_string(), said);
+        }
+    }
+}
