@@ -3,9 +3,10 @@
 //! [`Error::account`] has, for each error in one place, its exit status, its line,
 //! its hint and what the peer is told.
 
-use crate::keys;
+use crate::auth::keys;
 use crate::protocol::handshake::{self, Mismatch};
 use crate::protocol::session::{self, Counters, Reason};
+use crate::sys;
 use crate::text::{Rounded, plain};
 use std::fmt;
 use std::io;
@@ -515,6 +516,16 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<sys::Error> for Error {
+    fn from(err: sys::Error) -> Self {
+        match err {
+            sys::Error::System(what, why) => Error::System(what, why),
+            sys::Error::Random => Error::Random,
+            sys::Error::Signal(number) => Error::Signal(number),
+        }
+    }
+}
 
 impl From<session::Error> for Error {
     fn from(error: session::Error) -> Self {

@@ -5,23 +5,25 @@
 //! The program is `main.rs`. This library exists so that tests and benchmarks
 //! reach the modules; its interface is no promise and may change at any time.
 //!
-//! # The rooms
+//! # Modules
 //!
-//! Imports point downwards only:
+//! Each module imports only from the lines below its own:
 //!
 //! ```text
-//! main        options -> peer -> session -> exit status
-//! cli  pipe   the command line; the session's loop
-//! verification  who is at the other end: told, or a person asked
-//! net  term   addresses -> one peer; stdin, stdout and the terminal
-//! event_loop  error  report  status  policy  keys  random  waiting  lines  descriptor
-//! memory  sandbox  text
-//! protocol    scat-protocol(7): no descriptor, no clock, no randomness
+//! main      options -> session -> exit status
+//! run       one session: set-up, key files, the loop, verification
+//! cli       the command line -> options
+//! net       addresses -> one peer
+//! ui        messages, events, the ceremony, data on a terminal
+//! error     every bad end: exit status, ABORT, line, hint
+//! auth      who may be at the other end: keys as text, policy
+//! sys  text  the operating system (no other module names it); formatting for people
+//! protocol  scat-protocol(7): no descriptor, no clock, no randomness
 //! ```
 //!
 //! # The walk of a byte
 //!
-//! [`pipe`] shuttles between [`term::stdio`] and [`net::link`]; each direction is
+//! [`run::pipe`] shuttles between [`ui::stdio`] and [`net::link`]; each direction is
 //! one object with one buffer, filled at one end and drained at the other:
 //!
 //! ```text
@@ -29,7 +31,7 @@
 //! inbound :  socket --fill--> sealed --open--> plain --drain--> stdout
 //! ```
 //!
-//! To follow it, read `main.rs`, then [`pipe`] from `shuttle` down, then
+//! To follow it, read `main.rs`, then [`run::pipe`] from `shuttle` down, then
 //! [`protocol::session`], [`protocol::outbound`], [`protocol::inbound`] and
 //! [`mod@protocol::frame`]. To follow a handshake, read [`protocol::handshake`], then
 //! [`net::connect`] and [`mod@net::listen`].
@@ -42,22 +44,12 @@
 //!   `Session::open_next`, its place in the outbound's reserve, scat-protocol(7).
 //! * A way to fail: a variant of [`error::Error`] and its account, DIAGNOSTICS in scat(1).
 
+pub mod auth;
 pub mod cli;
-pub mod descriptor;
 pub mod error;
-pub mod event_loop;
-pub mod keys;
-pub mod lines;
-pub mod memory;
 pub mod net;
-pub mod pipe;
-pub mod policy;
 pub mod protocol;
-pub mod random;
-pub mod report;
-pub mod sandbox;
-pub mod status;
-pub mod term;
+pub mod run;
+pub mod sys;
 pub mod text;
-pub mod verification;
-pub mod waiting;
+pub mod ui;

@@ -1,33 +1,34 @@
 //! scat: options -> peer -> session -> exit status.
 
+use scat::auth::keys::{self, Kind};
+use scat::auth::policy::{Confirm, Policy};
 use scat::cli::{self, Command, Endpoint, Options, Peers};
-use scat::descriptor;
 use scat::error::Error;
-use scat::event_loop::{self, EventLoop};
-use scat::keys::{self, Kind, file};
-use scat::memory;
 use scat::net::Setup;
 use scat::net::connect::{Target, connect};
 use scat::net::listen::{bind, listen};
 use scat::net::resolve::resolve;
-use scat::pipe::Pipe;
-use scat::policy::{Confirm, Policy};
 use scat::protocol::handshake::Local;
 use scat::protocol::secret;
 use scat::protocol::session::Buffers;
-use scat::random;
-use scat::report::Report;
-use scat::status::Line;
-use scat::term::confirm;
-use scat::term::stdio::{self, Stdio};
-use scat::waiting::Deadline;
+use scat::run::key_file;
+use scat::run::pipe::Pipe;
+use scat::sys::memory;
+use scat::sys::poller::{self, EventLoop};
+use scat::sys::random;
+use scat::sys::stream;
+use scat::ui::ceremony;
+use scat::ui::report::Report;
+use scat::ui::status::Line;
+use scat::ui::stdio::{self, Stdio};
+use scat::ui::waiting::Deadline;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     memory::protect();
-    event_loop::ignore_file_size_limit();
+    poller::ignore_file_size_limit();
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     // Both take descriptors, before their numbers can be another's.
     let status = cli::status_fd(&words);
@@ -52,22 +53,22 @@ fn conclude(error: &Error, report: &Report) -> ExitCode {
 }
 
 fn execute(command: Command, report: &mut Report) -> Result<(), Error> {
-    if !descriptor::stdout_was_open() {
+    if !stream::stdout_was_open() {
         return Err(Error::NoOutput);
     }
     match command {
         Command::Print(text) => print(&text),
         Command::GenerateKey(path) => {
             let secret = random::key()?;
-            file::create_secret(&path, &secret)?;
+            key_file::create_secret(&path, &secret)?;
             print(&format!("{}\n", keys::public(&secret)))
         }
         Command::PublicKey(path) => {
             let key =
-                file::read_public(&path, &mut EventLoop::new()?, &Deadline::new(None), report)?;
+                key_file::read_public(&path, &mut EventLoop::new()?, &Deadline::new(None), report)?;
             print(&format!("{key}\n"))
         }
-        Command::GeneratePsk(path) => file::create_psk(&path, &random::key()?),
+        Command::GeneratePsk(path) => key_file::create_psk(&path, &random::key()?),
         Command::Run(options) => run(options, report),
     }
 }
@@ -89,7 +90,7 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
     stdio::check()?;
     let deadline = Deadline::new(options.within);
     let is_verified = !peers.is_empty() || options.psk.is_some();
-    let tty = confirm::terminal(ask, is_verified)?;
+    let tty = ceremony::terminal(ask, is_verified)?;
     if matches!(endpoint, Endpoint::Inherited { listen: true, .. }) && !is_verified && tty.is_none()
     {
         return Err(Error::Unverified);
@@ -97,7 +98,8 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
     let mut events = EventLoop::new()?;
     report.attach(&mut events)?;
     let report = &*report;
-    let mut read = |file: PathBuf, kind| file::read(&file, kind, &mut events, &deadline, report);
+    let mut read =
+        |file: PathBuf, kind| key_file::read(&file, kind, &mut events, &deadline, report);
     let identity = options.identity.map(|file| read(file, Kind::Secret)).transpose()?;
     let psk = options.psk.map(|file| read(file, Kind::Psk)).transpose()?;
     let mut known = Vec::new();
@@ -105,7 +107,7 @@ fn run(options: Options, report: &mut Report) -> Result<(), Error> {
         match peer {
             Peers::Key(key) => known.push(key),
             Peers::File(file) => {
-                known.extend(file::read_known(&file, &mut events, &deadline, report)?)
+                known.extend(key_file::read_known(&file, &mut events, &deadline, report)?)
             }
         }
     }

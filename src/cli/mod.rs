@@ -4,13 +4,13 @@
 mod foreign;
 mod place;
 
-use crate::descriptor;
+use crate::auth::keys::{self, Kind, KnownKey, Why};
+use crate::auth::policy::Confirm;
 use crate::error::Error;
-use crate::keys::{self, Kind, KnownKey, Why};
 use crate::net::inherited::Inherited;
 use crate::net::resolve::Family;
-use crate::policy::Confirm;
 use crate::protocol::cipher;
+use crate::sys::stream;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::FileType;
@@ -429,22 +429,22 @@ fn status<'a>(
     let fd = match given.parse().ok().filter(|_| is_number(given)) {
         None => return Err(wrong("not a file descriptor")),
         Some(0 | 1) => return Err(wrong("that is where data goes; 2 or more")),
-        Some(fd) => descriptor::inherited(fd).map_err(|_| wrong("not open"))?,
+        Some(fd) => stream::inherited(fd).map_err(|_| wrong("not open"))?,
     };
-    let inherited = |given: &str| descriptor::inherited(given.parse().ok()?).ok();
+    let inherited = |given: &str| stream::inherited(given.parse().ok()?).ok();
     let mut connections = connections.into_iter().filter_map(inherited);
     if connections.any(|connection| {
         connection.as_raw_fd() == fd.as_raw_fd()
-            || descriptor::are_same(FileType::Socket, connection, fd)
+            || stream::are_same(FileType::Socket, connection, fd)
     }) {
         return Err(usage("--fd and --status-fd are the same connection"));
     }
-    if !descriptor::is_for_writing(fd) {
+    if !stream::is_for_writing(fd) {
         return Err(wrong("not open for writing"));
     }
     // Of messages, and lines among them, it is found out elsewhere.
     let has_messages = fd.as_raw_fd() == rustix::stdio::raw_stderr();
-    if !has_messages && descriptor::are_same(FileType::RegularFile, fd, rustix::stdio::stdout()) {
+    if !has_messages && stream::are_same(FileType::RegularFile, fd, rustix::stdio::stdout()) {
         return Err(wrong("standard output is the same file"));
     }
     Ok(fd)

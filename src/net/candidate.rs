@@ -13,8 +13,8 @@
 use super::STEP;
 use super::dialect::Dialect;
 use super::link::{End, Link};
+use crate::auth::policy::Policy;
 use crate::error::Error;
-use crate::policy::Policy;
 use crate::protocol::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
 use crate::protocol::handshake::{
     self, Accepted, FLIGHT3_LEN, Local, Mismatch, Peer, Preface, Responder, ResponderReply,
@@ -22,7 +22,7 @@ use crate::protocol::handshake::{
 };
 use crate::protocol::role::Role;
 use crate::protocol::session::Reason;
-use crate::random;
+use crate::sys::random;
 use mio::Token;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -10,14 +10,14 @@ use super::dialect::Dialect;
 use super::link::Link;
 use super::{Established, STEP, Setup};
 use crate::error::{Error, Stage, Totals};
-use crate::event_loop::{EventLoop, LINK};
 use crate::protocol::handshake::{
     FLIGHT2_LEN, Initiator, Mismatch, PREFACE_LEN, Preface, check_preface,
 };
 use crate::protocol::role::Role;
-use crate::random;
+use crate::sys::poller::{EventLoop, LINK};
+use crate::sys::random;
 use crate::text::{Address, plain};
-use crate::waiting::Waiting;
+use crate::ui::waiting::Waiting;
 use mio::Interest;
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};

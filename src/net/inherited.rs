@@ -4,12 +4,12 @@
 use super::candidate::{Candidate, Progress, Rejection};
 use super::link::Link;
 use super::{Established, Setup, connect};
-use crate::descriptor;
+use crate::auth::keys;
 use crate::error::{Error, Stage};
-use crate::event_loop::{EventLoop, LINK, is_readable};
-use crate::keys;
 use crate::protocol::handshake::{Mismatch, Peer};
-use crate::waiting::Waiting;
+use crate::sys::poller::{EventLoop, LINK, is_readable};
+use crate::sys::stream;
+use crate::ui::waiting::Waiting;
 use rustix::fd::{OwnedFd, RawFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -40,7 +40,7 @@ impl Inherited {
             Errno::NOTSOCK => usage("not a socket"),
             why => Error::System("socket", why.into()),
         };
-        let given = descriptor::inherited(fd).map_err(system)?;
+        let given = stream::inherited(fd).map_err(system)?;
         let socket = rustix::io::fcntl_dupfd_cloexec(given, 3).map_err(system)?;
         if sockopt::socket_type(&socket).map_err(system)? != SocketType::STREAM {
             return Err(usage("not a stream socket"));
@@ -50,7 +50,7 @@ impl Inherited {
             ("output", rustix::stdio::stdout()),
             ("error", rustix::stdio::stderr()),
         ] {
-            if descriptor::are_same(FileType::Socket, given, standard) {
+            if stream::are_same(FileType::Socket, given, standard) {
                 return Err(usage(&format!("standard {name} is the same connection")));
             }
         }

@@ -1,7 +1,7 @@
 //! The connection with its readiness: one read, one write, one meaning of "gone".
 
 use crate::error::Error;
-use crate::event_loop::{is_readable, is_writable};
+use crate::sys::poller::{is_readable, is_writable};
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};

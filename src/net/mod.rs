@@ -14,14 +14,14 @@ pub mod link;
 pub mod listen;
 pub mod resolve;
 
+use crate::auth::policy::Policy;
 use crate::error::Error;
-use crate::event_loop::{EventLoop, LINK};
-use crate::policy::Policy;
 use crate::protocol::handshake::{Accepted, Connected, Local};
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Buffers, Session};
-use crate::report::Report;
-use crate::waiting::Deadline;
+use crate::sys::poller::{EventLoop, LINK};
+use crate::ui::report::Report;
+use crate::ui::waiting::Deadline;
 use link::Link;
 use std::time::{Duration, Instant};
 

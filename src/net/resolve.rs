@@ -1,10 +1,10 @@
 //! Names to addresses.
 
 use crate::error::{Error, Stage};
-use crate::event_loop::EventLoop;
-use crate::report::Report;
+use crate::sys::poller::EventLoop;
 use crate::text::plain;
-use crate::waiting::{Deadline, Waiting};
+use crate::ui::report::Report;
+use crate::ui::waiting::{Deadline, Waiting};
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use scat::cli::{self, Command, Endpoint, Options, Peers};
 use scat::error::Status;
-use scat::keys;
+use scat::auth::keys;
 use scat_fuzz::input::Input;
 use std::ffi::OsString;
 use std::net::Ipv6Addr;

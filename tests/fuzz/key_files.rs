@@ -5,13 +5,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use scat::error::Error;
-use scat::event_loop::EventLoop;
-use scat::keys::file::{read, read_known, read_public};
-use scat::keys::{self, Kind, KnownKey};
+use scat::sys::poller::EventLoop;
+use scat::run::key_file::{read, read_known, read_public};
+use scat::auth::keys::{self, Kind, KnownKey};
 use scat::protocol::noise;
 use scat::protocol::secret::Secret;
-use scat::report::Report;
-use scat::waiting::Deadline;
+use scat::ui::report::Report;
+use scat::ui::waiting::Deadline;
 use scat_fuzz::input::Input;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};

@@ -11,7 +11,7 @@ use scat::protocol::noise;
 use scat::protocol::ratchet::{Fresh, REKEY1_LEN, REKEY2_LEN};
 use scat::protocol::role::Role;
 use scat::protocol::session::{Error, Event, Reason, Schedule, Session};
-use scat::random;
+use scat::sys::random;
 use std::time::{Duration, Instant};
 
 const FORGED: Error = Error::Frame(frame::Error::Forged);

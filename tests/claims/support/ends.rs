@@ -8,7 +8,7 @@ use scat::protocol::role::Role;
 use scat::protocol::sas;
 use scat::protocol::secret::Secret;
 use scat::protocol::session::{Buffers, Error, Event, Schedule, Session};
-use scat::random;
+use scat::sys::random;
 use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

@@ -3,8 +3,8 @@
 //! The lines are a promise, and scat(1), STATUS LINES, is where it is made: fields are
 //! only added at the end, and unknown events are skipped.
 
+use crate::auth::keys;
 use crate::error::Error;
-use crate::keys;
 use crate::protocol::sas::Half;
 use crate::protocol::session::{Counters, Reason};
 use std::fmt;

@@ -1,17 +1,17 @@
 //! Who is at the other end: what the handshake has proved is told, or a person
 //! compares the words.
 
+use crate::auth::keys;
+use crate::auth::policy::{Policy, Proof};
 use crate::error::Error;
-use crate::keys;
-use crate::policy::{Policy, Proof};
 use crate::protocol::handshake::Peer;
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::Session;
-use crate::report::Report;
-use crate::status::Line;
-use crate::term::confirm::{Ceremony, Dialogue, Progress};
-use crate::term::tty::Tty;
+use crate::sys::tty::Tty;
+use crate::ui::ceremony::{Ceremony, Dialogue, Progress};
+use crate::ui::report::Report;
+use crate::ui::status::Line;
 use mio::Registry;
 use std::net::SocketAddr;
 

@@ -4,12 +4,12 @@
 //! at leisure. A key that is kept encrypted comes through a pipe:
 //! `-i <(age -d key.age)`.
 
-use super::{ENCODED, Kind, KnownKey, Why, parse, parse_public, public};
+use crate::auth::keys::{self, ENCODED, Kind, KnownKey, Why, parse, parse_public, public};
 use crate::error::{Error, Stage};
-use crate::event_loop::{EventLoop, KEY_FILE};
 use crate::protocol::secret::Secret;
-use crate::report::Report;
-use crate::waiting::{Deadline, Waiting};
+use crate::sys::poller::{EventLoop, KEY_FILE};
+use crate::ui::report::Report;
+use crate::ui::waiting::{Deadline, Waiting};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mio::Interest;
@@ -64,7 +64,7 @@ pub fn read_public(
 ) -> Result<String, Error> {
     match read(path, Kind::Secret, events, deadline, report) {
         Ok(secret) => Ok(public(&secret)),
-        Err(Error::Key(super::Error { why: Why::Kind { is, .. }, .. })) => {
+        Err(Error::Key(keys::Error { why: Why::Kind { is, .. }, .. })) => {
             Err(failed(path, Why::NoPublic(is)))
         }
         Err(error) => Err(error),

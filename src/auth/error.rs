@@ -1,6 +1,6 @@
 //! What is wrong with a key, and what the user can do about it.
 
-use super::Kind;
+use super::keys::Kind;
 use crate::text::plain;
 use std::fmt;
 use std::io;

@@ -2,13 +2,13 @@
 //! came from the network is among it but addresses, keys and numbers.
 
 use crate::error::Error;
-use crate::event_loop::{EventLoop, STATUS, STDERR};
-use crate::lines::Lines;
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Counters, Session};
-use crate::status::Line;
+use crate::sys::lines::Lines;
+use crate::sys::poller::{EventLoop, STATUS, STDERR};
 use crate::text::{Address, Rate, Rounded, printable};
+use crate::ui::status::Line;
 use rustix::fd::{AsRawFd, BorrowedFd};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -54,10 +54,11 @@ impl Report {
             events.carry(messages, STDERR)?;
         }
         match (&self.status, &self.messages) {
-            (Some(status), Some(messages)) if Rc::ptr_eq(status, messages) => Ok(()),
-            (Some(status), _) => events.carry(status, STATUS),
-            (None, _) => Ok(()),
+            (Some(status), Some(messages)) if Rc::ptr_eq(status, messages) => {}
+            (Some(status), _) => events.carry(status, STATUS)?,
+            (None, _) => {}
         }
+        Ok(())
     }
 
     /// Whether a program is told what happens.

@@ -1,11 +1,11 @@
 //! Standard input and output: what their ends mean, and what a terminal in the
 //! background may do.
 
-use crate::descriptor::{self, Descriptor};
 use crate::error::Error;
-use crate::event_loop::{STDIN, STDOUT};
-use crate::term::caret::Caret;
-use crate::term::tty;
+use crate::sys::poller::{STDIN, STDOUT};
+use crate::sys::stream::{self, Descriptor};
+use crate::sys::tty;
+use crate::ui::caret::Caret;
 use mio::{Interest, Registry};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -42,7 +42,7 @@ pub fn no_input() -> Result<(), Error> {
 
 /// Whether it is the regular file that standard error goes to.
 fn has_messages(stdout: BorrowedFd<'_>) -> bool {
-    descriptor::are_same(FileType::RegularFile, stdout, rustix::stdio::stderr())
+    stream::are_same(FileType::RegularFile, stdout, rustix::stdio::stderr())
 }
 
 fn messages_among_data() -> io::Error {

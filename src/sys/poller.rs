@@ -1,7 +1,7 @@
 //! The event loop's one poll, with signals and timers in it.
 
-use crate::error::Error;
-use crate::lines::Lines;
+use super::Error;
+use super::lines::Lines;
 use crate::protocol::secret;
 use mio::event::Event;
 use mio::net::UnixStream;

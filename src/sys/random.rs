@@ -1,6 +1,6 @@
 //! Randomness, from the operating system only.
 
-use crate::error::Error;
+use super::Error;
 use crate::protocol::noise::Ephemerals;
 use crate::protocol::secret::Secret;
 

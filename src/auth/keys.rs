@@ -7,12 +7,9 @@
 //! ```
 //!
 //! The word matters: a public key taken for a pre-shared one would verify everybody.
-//! [`mod@file`] reads and writes the files; scat(1), KEY FILES, describes them.
+//! [`crate::run::key_file`] reads and writes the files; scat(1), KEY FILES, describes them.
 
-pub mod error;
-pub mod file;
-
-pub use error::{Error, Why};
+pub use super::error::{Error, Why};
 
 use crate::protocol::noise;
 use crate::protocol::secret::Secret;
@@ -22,7 +19,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 /// Bytes of 32 bytes in base64.
-const ENCODED: usize = 44;
+pub(crate) const ENCODED: usize = 44;
 
 /// What a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +95,7 @@ pub fn parse_public(line: &str) -> Result<KnownKey, Why> {
 }
 
 /// Reads one key that has to be of this kind: no white space around it, canonical base64.
-fn parse(text: &[u8], wanted: Kind) -> Result<Secret, Why> {
+pub(crate) fn parse(text: &[u8], wanted: Kind) -> Result<Secret, Why> {
     let kinds = [Kind::Secret, Kind::Psk, Kind::Public];
     let has = |kind: &Kind| text.starts_with(kind.prefix().as_bytes());
     match kinds.into_iter().find(has) {

@@ -11,22 +11,22 @@
 //! well, for 2 s at most. A close with unread data would send a reset, which
 //! can destroy the last frames on their way.
 
+use crate::auth::policy::Policy;
 use crate::error::{Error, Totals};
-use crate::event_loop::{EventLoop, LINK, STDIN, STDOUT, Signals, TTY, is_readable, is_writable};
 use crate::net::link::Link;
 use crate::net::{Established, Opening};
-use crate::policy::Policy;
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Counters, Event, Reason, Session};
-use crate::random;
-use crate::report::Report;
-use crate::sandbox;
-use crate::status::Line;
-use crate::term::confirm::Ceremony;
-use crate::term::stdio::{Input, Output, Stdio};
-use crate::term::tty::Tty;
-use crate::verification::Verification;
+use crate::run::verification::Verification;
+use crate::sys::poller::{EventLoop, LINK, STDIN, STDOUT, Signals, TTY, is_readable, is_writable};
+use crate::sys::random;
+use crate::sys::sandbox;
+use crate::sys::tty::Tty;
+use crate::ui::ceremony::Ceremony;
+use crate::ui::report::Report;
+use crate::ui::status::Line;
+use crate::ui::stdio::{Input, Output, Stdio};
 use std::io;
 use std::time::{Duration, Instant};
 

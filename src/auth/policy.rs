@@ -1,7 +1,7 @@
 //! How this side makes sure who is at the other end: its own choice, made before
 //! it connects, and unknown to the other end.
 
-use crate::keys::KnownKey;
+use crate::auth::keys::KnownKey;
 
 /// Whether a person is to be asked for the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Terminals: who is in the foreground, what was typed ahead, and the controlling one as
 //! something to show text on and read lines from.
 
-use crate::descriptor;
+use super::stream;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -42,7 +42,7 @@ fn path() -> CString {
     let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     // Of another terminal, it is not told who is in the foreground.
     let own = standard.into_iter().find(|fd| is_in_foreground(fd).is_ok());
-    match own.filter(|_| !descriptor::LINUX).map(|fd| rustix::termios::ttyname(fd, [])) {
+    match own.filter(|_| !stream::LINUX).map(|fd| rustix::termios::ttyname(fd, [])) {
         Some(Ok(name)) => name,
         _ => c"/dev/tty".into(),
     }

@@ -4,7 +4,7 @@
 //! A line is either kept until the descriptor takes it, or written now or never. The
 //! lost ones are counted, and a line says how many as soon as one can be written.
 
-use crate::descriptor::Descriptor;
+use super::stream::Descriptor;
 use mio::{Interest, Registry, Token};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;

@@ -1,8 +1,8 @@
 //! Waiting before there is a session: until when (`-w`), for what, and not in silence.
 
 use crate::error::{Error, Stage};
-use crate::event_loop::EventLoop;
-use crate::report::Report;
+use crate::sys::poller::EventLoop;
+use crate::ui::report::Report;
 use std::time::{Duration, Instant};
 
 /// How long nothing is said of a stage. A person who sees nothing for longer

@@ -6,15 +6,15 @@
 //! cannot be clicked through. The terminal's settings are not touched, so there
 //! is nothing to put back, however this ends.
 
+use crate::auth::policy::Confirm;
 use crate::error::Error;
-use crate::event_loop::TTY;
-use crate::policy::Confirm;
 use crate::protocol::role::Role;
 use crate::protocol::sas::{Half, Sas};
 use crate::protocol::words::{self, Found};
-use crate::report::Met;
-use crate::term::tty::{self, Line, Tty};
+use crate::sys::poller::TTY;
+use crate::sys::tty::{self, Line, Tty};
 use crate::text::printable;
+use crate::ui::report::Met;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use std::io;

@@ -1,0 +1,5 @@
+//! Who may be at the other end: keys as text, and the policy.
+
+pub mod error;
+pub mod keys;
+pub mod policy;

@@ -1,0 +1,22 @@
+//! The operating system: no other module names it.
+
+pub mod lines;
+pub mod memory;
+pub mod poller;
+pub mod random;
+pub mod sandbox;
+pub mod stream;
+pub mod tty;
+
+use std::io;
+
+/// Why the operating system cannot serve scat.
+#[derive(Debug)]
+pub enum Error {
+    /// It refused what scat needs: what, and why.
+    System(&'static str, io::Error),
+    /// It gives no random numbers.
+    Random,
+    /// It delivered this signal, which asks the process to end.
+    Signal(i32),
+}

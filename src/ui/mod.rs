@@ -1,0 +1,9 @@
+//! What people and programs see: messages, events, the ceremony, and the data on a
+//! terminal.
+
+pub mod caret;
+pub mod ceremony;
+pub mod report;
+pub mod status;
+pub mod stdio;
+pub mod waiting;
