@@ -151,7 +151,7 @@ fn a_fifo_that_nobody_writes_to_is_waited_for_until_w_or_a_signal() {
         let mut waits = Scat::new(&[&["127.0.0.1", "1"], &option[..]].concat());
         assert!(!waits.ends_within(Duration::from_millis(200)));
         waits.signal(Signal::TERM);
-        assert_eq!(waits.end().signal, Some(Signal::TERM.as_raw()));
+        waits.end().expect_signal(Signal::TERM);
     }
     // Who may write it chooses the key.
     fs::set_permissions(&fifo, Permissions::from_mode(0o622)).unwrap();

@@ -173,7 +173,7 @@ fn the_exit_is_the_last_line_whatever_happens() {
     }
     let (l, events, _) = watched_listener(&[]);
     l.signal(Signal::TERM);
-    assert_eq!(l.end_by_itself().signal, Some(15));
+    l.end_by_itself().expect_signal(Signal::TERM);
     assert_eq!(rest(events), ["EXIT 143 ended by signal 15"]);
     for role in ROLES {
         let (scat, mut peer) = session_with(role, Default::default(), watched);

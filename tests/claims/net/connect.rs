@@ -146,7 +146,7 @@ fn a_signal_ends_one_who_is_still_connecting() {
     let mut scat = Scat::connect_with(&["-v"], port);
     scat.line("connecting to 127.0.0.1");
     scat.signal(Signal::TERM);
-    assert_eq!(scat.end_by_itself().signal, Some(15));
+    scat.end_by_itself().expect_signal(Signal::TERM);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_signal_ends_a_connector_in_the_handshake() {
     let mut stream = door.accept().unwrap().0;
     peer::read_flight(&mut stream, FLIGHT1).unwrap();
     scat.signal(Signal::TERM);
-    assert_eq!(scat.end_by_itself().signal, Some(15));
+    scat.end_by_itself().expect_signal(Signal::TERM);
 }
 
 /// scat connects to somebody who takes flight 1, answers this, and closes.

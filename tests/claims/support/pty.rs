@@ -19,9 +19,10 @@ pub struct Terminal {
     master: File,
     slave: OwnedFd,
     path: String,
+    /// Everything that the screen has shown.
+    bytes: Vec<u8>,
+    /// The same as text. A character that is half here is a replacement character.
     screen: String,
-    /// Part of a character that is not all here.
-    partial: Vec<u8>,
     /// Up to here [`Terminal::wait_for`] has read.
     read: usize,
 }
@@ -50,8 +51,8 @@ impl Terminal {
             master: master.into(),
             slave,
             path,
+            bytes: Vec::new(),
             screen: String::new(),
-            partial: Vec::new(),
             read: 0,
         }
     }
@@ -159,13 +160,9 @@ impl Terminal {
         }
         let mut bytes = [0; 4096];
         let n = self.master.read(&mut bytes).unwrap();
-        self.partial.extend_from_slice(&bytes[..n]);
-        let whole = match std::str::from_utf8(&self.partial) {
-            Err(why) if why.error_len().is_none() => why.valid_up_to(),
-            _ => self.partial.len(),
-        };
-        let whole: Vec<u8> = self.partial.drain(..whole).collect();
-        self.screen.push_str(&String::from_utf8_lossy(&whole));
+        self.bytes.extend_from_slice(&bytes[..n]);
+        // All of it again: a read may end inside a character.
+        self.screen = String::from_utf8_lossy(&self.bytes).into_owned();
         true
     }
 

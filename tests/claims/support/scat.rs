@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::{Pid, Signal};
+use std::fmt;
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -25,6 +26,8 @@ pub const LIMIT: Duration = Duration::from_secs(40);
 
 /// A running scat.
 pub struct Scat {
+    /// As it was started, for what a failed claim says.
+    command: String,
     child: Child,
     /// Its standard input, if that is a pipe; dropping it is the end of input.
     pub stdin: Option<ChildStdin>,
@@ -38,6 +41,7 @@ pub struct Scat {
 /// What is left of a scat that has ended.
 #[derive(Debug)]
 pub struct Ended {
+    command: String,
     pub code: Option<i32>,
     pub signal: Option<i32>,
     pub stdout: Vec<u8>,
@@ -89,7 +93,7 @@ impl Scat {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = lines(child.stderr.take().unwrap());
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        Scat { child, stdin, stdout, lines, seen: Vec::new() }
+        Scat { command: format!("{command:?}"), child, stdin, stdout, lines, seen: Vec::new() }
     }
 
     /// Listens on 127.0.0.1 at a port of the system's choice.
@@ -157,7 +161,7 @@ impl Scat {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.seen.push(line),
-                Err(why) => panic!("no line {part:?} ({why}): {:#?}", self.seen),
+                Err(err) => panic!("no line {part:?} ({err}): {} {:#?}", self.command, self.seen),
             }
             if let Some(line) = self.seen.last().filter(|line| line.contains(part)) {
                 return line.clone();
@@ -190,7 +194,7 @@ impl Scat {
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.seen.push(line),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(why) => panic!("{why}: {:#?}", self.seen),
+                Err(err) => panic!("{err}: {} {:#?}", self.command, self.seen),
             }
             if let Some(line) = self.seen.last().filter(|line| line.contains(part)) {
                 return Some(line.clone());
@@ -293,11 +297,14 @@ impl Scat {
                 Ok(line) => self.seen.push(line),
                 // Its standard error closes when the process ends.
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("it goes on: {:#?}", self.seen),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("it goes on: {} {:#?}", self.command, self.seen)
+                }
             }
         }
         let status = self.child.wait().unwrap();
         Ended {
+            command: self.command.clone(),
             code: status.code(),
             signal: status.signal(),
             stdout: Vec::new(),
@@ -317,13 +324,32 @@ impl Ended {
     /// It ended with this status and said this.
     #[track_caller]
     pub fn expect(self, code: i32, said: &str) -> Ended {
-        assert_eq!(self.code, Some(code), "{}", self.stderr);
-        assert!(self.stderr.contains(said), "no {said:?} in: {}", self.stderr);
+        assert!(self.code == Some(code), "not status {code}: {self}");
+        assert!(self.stderr.contains(said), "no {said:?}: {self}");
         let foreign = self.stderr.lines().find(|line| !line.starts_with("scat: "));
-        assert_eq!(foreign, None, "{}", self.stderr);
+        assert!(foreign.is_none(), "{foreign:?} is not scat's: {self}");
+        self
+    }
+
+    /// It ended by this signal.
+    #[track_caller]
+    pub fn expect_signal(self, signal: Signal) -> Ended {
+        assert!(self.signal == Some(signal.as_raw()), "not signal {signal:?}: {self}");
         self
     }
 }
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ended { command, code, signal, stdout, stderr } = self;
+        let (shown, all) = (&stdout[..stdout.len().min(SHOWN)], stdout.len());
+        writeln!(f, "{command}\nstatus {code:?}, signal {signal:?}\nstderr:\n{stderr}")?;
+        write!(f, "stdout, {all} bytes: {}", shown.escape_ascii())
+    }
+}
+
+/// Bytes of standard output that a failed claim shows.
+const SHOWN: usize = 300;
 
 /// More than the 2 s that the last line is waited for, less than a hang.
 const SOON: Duration = Duration::from_secs(15);

@@ -271,8 +271,7 @@ fn signals_leave_the_terminal_as_it_was() {
             _ => pair.l.signal(signal),
         }
         let Asking { l, c, at_l, .. } = pair;
-        let l = l.end_by_itself();
-        assert_eq!(l.signal, Some(signal.as_raw()), "{}", l.stderr);
+        l.end_by_itself().expect_signal(signal);
         assert_eq!(at_l.settings(), before);
         let said = if signal == Signal::KILL { "cut off" } else { "was interrupted" };
         c.end_by_itself().expect(6, said);
