@@ -31,7 +31,7 @@
 //! inbound :  socket --fill--> sealed --open--> plain --drain--> stdout
 //! ```
 //!
-//! To follow it, read `main.rs`, then [`run::pipe`] from `shuttle` down, then
+//! To follow it, read [`run::session`], then [`run::pipe`] from `shuttle` down, then
 //! [`protocol::session`], [`protocol::outbound`], [`protocol::inbound`] and
 //! [`mod@protocol::frame`]. To follow a handshake, read [`protocol::handshake`], then
 //! [`net::connect`] and [`mod@net::listen`].
@@ -39,7 +39,7 @@
 //! # To add something
 //!
 //! * An option: a field of `Args` and one of [`cli::Options`] in [`cli`], its use in
-//!   `main.rs`, scat(1), the completions. It must do what no pipeline can.
+//!   [`run::session`], scat(1), the completions. It must do what no pipeline can.
 //! * A kind of frame: [`protocol::frame::Kind`], its rules in
 //!   `Session::open_next`, its place in the outbound's reserve, scat-protocol(7).
 //! * A way to fail: a variant of [`error::Error`] and its account, DIAGNOSTICS in scat(1).
