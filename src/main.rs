@@ -3,24 +3,30 @@
 use scat::auth::keys;
 use scat::cli::{self, Command};
 use scat::error::Error;
+use scat::net::Limits;
 use scat::run::{self, key_file};
 use scat::sys::poller::{self, EventLoop};
 use scat::sys::{memory, random, stream};
 use scat::ui::report::Report;
 use scat::ui::status::Line;
 use scat::ui::waiting::Deadline;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    program(std::env::args_os().skip(1).collect(), Limits::default())
+}
+
+/// Runs scat with these arguments.
+pub fn program(words: Vec<OsString>, limits: Limits) -> ExitCode {
     memory::protect();
     poller::ignore_file_size_limit();
-    let words: Vec<_> = std::env::args_os().skip(1).collect();
     // Both take descriptors, before their numbers can be another's.
     let status = cli::status_fd(&words);
     let command = cli::parse(words);
     let mut report = Report::new(status);
-    let result = command.and_then(|command| execute(command, &mut report));
+    let result = command.and_then(|command| execute(command, limits, &mut report));
     report.event(&Line::Exit(result.as_ref().err()));
     let code = result.map_or_else(|error| conclude(&error, &report), |()| ExitCode::SUCCESS);
     report.finish();
@@ -38,7 +44,7 @@ fn conclude(error: &Error, report: &Report) -> ExitCode {
     (error.account().status as u8).into()
 }
 
-fn execute(command: Command, report: &mut Report) -> Result<(), Error> {
+fn execute(command: Command, limits: Limits, report: &mut Report) -> Result<(), Error> {
     if !stream::stdout_was_open() {
         return Err(Error::NoOutput);
     }
@@ -55,7 +61,7 @@ fn execute(command: Command, report: &mut Report) -> Result<(), Error> {
             print(&format!("{key}\n"))
         }
         Command::GeneratePsk(path) => key_file::create_psk(&path, &random::key()?),
-        Command::Run(options) => run::session(options, report),
+        Command::Run(options) => run::session(options, limits, report),
     }
 }
 

@@ -10,7 +10,6 @@
 //! A candidate never makes the listener fail: whatever it does, it becomes the
 //! peer or a [`Rejection`].
 
-use super::STEP;
 use super::dialect::Dialect;
 use super::link::{End, Link};
 use crate::auth::policy::Policy;
@@ -150,12 +149,13 @@ pub enum Progress {
 }
 
 impl<'a> Candidate<'a> {
-    pub fn new(link: Link, token: Token) -> Self {
+    /// One that has `time` for its whole handshake.
+    pub fn new(link: Link, token: Token, time: Duration) -> Self {
         Candidate {
             network: link.peer().map(Network::of),
             link,
             token,
-            give_up: Instant::now() + STEP,
+            give_up: Instant::now() + time,
             state: State::Flight1(Vec::new()),
         }
     }

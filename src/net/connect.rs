@@ -8,7 +8,7 @@
 
 use super::dialect::Dialect;
 use super::link::Link;
-use super::{Established, STEP, Setup};
+use super::{Established, Setup};
 use crate::error::{Error, Stage, Totals};
 use crate::protocol::handshake::{
     FLIGHT2_LEN, Initiator, Mismatch, PREFACE_LEN, Preface, check_preface,
@@ -54,7 +54,7 @@ pub fn connect(
                 report.detail(format_args!("connected to {}; handshake", Address(address)));
                 let link = Link::new(stream.into(), Some(address), events.registry(), LINK)
                     .map_err(|why| Error::System("socket", why))?;
-                let answer_by = Some(Instant::now() + STEP);
+                let answer_by = Some(Instant::now() + setup.limits.step);
                 return handshake(events, link, answer_by, setup);
             }
             Err(Error::Connect { to, why }) => {
@@ -99,7 +99,7 @@ fn connect_one(
     }
     let mut stream = TcpStream::from_std(socket.into());
     events.registry().register(&mut stream, LINK, Interest::WRITABLE).map_err(failed)?;
-    let give_up = (!is_last).then(|| setup.deadline.or(Instant::now() + STEP));
+    let give_up = (!is_last).then(|| setup.deadline.or(Instant::now() + setup.limits.step));
     let stage = Stage::Connecting(Address(address).to_string());
     let mut waiting = Waiting::new(stage, setup.deadline, setup.report);
     loop {
@@ -131,7 +131,7 @@ pub(super) fn handshake(
     answer_by: Option<Instant>,
     setup: Setup<'_>,
 ) -> Result<Established, Error> {
-    let Setup { local, policy, deadline, report, .. } = setup;
+    let Setup { local, policy, deadline, limits, report, .. } = setup;
     let (initiator, flight1) = Initiator::new(local, random::ephemerals()?, &*random::key()?)?;
     let of = link.peer().map_or("the other end".into(), |peer| Address(peer).to_string());
     let mut waiting = Waiting::new(Stage::Answer(of), deadline, report);
@@ -177,7 +177,7 @@ pub(super) fn handshake(
 
     // From here on this side has revealed its share of the words.
     let (connected, flight3) = reply.write_flight3()?;
-    let taken_by = deadline.or(Instant::now() + STEP);
+    let taken_by = deadline.or(Instant::now() + limits.step);
     let mut sent = 0;
     let mut is_late = false;
     loop {
@@ -195,7 +195,7 @@ pub(super) fn handshake(
         events.poll(Some(taken_by))?;
         note(events, &mut link);
     }
-    let open_by = deadline.or(Instant::now() + STEP);
+    let open_by = deadline.or(Instant::now() + limits.step);
     Ok(Established::connector(link, connected, open_by, setup))
 }
 

@@ -79,7 +79,7 @@ impl Inherited {
     /// [`Error::CallerFailed`] or [`Error::CallerRefused`] for a caller that a listening
     /// socket would let go to wait for the next one; [`Error::Waited`].
     pub fn listen(self, events: &mut EventLoop, setup: Setup<'_>) -> Result<Established, Error> {
-        let Setup { local, policy, deadline, report, .. } = setup;
+        let Setup { local, policy, deadline, limits, report, .. } = setup;
         let link = self.link(events)?;
         let mut waiting = Waiting::new(Stage::Caller, deadline, report);
         let mut has_begun = false;
@@ -87,7 +87,7 @@ impl Inherited {
             waiting.poll(events, None)?;
             has_begun = events.events().any(|event| event.token() == LINK && is_readable(event));
         }
-        let mut candidate = Candidate::new(link, LINK);
+        let mut candidate = Candidate::new(link, LINK, limits.step);
         let mut is_late = false;
         loop {
             match candidate.advance(local, policy) {

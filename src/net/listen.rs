@@ -9,7 +9,7 @@ use super::candidate::{Candidate, Network, Progress, Rejection};
 use super::dialect::Dialect;
 use super::link::Link;
 use super::resolve::Family;
-use super::{Established, Setup};
+use super::{Established, Limits, Setup};
 use crate::auth::keys;
 use crate::auth::policy::Policy;
 use crate::error::{Error, Stage};
@@ -109,12 +109,12 @@ pub fn listen(
     listener: std::net::TcpListener,
     setup: Setup<'_>,
 ) -> Result<Established, Error> {
-    let Setup { local, policy, deadline, report, .. } = setup;
+    let Setup { deadline, report, .. } = setup;
     let system = |why| Error::System("listen", why);
     let at = listener.local_addr().map_err(system)?;
     let only_v6 = at.is_ipv6() && SockRef::from(&listener).only_v6().map_err(system)?;
     report.listening(at, only_v6);
-    let mut listener = Listener::new(listener, events, local, policy, report).map_err(system)?;
+    let mut listener = Listener::new(listener, events, &setup).map_err(system)?;
     let (candidate, accepted) = loop {
         let timeout = listener.poll_timeout(deadline);
         let signals = events.poll(timeout)?;
@@ -149,6 +149,7 @@ type Winner<'a> = (Candidate<'a>, Accepted);
 struct Listener<'a> {
     local: &'a Local,
     policy: &'a Policy,
+    limits: Limits,
     socket: TcpListener,
     candidates: Vec<Candidate<'a>>,
     next_token: usize,
@@ -172,15 +173,15 @@ impl<'a> Listener<'a> {
     fn new(
         socket: std::net::TcpListener,
         events: &EventLoop,
-        local: &'a Local,
-        policy: &'a Policy,
-        report: &'a Report,
+        setup: &Setup<'a>,
     ) -> io::Result<Self> {
+        let &Setup { local, policy, limits, report, .. } = setup;
         let mut socket = TcpListener::from_std(socket);
         events.registry().register(&mut socket, LISTENER, Interest::READABLE)?;
         Ok(Listener {
             local,
             policy,
+            limits,
             socket,
             candidates: Vec::new(),
             next_token: FIRST_CANDIDATE,
@@ -218,7 +219,7 @@ impl<'a> Listener<'a> {
             let Ok(link) = Link::new(stream.into(), Some(address), events.registry(), token) else {
                 continue;
             };
-            self.candidates.push(Candidate::new(link, token));
+            self.candidates.push(Candidate::new(link, token, self.limits.step));
             if self.candidates.len() > CANDIDATES {
                 self.evict();
                 return Some(PACE);

@@ -25,8 +25,19 @@ use crate::ui::waiting::Deadline;
 use link::Link;
 use std::time::{Duration, Instant};
 
-/// Time for each step of the handshake, and for each address while others remain.
-const STEP: Duration = Duration::from_secs(10);
+/// How long the other end may take. No option sets these; tests have shorter ones.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// For each step of the handshake, and for each address while others remain.
+    pub step: Duration,
+}
+
+impl Default for Limits {
+    /// scat-protocol(7), LISTENING.
+    fn default() -> Self {
+        Limits { step: Duration::from_secs(10) }
+    }
+}
 
 /// What every way to a peer needs, and the session after it.
 pub struct Setup<'a> {
@@ -36,6 +47,8 @@ pub struct Setup<'a> {
     pub policy: &'a Policy,
     /// When there has to be one.
     pub deadline: &'a Deadline,
+    /// How long each step on the way there may take.
+    pub limits: Limits,
     /// Where it is said how that goes.
     pub report: &'a Report,
     /// The session's memory.

@@ -8,10 +8,10 @@ use crate::auth::keys::Kind;
 use crate::auth::policy::{Confirm, Policy};
 use crate::cli::{Endpoint, Options, Peers};
 use crate::error::Error;
-use crate::net::Setup;
 use crate::net::connect::{Target, connect};
 use crate::net::listen::{bind, listen};
 use crate::net::resolve::resolve;
+use crate::net::{Limits, Setup};
 use crate::protocol::handshake::Local;
 use crate::protocol::secret;
 use crate::protocol::session::Buffers;
@@ -29,7 +29,7 @@ use std::path::PathBuf;
 ///
 /// # Errors
 /// Why it did not end well.
-pub fn session(options: Options, report: &mut Report) -> Result<(), Error> {
+pub fn session(options: Options, limits: Limits, report: &mut Report) -> Result<(), Error> {
     let Options { endpoint, family, numeric, verbose, ask, peers, .. } = options;
     report.verbose = verbose;
     if options.no_input {
@@ -73,7 +73,8 @@ pub fn session(options: Options, report: &mut Report) -> Result<(), Error> {
     let no_memory = |_| Error::System("session", io::ErrorKind::OutOfMemory.into());
     let buffers = Buffers::new().map_err(no_memory)?;
 
-    let setup = Setup { local: &local, policy: &policy, deadline: &deadline, report, buffers };
+    let setup =
+        Setup { local: &local, policy: &policy, deadline: &deadline, limits, report, buffers };
     let mut resolve = |host: Option<&str>, service: &str| {
         resolve(&mut events, host, service, family, numeric, &deadline, report)
     };

@@ -1,15 +1,15 @@
 //! A connector: nobody there, nobody who answers, somebody who is no scat.
 
 use crate::support::peer::{
-    self, ABORT, DATA, FLIGHT1, FLIGHT2, FLIGHT3, Handshake, OPEN, Options, Role,
+    self, ABORT, DATA, FLIGHT1, FLIGHT2, FLIGHT3, Handshake, OPEN, Options, Peer, Role,
 };
 use crate::support::scat::{Ended, Scat, door, rest, start};
-use crate::support::{has_ipv6, knock, skip, unopened};
+use crate::support::{has_ipv6, hurried, knock, skip, unopened};
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A port of 127.0.0.`host` that nobody listens on: it stays taken, and refuses.
 fn closed_port(host: u8) -> (socket2::Socket, u16) {
@@ -94,20 +94,34 @@ fn w_passes_at_a_connector_with_3() {
 }
 
 #[test]
-fn a_silent_listener_is_3_after_10_s() {
+fn a_silent_listener_is_3_after_its_time() {
+    let (_silent, port) = door();
+    let scat = hurried::start(&["127.0.0.1", &port.to_string()]);
+    scat.end().expect(3, "the other end does not answer").expect(3, "is it scat");
+}
+
+#[test]
+#[ignore = "waits 10 s"]
+fn the_time_for_an_answer_is_10_s() {
+    let before = Instant::now();
     let (_silent, port) = door();
     Scat::connect(port).end().expect(3, "the other end does not answer");
+    assert!((9..15).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
 }
 
 #[test]
 fn what_is_there_at_the_time_limit_counts_although_scat_was_stopped() {
-    let (door, port) = door();
-    let unanswered = Scat::connect(port);
-    let mut stream = door.accept().unwrap().0;
+    let hurried_connector = |port: u16| hurried::start(&["127.0.0.1", &port.to_string()]);
+    let (first_door, port) = door();
+    let unanswered = hurried_connector(port);
+    let mut stream = first_door.accept().unwrap().0;
     let mut handshake = Handshake::new(Role::Listener, Options::default()).unwrap();
     handshake.read_flight1(&peer::read_flight(&mut stream, FLIGHT1).unwrap()).unwrap();
-    let (unopened, mut peer, _door) = unopened(&[]);
-    let (listener, port) = Scat::listen();
+    let (second_door, port) = door();
+    let unopened = hurried_connector(port);
+    let call = second_door.accept().unwrap().0;
+    let mut peer = Peer::accept_without_open(call, Options::default()).unwrap();
+    let (listener, port) = hurried::start(&["-l", "127.0.0.1", "0"]).with_port();
     let (mut caller, mut call) = knock(port);
     for scat in [&unanswered, &unopened, &listener] {
         scat.stop_while_it_waits();
@@ -115,8 +129,9 @@ fn what_is_there_at_the_time_limit_counts_although_scat_was_stopped() {
     stream.write_all(&handshake.flight2().unwrap()).unwrap();
     peer.send_open().unwrap();
     caller.write_all(&call.flight3().unwrap()).unwrap();
-    // Longer than the 10 s of each: another scat waits in vain.
-    Scat::listen_with(&["-w11"]).0.end().expect(3, "within 11 s");
+    // Longer than the limit of each: another scat waits in vain.
+    let more = format!("-w{}", (hurried::STEP * 3 / 2).as_secs());
+    Scat::listen_with(&[&more]).0.end().expect(3, "no session within");
     for scat in [&unanswered, &unopened, &listener] {
         scat.signal(Signal::CONT);
     }

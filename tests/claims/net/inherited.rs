@@ -3,7 +3,7 @@
 use crate::support::peer::{self, Role};
 use crate::support::pty::{self, Terminal};
 use crate::support::scat::{Place, Scat, door, fifo, file, program};
-use crate::support::skip;
+use crate::support::{hurried, skip};
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,8 +16,17 @@ use std::thread;
 
 /// scat with this socket as its descriptor 3, and this file as its input.
 fn on(socket: impl Into<OwnedFd>, args: &[&str], input: &str) -> Scat {
+    words_on(&[program()], socket, args, input)
+}
+
+/// The same where the time for a handshake is short.
+fn hurried_on(socket: impl Into<OwnedFd>, args: &[&str], input: &str) -> Scat {
+    words_on(&hurried::words(), socket, args, input)
+}
+
+fn words_on(words: &[String], socket: impl Into<OwnedFd>, args: &[&str], input: &str) -> Scat {
     let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$@\" --fd 3 3<&0 <\"$0\"", input, &program()]).args(args);
+    command.args(["-c", "exec \"$@\" --fd 3 3<&0 <\"$0\"", input]).args(words).args(args);
     command.stdin(Stdio::from(socket.into())).stdout(Stdio::piped());
     Scat::spawn(command)
 }
@@ -73,12 +82,12 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
 fn two_dial_outs_meet_at_a_relay_and_the_clock_starts_at_the_first_byte() {
     let (c_side, c_dialed) = tcp_pair();
     let (l_side, l_dialed) = tcp_pair();
-    let mut l = on(l_dialed, &["-l", "--psk", psk()], "/dev/null");
+    let mut l = hurried_on(l_dialed, &["-l", "--psk", psk()], "/dev/null");
     let input = file("dialed", b"met");
-    let mut c = on(c_dialed, &["--psk", psk()], input.arg());
-    // One that has begun, after the two: its ten seconds are over after theirs would be.
+    let mut c = hurried_on(c_dialed, &["--psk", psk()], input.arg());
+    // One that has begun, after the two: its time is over after theirs would be.
     let (mut slow_side, slow_dialed) = tcp_pair();
-    let slow = on(slow_dialed, &["-l", "--psk", psk()], "/dev/null");
+    let slow = hurried_on(slow_dialed, &["-l", "--psk", psk()], "/dev/null");
     slow_side.write_all(&peer::preface(Role::Connector, true)[..1]).unwrap();
     slow.end().expect(3, "caller rejected: too slow");
     carry(c_side.try_clone().unwrap(), l_side.try_clone().unwrap());

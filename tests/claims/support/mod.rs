@@ -2,6 +2,7 @@
 //! with somebody on its path, and a second implementation at its other end.
 
 pub mod ends;
+pub mod hurried;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod inside;
 pub mod peer;

@@ -243,9 +243,15 @@ impl Scat {
     /// Stops it with all done that it can do: asleep, in its poll.
     pub fn stop_while_it_waits(&self) {
         let deadline = Instant::now() + LIMIT;
-        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
-        // The state stands behind the name: proc(5).
-        while !stat().rsplit_once(')').unwrap().1.starts_with(" S") {
+        let threads = format!("/proc/{}/task", self.id());
+        let is_asleep = || {
+            std::fs::read_dir(&threads).unwrap().all(|thread| {
+                let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+                // The state stands behind the name: proc(5).
+                stat.rsplit_once(')').unwrap().1.starts_with(" S")
+            })
+        };
+        while !is_asleep() {
             assert!(Instant::now() < deadline, "it is busy");
             thread::yield_now();
         }

@@ -1,0 +1,50 @@
+//! scat with shorter limits, for claims about what happens when they pass. No option
+//! sets them, so this test program is started again, as scat.
+
+use super::scat::Scat;
+use scat::net::Limits;
+use std::fs::File;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+#[allow(dead_code)] // its `main`
+#[path = "../../../src/main.rs"]
+mod main;
+
+/// Instead of 10 s. Long enough for a step of a handshake on a busy machine.
+pub const STEP: Duration = Duration::from_secs(2);
+
+/// Set where this test program is scat.
+const MARK: &str = "SCAT_IN_A_HURRY";
+
+/// A command that is a hurried scat once its arguments are added.
+pub fn words() -> Vec<String> {
+    let this = std::env::current_exe().unwrap().into_os_string().into_string().unwrap();
+    // The harness writes to standard output as well, so scat's is kept aside. Behind `--`
+    // are names of tests for the harness, which runs the one that exists.
+    let shell = format!("export {MARK}=1 && exec \"$@\" 9>&1 >/dev/null");
+    let test = "support::hurried::this_program_is_scat_where_it_was_started_as_scat";
+    ["sh", "-c", &shell, "sh", &this, "--exact", test, "--nocapture", "--"].map(Into::into).into()
+}
+
+/// Starts a hurried `scat args...` between three pipes.
+pub fn start(args: &[&str]) -> Scat {
+    let words = words();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    Scat::spawn(command)
+}
+
+#[test]
+fn this_program_is_scat_where_it_was_started_as_scat() {
+    if std::env::var_os(MARK).is_none() {
+        return;
+    }
+    let stdout = File::options().write(true).open("/dev/fd/9").unwrap();
+    rustix::stdio::dup2_stdout(stdout).unwrap();
+    let args = std::env::args_os().skip_while(|arg| arg != "--").skip(1).collect();
+    let code = main::program(args, Limits { step: STEP });
+    // ExitCode does not tell its number.
+    let number = (0..=u8::MAX).find(|number| code == (*number).into());
+    std::process::exit(number.unwrap().into());
+}
