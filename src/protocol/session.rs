@@ -94,13 +94,10 @@ pub enum Event {
     Eof,
     /// The peer has written out everything that this side sent.
     Done,
-    /// REKEY1 came: [`Session::answer_ratchet`] has to be called before the next frame
-    /// is opened.
-    RatchetRequest,
-    /// The keys of one or both directions are new, or will be with the peer's next step.
+    /// REKEY1 was answered, or REKEY2 came: the keys of one or both directions are new.
     Ratchet,
-    /// REKEY1 came, and this side has ended: the keys stay as they are.
-    Ignored,
+    /// Nothing for the loop: REKEY3, or a REKEY1 that this side no longer answers.
+    Control,
     /// The peer ends the session early; nothing follows.
     Abort(Reason),
 }
@@ -192,6 +189,14 @@ fn zeroed(len: usize) -> Result<Box<[u8]>, TryReserveError> {
     Ok(vec![0; len].into())
 }
 
+/// What became of a frame.
+enum Opened {
+    /// All that it asks for is done.
+    Event(Event),
+    /// It is a REKEY1 to be answered: its content.
+    Request(Box<[u8; REKEY1_LEN]>),
+}
+
 /// One side of a session, from the end of the handshake.
 pub struct Session {
     role: Role,
@@ -206,8 +211,6 @@ pub struct Session {
     asked: Option<Asked>,
     /// Listener: when the ratchets so far would have come at an even pace.
     paced_to: Option<Instant>,
-    /// Listener: REKEY1's content, until it is answered.
-    rekey1: Option<Vec<u8>>,
     /// Listener: the key to receive with from REKEY3 on, until that has come.
     next_c2l: Option<Secret>,
     /// Nothing of the stream may move before a person has accepted the peer.
@@ -300,7 +303,6 @@ impl Session {
             commitment,
             asked: None,
             paced_to: None,
-            rekey1: None,
             next_c2l: None,
             unconfirmed: false,
             sent: Ends::default(),
@@ -453,77 +455,56 @@ impl Session {
         !self.receive_closed
     }
 
-    /// Opens the next frame, if all of it is here, and does what it asks for.
+    /// Opens the next frame, if all of it is here, and does what it asks for. `fresh`
+    /// gives the random values for the answer to a REKEY1.
     ///
     /// # Errors
     /// [`Error`]: the session cannot go on, and the peer is to be told
-    /// [`Reason::Protocol`]. After it, and after the peer's ABORT, nothing more is opened.
-    ///
-    /// # Panics
-    /// If [`Event::RatchetRequest`] was not answered.
-    pub fn open(&mut self, now: Instant) -> Result<Option<Event>, Error> {
+    /// [`Reason::Protocol`]. Those of `fresh`. After them, and after the peer's ABORT,
+    /// nothing more is opened.
+    pub fn open<E: From<Error>>(
+        &mut self,
+        now: Instant,
+        fresh: impl FnOnce() -> Result<Ephemerals, E>,
+    ) -> Result<Option<Event>, E> {
         if self.receive_closed {
             return Ok(None);
         }
-        assert!(self.rekey1.is_none(), "REKEY1 was not answered");
         // Only a frame that is allowed lets another one follow.
         self.receive_closed = true;
-        let event = self.open_next(now)?;
+        let event = match self.open_next(now)? {
+            Some(Opened::Event(event)) => Some(event),
+            Some(Opened::Request(rekey1)) => Some(self.answer_ratchet(&rekey1, fresh()?)?),
+            None => None,
+        };
         self.receive_closed = matches!(event, Some(Event::Abort(_)));
         Ok(event)
     }
 
-    fn open_next(&mut self, now: Instant) -> Result<Option<Event>, Error> {
+    /// Checks a frame's shape, and leaves its rules to the function for its kind.
+    fn open_next(&mut self, now: Instant) -> Result<Option<Opened>, Error> {
         let Some((kind, content)) = self.inbound.open()? else {
             return Ok(None);
         };
         if self.commitment.is_some() && !matches!(kind, Kind::Open | Kind::Abort) {
             return Err(Error::Rule("a frame before OPEN"));
         }
-        self.peer_streams |= matches!(kind, Kind::Data | Kind::Eof);
         let event = match kind {
             Kind::Data => {
-                if self.received.eof {
-                    return Err(Error::Rule("DATA after EOF"));
-                }
-                self.counters.received += content.len() as u64;
-                Event::Data
+                let len = content.len();
+                self.open_data(len)?
             }
             Kind::Eof => {
                 empty(content)?;
-                if self.received.eof {
-                    return Err(Error::Rule("EOF twice"));
-                }
-                self.received.eof = true;
-                self.acknowledge()?;
-                Event::Eof
+                self.open_eof()?
             }
             Kind::Done => {
                 empty(content)?;
-                if !self.sent.eof {
-                    return Err(Error::Rule("DONE before our EOF"));
-                }
-                if self.received.done {
-                    return Err(Error::Rule("DONE twice"));
-                }
-                // It comes after our EOF was read, and so REKEY1 before that.
-                if self.asked.as_ref().is_some_and(|asked| asked.before_eof) {
-                    return Err(Error::Rule("DONE before REKEY2"));
-                }
-                self.received.done = true;
-                Event::Done
+                self.open_done()?
             }
             Kind::Open => {
-                let Commitment { h1, h3, commit } =
-                    self.commitment.as_ref().ok_or(Error::Rule("OPEN unasked"))?;
                 let n_l = content.try_into().map_err(|_| Error::Rule("OPEN's length"))?;
-                if sas::commit(h1, n_l) != *commit {
-                    return Err(Error::Commitment);
-                }
-                let sas = Sas::new(h3, n_l);
-                self.commitment = None;
-                self.keyed_at = Some(now);
-                Event::Open(sas)
+                self.open_open(n_l, now)?
             }
             Kind::Abort => {
                 let &[code] = content else {
@@ -533,48 +514,123 @@ impl Session {
                 Event::Abort(Reason::new(code).unwrap_or(Reason::Protocol))
             }
             Kind::Rekey1 => {
-                if content.len() != REKEY1_LEN {
-                    return Err(noise::Error::Length.into());
+                let rekey1 = content.try_into().map_err(|_| noise::Error::Length)?;
+                if self.open_rekey1(now)? {
+                    self.inbound.accept();
+                    return Ok(Some(Opened::Request(Box::new(rekey1))));
                 }
-                let is_our_turn = self.role == Role::Listener && self.next_c2l.is_none();
-                if !is_our_turn || self.received.both() {
-                    return Err(Error::Rule("REKEY1 out of turn"));
-                }
-                pace(&mut self.paced_to, self.schedule.spacing, now)?;
-                // After both of its own ends, a listener has nothing left to protect.
-                if self.sent.both() || self.abort_sent {
-                    Event::Ignored
-                } else {
-                    self.rekey1 = Some(content.to_vec());
-                    Event::RatchetRequest
-                }
+                Event::Control
             }
             Kind::Rekey2 => {
-                if !self.ratchet.is_started() || self.received.both() {
-                    return Err(Error::Rule("REKEY2 unasked"));
-                }
-                let fresh = self.ratchet.read_answer(content)?;
-                self.asked = None;
-                self.inbound.switch(&fresh.l2c);
-                if !self.is_finished() && !self.abort_sent {
-                    self.outbound.control(Kind::Rekey3, &[])?;
-                    self.outbound.switch(&fresh.c2l);
-                }
-                self.keyed_at = Some(now);
-                self.keyed_with = self.counters;
-                Event::Ratchet
+                let rekey2 = content.to_vec();
+                self.open_rekey2(&rekey2, now)?
             }
             Kind::Rekey3 => {
                 empty(content)?;
-                let c2l = self.next_c2l.take().ok_or(Error::Rule("REKEY3 unasked"))?;
-                self.inbound.switch(&c2l);
-                self.keyed_at = Some(now);
-                Event::Ratchet
+                self.open_rekey3(now)?
             }
         };
         self.inbound.accept();
         self.note_sign(now);
-        Ok(Some(event))
+        Ok(Some(Opened::Event(event)))
+    }
+
+    fn open_data(&mut self, len: usize) -> Result<Event, Error> {
+        if self.received.eof {
+            return Err(Error::Rule("DATA after EOF"));
+        }
+        self.peer_streams = true;
+        self.counters.received += len as u64;
+        Ok(Event::Data)
+    }
+
+    fn open_eof(&mut self) -> Result<Event, Error> {
+        if self.received.eof {
+            return Err(Error::Rule("EOF twice"));
+        }
+        self.peer_streams = true;
+        self.received.eof = true;
+        self.acknowledge()?;
+        Ok(Event::Eof)
+    }
+
+    fn open_done(&mut self) -> Result<Event, Error> {
+        if !self.sent.eof {
+            return Err(Error::Rule("DONE before our EOF"));
+        }
+        if self.received.done {
+            return Err(Error::Rule("DONE twice"));
+        }
+        // It comes after our EOF was read, and so REKEY1 before that.
+        if self.asked.as_ref().is_some_and(|asked| asked.before_eof) {
+            return Err(Error::Rule("DONE before REKEY2"));
+        }
+        self.received.done = true;
+        Ok(Event::Done)
+    }
+
+    /// Connector: the listener opens its commitment.
+    fn open_open(&mut self, n_l: [u8; 32], now: Instant) -> Result<Event, Error> {
+        let Commitment { h1, h3, commit } =
+            self.commitment.as_ref().ok_or(Error::Rule("OPEN unasked"))?;
+        if sas::commit(h1, &n_l) != *commit {
+            return Err(Error::Commitment);
+        }
+        let sas = Sas::new(h3, &n_l);
+        self.commitment = None;
+        self.keyed_at = Some(now);
+        Ok(Event::Open(sas))
+    }
+
+    /// Listener: whether REKEY1, which has come, is to be answered.
+    fn open_rekey1(&mut self, now: Instant) -> Result<bool, Error> {
+        let is_our_turn = self.role == Role::Listener && self.next_c2l.is_none();
+        if !is_our_turn || self.received.both() {
+            return Err(Error::Rule("REKEY1 out of turn"));
+        }
+        pace(&mut self.paced_to, self.schedule.spacing, now)?;
+        // After both of its own ends, a listener has nothing left to protect.
+        Ok(!self.sent.both() && !self.abort_sent)
+    }
+
+    /// Listener: answers REKEY1 with REKEY2, and seals with the new key behind it.
+    fn answer_ratchet(
+        &mut self,
+        rekey1: &[u8; REKEY1_LEN],
+        fresh: Ephemerals,
+    ) -> Result<Event, Error> {
+        let (rekey2, fresh) = self.ratchet.answer(rekey1, fresh)?;
+        self.outbound.control(Kind::Rekey2, &rekey2)?;
+        self.outbound.switch(&fresh.l2c);
+        self.next_c2l = Some(fresh.c2l);
+        self.keyed_with = self.counters;
+        Ok(Event::Ratchet)
+    }
+
+    /// Connector: receives with the new key from here on, and answers REKEY2 with REKEY3,
+    /// behind which it seals with the new key.
+    fn open_rekey2(&mut self, rekey2: &[u8], now: Instant) -> Result<Event, Error> {
+        if !self.ratchet.is_started() || self.received.both() {
+            return Err(Error::Rule("REKEY2 unasked"));
+        }
+        let fresh = self.ratchet.read_answer(rekey2)?;
+        self.asked = None;
+        self.inbound.switch(&fresh.l2c);
+        if !self.is_finished() && !self.abort_sent {
+            self.outbound.control(Kind::Rekey3, &[])?;
+            self.outbound.switch(&fresh.c2l);
+        }
+        self.keyed_at = Some(now);
+        self.keyed_with = self.counters;
+        Ok(Event::Ratchet)
+    }
+
+    /// Listener: receives with the new key from here on.
+    fn open_rekey3(&mut self, now: Instant) -> Result<Event, Error> {
+        let c2l = self.next_c2l.take().ok_or(Error::Rule("REKEY3 unasked"))?;
+        self.inbound.switch(&c2l);
+        self.keyed_at = Some(now);
+        Ok(Event::Control)
     }
 
     /// A frame came. If it is not the answer to REKEY1, it is a sign that the listener is
@@ -696,15 +752,15 @@ impl Session {
         keyed_at.checked_add(self.schedule.interval)
     }
 
-    /// Connector: starts a ratchet with REKEY1.
+    /// Connector: starts a ratchet with REKEY1; does nothing unless
+    /// [`Session::may_start_ratchet`].
     ///
     /// # Errors
     /// [`Error::Frame`] after 2^64 - 1 frames.
-    ///
-    /// # Panics
-    /// Unless [`Session::may_start_ratchet`].
     pub fn start_ratchet(&mut self, fresh: Ephemerals) -> Result<(), Error> {
-        assert!(self.may_start_ratchet(), "a ratchet started when it may not be");
+        if !self.may_start_ratchet() {
+            return Ok(());
+        }
         let rekey1 = self.ratchet.start(fresh)?;
         self.outbound.control(Kind::Rekey1, &rekey1)?;
         self.asked = Some(Asked {
@@ -713,27 +769,6 @@ impl Session {
             signs: 0,
             last_sign: None,
         });
-        Ok(())
-    }
-
-    /// Listener: answers REKEY1 with REKEY2, and seals with the new key behind it.
-    ///
-    /// # Errors
-    /// [`Error::Ratchet`] if REKEY1 does not verify.
-    ///
-    /// # Panics
-    /// Without an [`Event::RatchetRequest`] before.
-    pub fn answer_ratchet(&mut self, fresh: Ephemerals) -> Result<(), Error> {
-        // As in `open`: after a failure nothing may follow.
-        self.receive_closed = true;
-        let rekey1 = self.rekey1.take();
-        assert!(rekey1.is_some(), "no REKEY1 to answer");
-        let (rekey2, fresh) = self.ratchet.answer(&rekey1.unwrap_or_default(), fresh)?;
-        self.outbound.control(Kind::Rekey2, &rekey2)?;
-        self.outbound.switch(&fresh.l2c);
-        self.next_c2l = Some(fresh.c2l);
-        self.keyed_with = self.counters;
-        self.receive_closed = false;
         Ok(())
     }
 

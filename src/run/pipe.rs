@@ -15,7 +15,6 @@ use crate::auth::policy::Policy;
 use crate::error::{Error, Totals};
 use crate::net::link::Link;
 use crate::net::{Established, Opening};
-use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Counters, Event, Reason, Session};
 use crate::run::verification::Verification;
@@ -256,10 +255,14 @@ impl<'a> Pipe<'a> {
         let n = self.link.read(self.session.space());
         self.session.received(n);
         let now = Instant::now();
-        while let Some(event) = self.session.open(now)? {
+        while let Some(event) = self.open(now)? {
             self.handle(event)?;
         }
         Ok(())
+    }
+
+    fn open(&mut self, now: Instant) -> Result<Option<Event>, Error> {
+        self.session.open(now, || Ok(random::ephemerals()?))
     }
 
     fn handle(&mut self, event: Event) -> Result<(), Error> {
@@ -270,13 +273,7 @@ impl<'a> Pipe<'a> {
                 self.report.event(&Line::Eof);
             }
             Event::Done => self.report.event(&Line::Done),
-            Event::Ignored => {}
-            Event::RatchetRequest => {
-                self.session.answer_ratchet(random::ephemerals()?)?;
-                self.report.event(&Line::Ratchet(self.session.ratchets()));
-            }
-            // A listener has told it already.
-            Event::Ratchet if self.session.role() == Role::Listener => {}
+            Event::Control => {}
             Event::Ratchet => self.report.event(&Line::Ratchet(self.session.ratchets())),
             Event::Open(sas) => {
                 self.open_by = None;
@@ -425,8 +422,8 @@ impl<'a> Pipe<'a> {
         let n = self.link.read(self.session.space());
         self.session.received(n);
         let now = Instant::now();
-        while let Some(event) = self.session.open(now)? {
-            if matches!(event, Event::Abort(_) | Event::RatchetRequest) {
+        while let Some(event) = self.open(now)? {
+            if matches!(event, Event::Abort(_) | Event::Ratchet) {
                 self.handle(event)?;
             }
         }

@@ -266,7 +266,7 @@ impl Model {
                     return Err(Fatal::Rule);
                 }
                 if self.sent == BOTH || self.has_aborted {
-                    return Ok(Event::Ignored);
+                    return Ok(Event::Control);
                 }
                 let answer = self.chain.answer(content, self.exchanges + 1);
                 let (rekey2, next) = answer.map_err(|_| Fatal::Rule)?;
@@ -276,7 +276,7 @@ impl Model {
                 self.sealing = Direction::new(next.l2c);
                 self.next_c2l = Some(next.c2l);
                 self.chain = next;
-                Event::RatchetRequest
+                Event::Ratchet
             }
             REKEY2 if self.asked.is_some() && self.received != BOTH => {
                 let (noise, _) = self.asked.take().unwrap();
@@ -293,7 +293,7 @@ impl Model {
             REKEY3 if self.next_c2l.is_some() => {
                 self.opening = Direction::new(self.next_c2l.take().unwrap());
                 self.keyed_at = Some(now);
-                Event::Ratchet
+                Event::Control
             }
             ABORT => Event::Abort(match content[0] {
                 1 => Reason::Refused,
@@ -540,11 +540,8 @@ impl Game {
     /// Opens one frame, and says whether it may go on.
     fn open(&mut self) -> bool {
         assert_eq!(self.session.may_open(), !self.model.is_over);
-        let mut opened = self.session.open(*EPOCH + self.now);
-        if opened == Ok(Some(Event::RatchetRequest)) {
-            let n = self.model.exchanges + 1;
-            opened = self.session.answer_ratchet(ephemerals(n)).map(|()| opened.unwrap());
-        }
+        let n = self.model.exchanges + 1;
+        let opened = self.session.open(*EPOCH + self.now, || Ok::<_, Error>(ephemerals(n)));
         let expected = self.model.open(self.now);
         assert_eq!(opened.map_err(Fatal::from), expected);
         matches!(expected, Ok(Some(_)))

@@ -10,7 +10,7 @@ use scat::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use scat::protocol::role::Role;
 use scat::protocol::sas;
 use scat::protocol::secret::Secret;
-use scat::protocol::session::{Buffers, Event, Reason, Schedule, Session};
+use scat::protocol::session::{Buffers, Error, Event, Reason, Schedule, Session};
 use scat_fuzz::input::Input;
 use scat_fuzz::wire::{Chain, Direction, ephemerals};
 use std::collections::VecDeque;
@@ -283,12 +283,14 @@ impl Pair {
             *to = from;
         }
         end.session.received(n);
-        while let Some(event) = end.session.open(*EPOCH + self.now).expect("an honest peer") {
+        loop {
+            let fresh = || {
+                end.exchanges += 1;
+                Ok::<_, Error>(ephemerals(end.exchanges))
+            };
+            let opened = end.session.open(*EPOCH + self.now, fresh);
+            let Some(event) = opened.expect("an honest peer") else { break };
             match event {
-                Event::RatchetRequest => {
-                    end.exchanges += 1;
-                    end.session.answer_ratchet(ephemerals(end.exchanges)).unwrap();
-                }
                 Event::Open(sas) => assert_eq!(sas, sas::Sas::new(&START.hp, &N_L)),
                 Event::Abort(reason) => {
                     assert!(peer.has_aborted && reason == Reason::Interrupted);
@@ -296,7 +298,7 @@ impl Pair {
                 }
                 Event::Eof => assert!(peer.has_ended),
                 Event::Done => assert!(end.has_ended && peer.written == end.taken),
-                Event::Data | Event::Ratchet | Event::Ignored => {}
+                Event::Data | Event::Ratchet | Event::Control => {}
             }
         }
     }

@@ -61,19 +61,14 @@ pub fn start_time() -> Instant {
     *START.get_or_init(Instant::now)
 }
 
-/// Opens the next frame, and answers a ratchet that it asks for.
+/// Opens the next frame.
 pub fn open(session: &mut Session) -> Result<Option<Event>, Error> {
     open_at(session, start_time())
 }
 
 /// The same at another time.
 pub fn open_at(session: &mut Session, now: Instant) -> Result<Option<Event>, Error> {
-    let event = session.open(now)?;
-    if event == Some(Event::RatchetRequest) {
-        session.answer_ratchet(random::ephemerals().unwrap())?;
-        return Ok(Some(Event::Ratchet));
-    }
-    Ok(event)
+    session.open(now, || Ok(random::ephemerals().unwrap()))
 }
 
 /// Starts a ratchet.
