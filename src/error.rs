@@ -466,6 +466,9 @@ impl Error {
                 }
                 Reason::OutputFailed => Output.line("the other end could not write its output"),
                 Reason::InputFailed => Cut.line("cut off: the other end could not read its input"),
+                Reason::Left => {
+                    Identity.line("the other person left before the words were compared")
+                }
             }
             .totals(totals),
 

@@ -66,6 +66,8 @@ pub enum Reason {
     OutputFailed = 6,
     /// Reading the input failed.
     InputFailed = 7,
+    /// A person left before the words were compared.
+    Left = 8,
 }
 
 impl Reason {
@@ -78,6 +80,7 @@ impl Reason {
             5 => Reason::Interrupted,
             6 => Reason::OutputFailed,
             7 => Reason::InputFailed,
+            8 => Reason::Left,
             _ => return None,
         })
     }

@@ -423,6 +423,7 @@ fn abort_has_one_known_code() {
         Reason::Interrupted,
         Reason::OutputFailed,
         Reason::InputFailed,
+        Reason::Left,
     ];
     for side in [unopened, opened, accepted] {
         for (reason, code) in reasons.into_iter().zip(1..) {
@@ -430,7 +431,7 @@ fn abort_has_one_known_code() {
             let abort: &[(Kind, &[u8])] = &[(Kind::Abort, &[code])];
             assert_eq!(hears(side(true), false, abort), Ok(Event::Abort(reason)));
         }
-        for code in [0, 8, 255] {
+        for code in [0, 9, 255] {
             // Of a later version, perhaps: the end all the same.
             let abort: &[(Kind, &[u8])] = &[(Kind::Abort, &[code])];
             let end = Ok(Event::Abort(Reason::Protocol));
