@@ -16,8 +16,8 @@ use crate::auth::policy::Policy;
 use crate::error::Error;
 use crate::protocol::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
 use crate::protocol::handshake::{
-    self, Accepted, FLIGHT3_LEN, Local, Mismatch, Peer, Preface, Responder, ResponderReply,
-    check_preface, flight1_len, preface,
+    self, Accepted, FLIGHT3_LEN, Keys, Local, Mismatch, Peer, Preface, Responder, ResponderReply,
+    check_preface, flight1_len,
 };
 use crate::protocol::role::Role;
 use crate::protocol::session::Reason;
@@ -276,7 +276,7 @@ impl<'a> Candidate<'a> {
 
     /// Tells another scat by our preface what we speak.
     fn turn_away(&mut self, local: &Local, why: Rejection) {
-        self.close(preface(Role::Listener, local.has_psk()).to_vec(), why);
+        self.close(local.preface(Role::Listener).to_vec(), why);
     }
 
     fn close(&mut self, unsent: Vec<u8>, why: Rejection) {
@@ -297,7 +297,8 @@ impl<'a> Candidate<'a> {
 fn refusal(accepted: Accepted) -> Result<Vec<u8>, frame::Error> {
     let mut frame = vec![0; frame_len(1)];
     frame[CONTENT_AT] = Reason::Refused as u8;
-    Sealer::new(&accepted.keys.l2c).seal(Kind::Abort, &mut frame, 1)?;
+    let Keys { cipher, l2c, .. } = &accepted.keys;
+    Sealer::new(*cipher, l2c).seal(Kind::Abort, &mut frame, 1)?;
     Ok(frame)
 }
 

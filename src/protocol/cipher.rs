@@ -1,81 +1,142 @@
-//! ChaCha20-Poly1305 (RFC 8439), by ring or, without the feature `ring`, by
-//! chacha20poly1305: the same function, faster by the one, without C by the other.
+//! The two ciphers, ChaCha20-Poly1305 (RFC 8439) and AES-256-GCM (NIST SP 800-38D), both
+//! by ring. Without the feature `ring` there is only the first, by chacha20poly1305, which
+//! is pure Rust and slower.
 //!
-//! The key stays with the caller, where it is wiped; each call makes the library's
-//! form of it anew, which costs a copy of 32 bytes.
+//! The handshake and the ratchet use ChaCha20-Poly1305 alone; frames use either. The one
+//! is faster without instructions for AES, the other several times as fast with them.
+//!
+//! The key stays with the caller, where it is wiped; each call makes the library's form
+//! of it anew: a copy of 32 bytes, or 15 round keys and a table, as fast as a frame of
+//! 1 KiB.
 
 use super::secret::Secret;
+use std::fmt;
 
 /// Bytes of a tag.
 pub const TAGLEN: usize = 16;
 /// Bytes of a nonce.
 const NONCELEN: usize = 12;
 
-/// The tag did not verify, or the text is longer than the cipher allows (256 GiB).
+/// The tag did not verify, or the text is longer than the cipher allows (64 GiB).
 #[derive(Debug)]
 pub struct Failed;
 
 /// Which library does it, for `--version`.
 pub const NAME: &str = if cfg!(feature = "ring") { "ring" } else { "chacha20poly1305" };
 
-/// Four zero bytes, then the counter, little-endian (Noise section 12.3).
-fn nonce(n: u64) -> [u8; NONCELEN] {
-    let mut nonce = [0; NONCELEN];
-    nonce[4..].copy_from_slice(&n.to_le_bytes());
-    nonce
+/// Whether this build has [`Cipher::AesGcm`].
+pub const HAS_AES: bool = cfg!(feature = "ring");
+
+/// Whether AES-256-GCM may seal frames here: this build has it, and the processor has
+/// instructions for AES and for the carry-less multiplication of GCM. With them it is
+/// fast, and takes the same time for every key.
+pub fn aes_is_fast() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let has_instructions = std::arch::is_x86_feature_detected!("aes")
+        && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    let has_instructions = std::arch::is_aarch64_feature_detected!("aes")
+        && std::arch::is_aarch64_feature_detected!("pmull");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let has_instructions = false;
+    HAS_AES && has_instructions
 }
 
-/// Encrypts `buffer` in place under `k` with counter `n`, and returns the tag.
-///
-/// # Errors
-/// [`Failed`] beyond the cipher's length.
-// Not inlined: what the cipher leaves on the stack has to lie below the caller's frame,
-// where `wipe_stack` reaches it.
-#[inline(never)]
-pub fn seal(k: &Secret, n: u64, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Failed> {
-    library::seal(k, nonce(n), ad, buffer).ok_or(Failed)
+/// An AEAD with keys of 32 bytes, nonces of 12 and tags of 16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cipher {
+    /// ChaCha20-Poly1305, `ChaChaPoly` in Noise.
+    ChaChaPoly,
+    /// AES-256-GCM, `AESGCM` in Noise. Only where [`HAS_AES`].
+    AesGcm,
 }
 
-/// Decrypts `buffer` in place if `tag` verifies, else leaves nothing of it.
-///
-/// # Errors
-/// [`Failed`] if the tag does not verify.
-#[inline(never)] // as `seal`
-pub fn open(
-    k: &Secret,
-    n: u64,
-    ad: &[u8],
-    buffer: &mut [u8],
-    tag: &[u8; TAGLEN],
-) -> Result<(), Failed> {
-    let opened = library::open(k, nonce(n), ad, buffer, tag);
-    opened.ok_or_else(|| {
-        buffer.fill(0);
-        Failed
-    })
+impl Cipher {
+    /// Encrypts `buffer` in place under `k` with counter `n`, and returns the tag.
+    ///
+    /// # Errors
+    /// [`Failed`] beyond the cipher's length, or without the cipher.
+    // Not inlined: what the cipher leaves on the stack has to lie below the caller's
+    // frame, where `wipe_stack` reaches it.
+    #[inline(never)]
+    pub fn seal(
+        self,
+        k: &Secret,
+        n: u64,
+        ad: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<[u8; TAGLEN], Failed> {
+        library::seal(self, k, self.nonce(n), ad, buffer).ok_or(Failed)
+    }
+
+    /// Decrypts `buffer` in place if `tag` verifies, else leaves nothing of it.
+    ///
+    /// # Errors
+    /// [`Failed`] if the tag does not verify, or without the cipher.
+    #[inline(never)] // as `seal`
+    pub fn open(
+        self,
+        k: &Secret,
+        n: u64,
+        ad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAGLEN],
+    ) -> Result<(), Failed> {
+        let opened = library::open(self, k, self.nonce(n), ad, buffer, tag);
+        opened.ok_or_else(|| {
+            buffer.fill(0);
+            Failed
+        })
+    }
+
+    /// Four zero bytes, then the counter (Noise sections 12.3 and 12.4).
+    fn nonce(self, n: u64) -> [u8; NONCELEN] {
+        let mut nonce = [0; NONCELEN];
+        nonce[4..].copy_from_slice(&match self {
+            Cipher::ChaChaPoly => n.to_le_bytes(),
+            Cipher::AesGcm => n.to_be_bytes(),
+        });
+        nonce
+    }
+}
+
+impl fmt::Display for Cipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cipher::ChaChaPoly => "ChaCha20-Poly1305",
+            Cipher::AesGcm => "AES-256-GCM",
+        })
+    }
 }
 
 #[cfg(feature = "ring")]
 mod library {
-    use super::{NONCELEN, Secret, TAGLEN};
-    use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+    use super::{Cipher, NONCELEN, Secret, TAGLEN};
+    use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
-    fn cipher(k: &Secret) -> Option<LessSafeKey> {
-        Some(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, k.as_slice()).ok()?))
+    fn keyed(cipher: Cipher, k: &Secret) -> Option<LessSafeKey> {
+        let algorithm = match cipher {
+            Cipher::ChaChaPoly => &CHACHA20_POLY1305,
+            Cipher::AesGcm => &AES_256_GCM,
+        };
+        Some(LessSafeKey::new(UnboundKey::new(algorithm, k.as_slice()).ok()?))
     }
 
     pub fn seal(
+        cipher: Cipher,
         k: &Secret,
         nonce: [u8; NONCELEN],
         ad: &[u8],
         buffer: &mut [u8],
     ) -> Option<[u8; TAGLEN]> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = cipher(k)?.seal_in_place_separate_tag(nonce, Aad::from(ad), buffer).ok()?;
+        let tag =
+            keyed(cipher, k)?.seal_in_place_separate_tag(nonce, Aad::from(ad), buffer).ok()?;
         tag.as_ref().try_into().ok()
     }
 
     pub fn open(
+        cipher: Cipher,
         k: &Secret,
         nonce: [u8; NONCELEN],
         ad: &[u8],
@@ -83,36 +144,47 @@ mod library {
         tag: &[u8; TAGLEN],
     ) -> Option<()> {
         let (nonce, tag) = (Nonce::assume_unique_for_key(nonce), (*tag).into());
-        cipher(k)?.open_in_place_separate_tag(nonce, Aad::from(ad), tag, buffer, 0..).ok()?;
+        keyed(cipher, k)?
+            .open_in_place_separate_tag(nonce, Aad::from(ad), tag, buffer, 0..)
+            .ok()?;
         Some(())
     }
 }
 
 #[cfg(not(feature = "ring"))]
 mod library {
-    use super::{NONCELEN, Secret, TAGLEN};
+    use super::{Cipher, NONCELEN, Secret, TAGLEN};
     use chacha20poly1305::aead::AeadInOut;
     use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 
+    fn keyed(cipher: Cipher, k: &Secret) -> Option<ChaCha20Poly1305> {
+        match cipher {
+            Cipher::ChaChaPoly => Some(ChaCha20Poly1305::new((&**k).into())),
+            Cipher::AesGcm => None,
+        }
+    }
+
     pub fn seal(
+        cipher: Cipher,
         k: &Secret,
         nonce: [u8; NONCELEN],
         ad: &[u8],
         buffer: &mut [u8],
     ) -> Option<[u8; TAGLEN]> {
-        let cipher = ChaCha20Poly1305::new((&**k).into());
+        let cipher = keyed(cipher, k)?;
         let tag = cipher.encrypt_inout_detached(&nonce.into(), ad, buffer.into()).ok()?;
         Some(tag.into())
     }
 
     pub fn open(
+        cipher: Cipher,
         k: &Secret,
         nonce: [u8; NONCELEN],
         ad: &[u8],
         buffer: &mut [u8],
         tag: &[u8; TAGLEN],
     ) -> Option<()> {
-        let cipher = ChaCha20Poly1305::new((&**k).into());
+        let cipher = keyed(cipher, k)?;
         let tag = (*tag).into();
         cipher.decrypt_inout_detached(&nonce.into(), ad, buffer.into(), &tag).ok()
     }

@@ -8,7 +8,7 @@
 //! The plaintext is padded to a multiple of 256 bytes, so that a keystroke and
 //! the end of the input look alike: 274 bytes.
 
-use crate::protocol::cipher::TAGLEN;
+use crate::protocol::cipher::{Cipher, TAGLEN};
 use crate::protocol::noise::{self, CipherState, MAXMSGLEN};
 use std::ops::Range;
 
@@ -102,9 +102,14 @@ pub const fn frame_len(clen: usize) -> usize {
 pub struct Sealer(CipherState);
 
 impl Sealer {
-    /// With the direction's key; its first frame has counter 0.
-    pub fn new(k: &[u8; 32]) -> Self {
-        Sealer(CipherState::new(k))
+    /// With the session's cipher and the direction's key; its first frame has counter 0.
+    pub fn new(cipher: Cipher, k: &[u8; 32]) -> Self {
+        Sealer(CipherState::new(cipher, k))
+    }
+
+    /// Seals with a new key from the next frame on, which has counter 0.
+    pub fn switch(&mut self, k: &[u8; 32]) {
+        self.0.initialize_key(k);
     }
 
     /// Makes a frame of the `clen` bytes that stand in `buffer` from
@@ -146,9 +151,14 @@ pub struct Opened {
 pub struct Opener(CipherState);
 
 impl Opener {
-    /// With the direction's key; its first frame has counter 0.
-    pub fn new(k: &[u8; 32]) -> Self {
-        Opener(CipherState::new(k))
+    /// With the session's cipher and the direction's key; its first frame has counter 0.
+    pub fn new(cipher: Cipher, k: &[u8; 32]) -> Self {
+        Opener(CipherState::new(cipher, k))
+    }
+
+    /// Opens with a new key from the next frame on, which has counter 0.
+    pub fn switch(&mut self, k: &[u8; 32]) {
+        self.0.initialize_key(k);
     }
 
     /// Opens the frame at the start of `buffer` in place, or answers `None`

@@ -14,6 +14,7 @@
 //! that fits; flight 1, which is longer under a pre-shared key, is a slice whose
 //! length is checked. Sizes and offsets are those of scat-protocol(7).
 
+use crate::protocol::cipher::Cipher;
 use crate::protocol::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
 use crate::protocol::role::Role;
 use crate::protocol::sas;
@@ -21,6 +22,8 @@ use crate::protocol::secret::Secret;
 
 /// Bytes of a preface.
 pub const PREFACE_LEN: usize = 8;
+/// Where a preface's flags stand.
+const FLAGS_AT: usize = 6;
 /// Bytes of flight 2, which is of one size with and without a pre-shared key.
 pub const FLIGHT2_LEN: usize = 1241;
 /// Bytes of flight 3.
@@ -48,9 +51,54 @@ const P1: Pattern = Pattern {
     ],
 };
 
-/// The first 8 bytes that `role` sends: `"SCAT1" || role || flags || "\n"`.
-pub fn preface(role: Role, psk: bool) -> [u8; PREFACE_LEN] {
-    [b'S', b'C', b'A', b'T', b'1', letter(role), psk as u8, b'\n']
+/// What C's preface offers, what L's flight 2 chooses of it, and so what both agree on.
+///
+/// No choice is weaker than another, and the transcript covers both messages: an altered
+/// bit breaks the handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// The frames are sealed with AES-256-GCM.
+    pub aes: bool,
+    /// A lost connection may be replaced by another one.
+    pub reconnect: bool,
+}
+
+impl Features {
+    /// Nothing offered, nothing chosen.
+    pub const NONE: Features = Features { aes: false, reconnect: false };
+    /// All there are.
+    pub const ALL: Features = Features { aes: true, reconnect: true };
+    /// The bit of [`Features::aes`] in a preface's flags and in an `id`.
+    const AES: u8 = 0x02;
+    /// The bit of [`Features::reconnect`] there.
+    const RECONNECT: u8 = 0x04;
+
+    /// Those whose bits are set in `byte`, whatever its other bits are.
+    fn of(byte: u8) -> Self {
+        Features { aes: byte & Self::AES != 0, reconnect: byte & Self::RECONNECT != 0 }
+    }
+
+    /// Their bits, the others zero.
+    fn bits(self) -> u8 {
+        let aes = if self.aes { Self::AES } else { 0 };
+        aes | if self.reconnect { Self::RECONNECT } else { 0 }
+    }
+
+    /// Those that both have.
+    fn and(self, other: Features) -> Self {
+        Features::of(self.bits() & other.bits())
+    }
+}
+
+/// The first 8 bytes that `role` sends: `"SCAT1" || role || flags || "\n"`. Only the
+/// connector offers anything.
+pub fn preface(role: Role, psk: bool, offered: Features) -> [u8; PREFACE_LEN] {
+    [b'S', b'C', b'A', b'T', b'1', letter(role), psk as u8 | offered.bits(), b'\n']
+}
+
+/// What the preface of `flight1` offers.
+fn offered(flight1: &[u8]) -> Features {
+    flight1.get(FLAGS_AT).map_or(Features::NONE, |&flags| Features::of(flags))
 }
 
 /// The preface's byte for `role`.
@@ -88,22 +136,25 @@ pub enum Mismatch {
 }
 
 /// Judges the bytes received so far of a preface that should come from `peer`,
-/// `psk` saying whether we have a pre-shared key.
+/// `psk` saying whether we have a pre-shared key. A connector may offer anything.
 pub fn check_preface(received: &[u8], peer: Role, psk: bool) -> Preface {
-    let expected = preface(peer, psk);
+    let expected = preface(peer, psk, Features::NONE);
     let len = received.len().min(PREFACE_LEN);
     let received = &received[..len];
     let magic = len.min(4);
     if received[..magic] != expected[..magic] {
         return Preface::Foreign;
     }
-    let Some(received) = received.first_chunk::<PREFACE_LEN>() else {
+    let Some(mut received) = received.first_chunk::<PREFACE_LEN>().copied() else {
         return Preface::Unfinished;
     };
-    if *received == expected {
+    if peer == Role::Connector {
+        received[FLAGS_AT] &= !Features::ALL.bits();
+    }
+    if received == expected {
         return Preface::Fits;
     }
-    Preface::Differs(match *received {
+    Preface::Differs(match received {
         [_, _, _, _, version, _, _, _] if version != expected[4] => Mismatch::Version(version),
         [_, _, _, _, _, role, _, _] if role == letter(peer.peer()) => Mismatch::SameRole,
         [_, _, _, _, _, role, 0 | 1, b'\n'] if role == expected[5] => Mismatch::Psk,
@@ -123,7 +174,7 @@ pub enum Error {
     Noise(noise::Error),
     /// The other end's static key is our own: this is a connection to oneself.
     Myself,
-    /// A payload's `id` byte is neither 0 nor 1.
+    /// A payload's `id` byte has a bit that does not exist or was not offered.
     UnknownId,
 }
 
@@ -138,13 +189,15 @@ pub struct Local {
     s: Secret,
     long_lived: bool,
     psk: Option<Secret>,
+    features: Features,
 }
 
 impl Local {
     /// With a static secret (32 bytes, before clamping), `long_lived` if it is kept
-    /// between runs, and the pre-shared key if there is one.
-    pub fn new(s: Secret, long_lived: bool, psk: Option<Secret>) -> Self {
-        Local { s, long_lived, psk }
+    /// between runs, the pre-shared key if there is one, and what a connector offers or a
+    /// listener chooses where it is offered.
+    pub fn new(s: Secret, long_lived: bool, psk: Option<Secret>, features: Features) -> Self {
+        Local { s, long_lived, psk, features }
     }
 
     /// Whether there is a pre-shared key.
@@ -152,31 +205,46 @@ impl Local {
         self.psk.is_some()
     }
 
+    /// The preface of this side as `role`.
+    pub fn preface(&self, role: Role) -> [u8; PREFACE_LEN] {
+        let offered = if role == Role::Connector { self.features } else { Features::NONE };
+        preface(role, self.has_psk(), offered)
+    }
+
     /// `id (1) || nonce (32)`: the payload of flights 2 and 3.
-    fn payload(&self, value: &[u8; 32]) -> [u8; 33] {
+    fn payload(&self, chosen: Features, value: &[u8; 32]) -> [u8; 33] {
         let mut payload = [0; 33];
-        payload[0] = self.long_lived as u8;
+        payload[0] = self.long_lived as u8 | chosen.bits();
         payload[1..].copy_from_slice(value);
         payload
     }
 
-    fn start(&self, initiator: bool, fresh: Ephemerals) -> HandshakeState {
+    /// The prologue has what was offered as the listener received it.
+    fn start(&self, initiator: bool, offered: Features, fresh: Ephemerals) -> HandshakeState {
         let (pattern, psks) = match &self.psk {
             None => (&P0, Vec::new()),
             Some(psk) => (&P1, vec![Secret::copy(psk)]),
         };
         let mut prologue = [0; 2 * PREFACE_LEN];
-        prologue[..PREFACE_LEN].copy_from_slice(&preface(Role::Connector, self.has_psk()));
-        prologue[PREFACE_LEN..].copy_from_slice(&preface(Role::Listener, self.has_psk()));
+        let connector = preface(Role::Connector, self.has_psk(), offered);
+        prologue[..PREFACE_LEN].copy_from_slice(&connector);
+        prologue[PREFACE_LEN..].copy_from_slice(&self.preface(Role::Listener));
         let s = Some(Secret::copy(&self.s));
         HandshakeState::new(pattern, initiator, &prologue, s, fresh, psks)
     }
 
-    /// Reads the other end's static key and payload out of a message just read.
-    fn peer(&self, noise: &HandshakeState, payload: &[u8]) -> Result<(Peer, [u8; 32]), Error> {
+    /// Reads the other end's static key and payload out of a message just read, and
+    /// what it has chosen of `offered`.
+    fn peer(
+        &self,
+        noise: &HandshakeState,
+        payload: &[u8],
+        offered: Features,
+    ) -> Result<(Peer, Features, [u8; 32]), Error> {
         let key = noise.rs().ok_or(noise::Error::OutOfTurn)?;
         let payload: &[u8; 33] = payload.try_into().map_err(|_| noise::Error::Length)?;
-        let long_lived = match payload[0] {
+        let chosen = Features::of(payload[0]).and(offered);
+        let long_lived = match payload[0] & !chosen.bits() {
             0 => false,
             1 => true,
             _ => return Err(Error::UnknownId),
@@ -186,7 +254,7 @@ impl Local {
         }
         let mut value = [0; 32];
         value.copy_from_slice(&payload[1..]);
-        Ok((Peer { key, long_lived }, value))
+        Ok((Peer { key, long_lived }, chosen, value))
     }
 }
 
@@ -207,14 +275,25 @@ pub struct Keys {
     pub l2c: Secret,
     /// What the ratchet starts from.
     pub rk: Secret,
+    /// What authenticates reconnections, where they were agreed on.
+    pub kr: Option<Secret>,
     /// Transcript hash after flight 3.
     pub h3: [u8; 32],
+    /// What seals the frames.
+    pub cipher: Cipher,
 }
 
 impl Keys {
-    fn new(noise: HandshakeState) -> Result<Self, Error> {
+    fn new(noise: HandshakeState, agreed: Features) -> Result<Self, Error> {
         let split = noise.split()?;
-        Ok(Keys { c2l: split.initiator, l2c: split.responder, rk: split.rk, h3: split.h })
+        Ok(Keys {
+            c2l: split.initiator,
+            l2c: split.responder,
+            rk: split.rk,
+            kr: agreed.reconnect.then_some(split.kr),
+            h3: split.h,
+            cipher: if agreed.aes { Cipher::AesGcm } else { Cipher::ChaChaPoly },
+        })
     }
 }
 
@@ -238,8 +317,8 @@ impl<'a> Initiator<'a> {
         fresh: Ephemerals,
         n_c: &[u8; NONCELEN],
     ) -> Result<(Self, Vec<u8>), Error> {
-        let mut noise = local.start(true, fresh);
-        let mut flight1 = preface(Role::Connector, local.has_psk()).to_vec();
+        let mut noise = local.start(true, local.features, fresh);
+        let mut flight1 = local.preface(Role::Connector).to_vec();
         noise.write_message(&[], &mut flight1)?;
         let h1 = noise.h();
         Ok((Initiator { local, noise, h1, n_c: *n_c }, flight1))
@@ -255,8 +334,8 @@ impl<'a> Initiator<'a> {
         flight2: &[u8; FLIGHT2_LEN],
     ) -> Result<InitiatorReply<'a>, Error> {
         let payload = self.noise.read_message(&flight2[PREFACE_LEN..])?;
-        let (peer, commit) = self.local.peer(&self.noise, &payload)?;
-        Ok(InitiatorReply { before: self, peer, commit })
+        let (peer, agreed, commit) = self.local.peer(&self.noise, &payload, self.local.features)?;
+        Ok(InitiatorReply { before: self, peer, agreed, commit })
     }
 }
 
@@ -265,6 +344,7 @@ pub struct InitiatorReply<'a> {
     before: Initiator<'a>,
     /// Who answered.
     pub peer: Peer,
+    agreed: Features,
     commit: [u8; 32],
 }
 
@@ -277,12 +357,10 @@ impl InitiatorReply<'_> {
     pub fn write_flight3(self) -> Result<(Connected, [u8; FLIGHT3_LEN]), Error> {
         let Initiator { local, mut noise, h1, n_c } = self.before;
         let mut flight3 = Vec::with_capacity(FLIGHT3_LEN);
-        noise.write_message(&local.payload(&n_c), &mut flight3)?;
+        noise.write_message(&local.payload(Features::NONE, &n_c), &mut flight3)?;
         let flight3 = flight3.try_into().map_err(|_| noise::Error::Length)?;
-        Ok((
-            Connected { keys: Keys::new(noise)?, peer: self.peer, h1, commit: self.commit },
-            flight3,
-        ))
+        let keys = Keys::new(noise, self.agreed)?;
+        Ok((Connected { keys, peer: self.peer, h1, commit: self.commit }, flight3))
     }
 }
 
@@ -310,7 +388,7 @@ impl<'a> Responder<'a> {
     }
 
     /// `-> e, e1` and `<- e, ee, ekem1, s, es`: reads a flight 1 of
-    /// [`flight1_len`] bytes and returns flight 2. `n_l` is the nonce that
+    /// [`flight1_len`] bytes, whose preface fits, and returns flight 2. `n_l` is the nonce that
     /// flight 2 commits to and OPEN reveals.
     ///
     /// # Errors
@@ -322,16 +400,18 @@ impl<'a> Responder<'a> {
         n_l: &[u8; NONCELEN],
     ) -> Result<(ResponderReply<'a>, [u8; FLIGHT2_LEN]), Error> {
         let local = self.local;
-        let mut noise = local.start(false, fresh);
+        let offered = offered(flight1);
+        let agreed = local.features.and(offered);
+        let mut noise = local.start(false, offered, fresh);
         let message = flight1.get(PREFACE_LEN..).ok_or(noise::Error::Length)?;
         if !noise.read_message(message)?.is_empty() {
             return Err(noise::Error::Length.into());
         }
         let commit = sas::commit(&noise.h(), n_l);
-        let mut flight2 = preface(Role::Listener, local.has_psk()).to_vec();
-        noise.write_message(&local.payload(&commit), &mut flight2)?;
+        let mut flight2 = local.preface(Role::Listener).to_vec();
+        noise.write_message(&local.payload(agreed, &commit), &mut flight2)?;
         let flight2 = flight2.try_into().map_err(|_| noise::Error::Length)?;
-        Ok((ResponderReply { local, noise, n_l: Secret::copy(n_l) }, flight2))
+        Ok((ResponderReply { local, noise, agreed, n_l: Secret::copy(n_l) }, flight2))
     }
 }
 
@@ -339,6 +419,7 @@ impl<'a> Responder<'a> {
 pub struct ResponderReply<'a> {
     local: &'a Local,
     noise: HandshakeState,
+    agreed: Features,
     n_l: Secret,
 }
 
@@ -349,8 +430,8 @@ impl ResponderReply<'_> {
     /// [`Error`]: the stranger is to be turned away; the opening stays unsaid.
     pub fn read_flight3(mut self, flight3: &[u8; FLIGHT3_LEN]) -> Result<Accepted, Error> {
         let payload = self.noise.read_message(flight3)?;
-        let (peer, _n_c) = self.local.peer(&self.noise, &payload)?;
-        Ok(Accepted { keys: Keys::new(self.noise)?, peer, n_l: self.n_l })
+        let (peer, _, _n_c) = self.local.peer(&self.noise, &payload, Features::NONE)?;
+        Ok(Accepted { keys: Keys::new(self.noise, self.agreed)?, peer, n_l: self.n_l })
     }
 }
 

@@ -11,6 +11,7 @@
 //! are seen although the output is slow. When the space has gone, nothing more
 //! is read from the socket, and TCP slows the peer down.
 
+use crate::protocol::cipher::Cipher;
 use crate::protocol::frame::{self, Kind, MAX_RECEIVED, Opened, Opener};
 use std::io::IoSlice;
 
@@ -33,10 +34,11 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    /// Empty, with the direction's key and a buffer of [`CAPACITY`] bytes.
-    pub fn new(k: &[u8; 32], buffer: Box<[u8]>) -> Self {
+    /// Empty, with the session's cipher, the direction's key and a buffer of [`CAPACITY`]
+    /// bytes.
+    pub fn new(cipher: Cipher, k: &[u8; 32], buffer: Box<[u8]>) -> Self {
         Inbound {
-            opener: Opener::new(k),
+            opener: Opener::new(cipher, k),
             buffer,
             head: 0,
             opened: 0,
@@ -48,7 +50,7 @@ impl Inbound {
 
     /// Opens with a new key from the next frame on.
     pub fn switch(&mut self, k: &[u8; 32]) {
-        self.opener = Opener::new(k);
+        self.opener.switch(k);
     }
 
     /// Whether [`Inbound::space`] has room, by moving what is left if need be.

@@ -1,12 +1,12 @@
 //! The Noise protocol framework, revision 34, section 5: the three state
-//! objects, for X25519, ML-KEM-768 and what [`cipher`] and [`super::hash`] are.
+//! objects, for X25519, ML-KEM-768 and what [`super::cipher`] and [`super::hash`] are.
 //!
 //! Beside the patterns that scat uses (with the tokens `e1` and `ekem1` of the
 //! Noise HFS draft), any pattern without a pre-message runs, so that the
 //! published vectors can be checked. Random values come in as [`Ephemerals`].
 
 // By `super`, for the tests that run this file with another hash.
-use super::cipher::{self, TAGLEN};
+use super::cipher::{Cipher, TAGLEN};
 use super::hash::{BLOCKLEN, HASHLEN, hash};
 use super::secret::Secret;
 use ml_kem::kem::KeyExport;
@@ -41,14 +41,20 @@ pub enum Error {
 
 /// A key and its nonce counter (section 5.1).
 pub struct CipherState {
+    cipher: Cipher,
     k: Secret,
     n: u64,
 }
 
 impl CipherState {
-    /// Starts with key `k` (32 bytes) and n = 0.
-    pub fn new(k: &[u8; 32]) -> Self {
-        CipherState { k: Secret::copy(k), n: 0 }
+    /// For `cipher`, with key `k` (32 bytes) and n = 0.
+    pub fn new(cipher: Cipher, k: &[u8; 32]) -> Self {
+        CipherState { cipher, k: Secret::copy(k), n: 0 }
+    }
+
+    /// `InitializeKey(k)`: starts anew with key `k` (32 bytes) and n = 0.
+    pub fn initialize_key(&mut self, k: &[u8; 32]) {
+        *self = CipherState::new(self.cipher, k);
     }
 
     /// The counter that the next message will use.
@@ -60,9 +66,10 @@ impl CipherState {
     ///
     /// # Errors
     /// [`Error::Exhausted`] when the counter has run out; [`Error::Length`] beyond the
-    /// cipher's 256 GiB.
+    /// cipher's 64 GiB.
     pub fn encrypt(&mut self, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAGLEN], Error> {
-        let tag = cipher::seal(&self.k, self.next_n()?, ad, buffer).map_err(|_| Error::Length)?;
+        let n = self.next_n()?;
+        let tag = self.cipher.seal(&self.k, n, ad, buffer).map_err(|_| Error::Length)?;
         self.n += 1;
         Ok(tag)
     }
@@ -78,7 +85,7 @@ impl CipherState {
         tag: &[u8; TAGLEN],
     ) -> Result<(), Error> {
         let n = self.next_n()?;
-        cipher::open(&self.k, n, ad, buffer, tag).map_err(|_| Error::Forged)?;
+        self.cipher.open(&self.k, n, ad, buffer, tag).map_err(|_| Error::Forged)?;
         self.n += 1;
         Ok(())
     }
@@ -90,7 +97,7 @@ impl CipherState {
     /// [`Error::Length`], which 32 bytes do not cause.
     pub fn rekey(&mut self) -> Result<(), Error> {
         let mut k = Secret::empty();
-        cipher::seal(&self.k, u64::MAX, &[], &mut *k).map_err(|_| Error::Length)?;
+        self.cipher.seal(&self.k, u64::MAX, &[], &mut *k).map_err(|_| Error::Length)?;
         self.k = k;
         Ok(())
     }
@@ -106,7 +113,7 @@ impl CipherState {
 
 /// HMAC (RFC 2104) over two parts, with a key of at most one block. (Keyed BLAKE2s is
 /// something else and would not interoperate.)
-#[inline(never)] // its stack is wiped, as that of `cipher::seal`
+#[inline(never)] // its stack is wiped, as that of `Cipher::seal`
 fn hmac(key: &[u8; 32], one: &[u8], two: &[u8]) -> Secret {
     let mut pad = Zeroizing::new([0x36; BLOCKLEN]);
     for (p, k) in pad.iter_mut().zip(key) {
@@ -121,17 +128,21 @@ fn hmac(key: &[u8; 32], one: &[u8], two: &[u8]) -> Secret {
     Secret::copy(&out)
 }
 
-/// `HKDF(chaining_key, input_key_material, 3)` of section 4.3. Its first two
-/// outputs are those of the two-output form.
-fn hkdf(ck: &[u8; 32], ikm: &[u8]) -> [Secret; 3] {
+/// `HKDF(chaining_key, input_key_material, N)` of section 4.3. It stops at three outputs;
+/// a fourth is made like the third.
+fn hkdf<const N: usize>(ck: &[u8; 32], ikm: &[u8]) -> [Secret; N] {
     let temp = hmac(ck, ikm, &[]);
-    let one = hmac(&temp, &[1], &[]);
-    let two = hmac(&temp, &*one, &[2]);
-    let three = hmac(&temp, &*two, &[3]);
-    [one, two, three]
+    let mut outputs = [const { Secret::empty() }; N];
+    for i in 0..N {
+        let (before, rest) = outputs.split_at_mut(i);
+        let before = before.last().map_or(&[][..], |output| &output[..]);
+        rest[0] = hmac(&temp, before, &[i as u8 + 1]);
+    }
+    outputs
 }
 
-/// Chaining key, transcript hash and the current handshake cipher (section 5.2).
+/// Chaining key, transcript hash and the current handshake cipher (section 5.2), which is
+/// always ChaCha20-Poly1305.
 pub struct SymmetricState {
     cipher: Option<CipherState>,
     ck: Secret,
@@ -154,9 +165,9 @@ impl SymmetricState {
 
     /// `MixKey(ikm)`.
     pub fn mix_key(&mut self, ikm: &[u8]) {
-        let [ck, k, _] = hkdf(&self.ck, ikm);
+        let [ck, k] = hkdf(&self.ck, ikm);
         self.ck = ck;
-        self.cipher = Some(CipherState::new(&k));
+        self.cipher = Some(CipherState::new(Cipher::ChaChaPoly, &k));
     }
 
     /// `MixHash(data)`.
@@ -169,7 +180,7 @@ impl SymmetricState {
         let [ck, h, k] = hkdf(&self.ck, ikm);
         self.ck = ck;
         self.mix_hash(&*h);
-        self.cipher = Some(CipherState::new(&k));
+        self.cipher = Some(CipherState::new(Cipher::ChaChaPoly, &k));
     }
 
     /// `EncryptAndHash(plaintext)`: appends to `out`, with a tag once there is a key.
@@ -212,7 +223,7 @@ impl SymmetricState {
 }
 
 /// The public key of an X25519 secret.
-#[inline(never)] // its stack is wiped, as that of `cipher::seal`
+#[inline(never)] // its stack is wiped, as that of `Cipher::seal`
 pub fn public(secret: &Secret) -> PublicKey {
     PublicKey::from(&StaticSecret::from(**secret))
 }
@@ -265,7 +276,8 @@ pub struct Ephemerals {
     pub m: Secret,
 }
 
-/// What `Split()` leaves: `HKDF(ck, "", 3)` and the final transcript hash.
+/// What `Split4` of scat-protocol(7) leaves: `HKDF(ck, "", 4)`, of which the first two
+/// are Noise's `Split()`, and the final transcript hash.
 pub struct Split {
     /// Key from initiator to responder.
     pub initiator: Secret,
@@ -273,6 +285,8 @@ pub struct Split {
     pub responder: Secret,
     /// Third output: what the ratchet starts from.
     pub rk: Secret,
+    /// Fourth output: authenticates reconnections.
+    pub kr: Secret,
     /// Transcript hash after the last message.
     pub h: [u8; HASHLEN],
 }
@@ -435,7 +449,7 @@ impl HandshakeState {
         Ok(payload)
     }
 
-    /// `Split()` with a third output; everything else is wiped.
+    /// `Split4`; everything else is wiped.
     ///
     /// # Errors
     /// [`Error::OutOfTurn`] before the last message.
@@ -443,8 +457,8 @@ impl HandshakeState {
         if self.next != self.pattern.messages.len() {
             return Err(Error::OutOfTurn);
         }
-        let [initiator, responder, rk] = hkdf(&self.symmetric.ck, &[]);
-        Ok(Split { initiator, responder, rk, h: self.symmetric.h })
+        let [initiator, responder, rk, kr] = hkdf(&self.symmetric.ck, &[]);
+        Ok(Split { initiator, responder, rk, kr, h: self.symmetric.h })
     }
 
     /// The next message's tokens, if it is this side's to write (or to read), and

@@ -5,6 +5,7 @@
 //! data; behind the data, each control frame has its reserved place, so that a
 //! peer who does not read never keeps this side from answering.
 
+use crate::protocol::cipher::Cipher;
 use crate::protocol::frame::{self, CONTENT_AT, Kind, MAX_CONTENT, MAX_FRAME, Sealer, frame_len};
 use crate::protocol::ratchet::REKEY2_LEN;
 use std::io::{self, IoSliceMut};
@@ -29,14 +30,15 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Empty, with the direction's key and a buffer of [`CAPACITY`] bytes.
-    pub fn new(k: &[u8; 32], buffer: Box<[u8]>) -> Self {
-        Outbound { sealer: Sealer::new(k), buffer, head: 0, tail: 0 }
+    /// Empty, with the session's cipher, the direction's key and a buffer of [`CAPACITY`]
+    /// bytes.
+    pub fn new(cipher: Cipher, k: &[u8; 32], buffer: Box<[u8]>) -> Self {
+        Outbound { sealer: Sealer::new(cipher, k), buffer, head: 0, tail: 0 }
     }
 
     /// Seals with a new key from the next frame on.
     pub fn switch(&mut self, k: &[u8; 32]) {
-        self.sealer = Sealer::new(k);
+        self.sealer.switch(k);
     }
 
     /// Whether at least one more frame of data fits, if what waits is moved down.

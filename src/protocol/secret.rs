@@ -37,7 +37,7 @@ pub struct Secret(Option<&'static mut Place>);
 
 impl Secret {
     /// Zeros, to be filled where they stand.
-    pub fn empty() -> Self {
+    pub const fn empty() -> Self {
         Secret(None)
     }
 

@@ -299,8 +299,8 @@ impl Session {
         Session {
             role,
             peer,
-            outbound: Outbound::new(&to_peer, buffers.outbound),
-            inbound: Inbound::new(&from_peer, buffers.inbound),
+            outbound: Outbound::new(keys.cipher, &to_peer, buffers.outbound),
+            inbound: Inbound::new(keys.cipher, &from_peer, buffers.inbound),
             ratchet: Ratchet::new(keys.rk, keys.h3),
             schedule: Schedule::STANDARD,
             commitment,

@@ -12,7 +12,7 @@ use crate::net::connect::{Target, connect};
 use crate::net::listen::{bind, listen};
 use crate::net::resolve::resolve;
 use crate::net::{Limits, Setup};
-use crate::protocol::handshake::Local;
+use crate::protocol::handshake::{Features, Local};
 use crate::protocol::secret;
 use crate::protocol::session::Buffers;
 use crate::sys::poller::EventLoop;
@@ -66,7 +66,8 @@ pub fn session(options: Options, limits: Limits, report: &mut Report) -> Result<
     };
     let policy = Policy { peers: known, psk: psk.is_some(), advice };
     let long_lived = identity.is_some();
-    let local = Local::new(identity.map_or_else(random::key, Ok)?, long_lived, psk);
+    let s = identity.map_or_else(random::key, Ok)?;
+    let local = Local::new(s, long_lived, psk, Features::NONE);
 
     // What may fail for want of something here does so before there is a peer.
     let stdio = Stdio::new(events.registry())?;

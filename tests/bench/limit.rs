@@ -23,8 +23,9 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
+use scat::protocol::cipher::{Cipher, TAGLEN};
 use scat::protocol::frame::{MAX_CONTENT, MAX_RECEIVED};
-use scat::protocol::{cipher::TAGLEN, noise::CipherState};
+use scat::protocol::noise::CipherState;
 
 /// The plaintext of scat's bulk frame: its content and three bytes of header.
 pub const FRAME: usize = MAX_CONTENT + 3;
@@ -51,7 +52,10 @@ pub fn cipher(size: u64) -> Cost {
     // Opening in place needs something sealed each time, so the opening
     // thread seals as well, outside the clock.
     let work = |opens: bool| {
-        let (mut tx, mut rx) = (CipherState::new(&[7; 32]), CipherState::new(&[7; 32]));
+        let (mut tx, mut rx) = (
+            CipherState::new(Cipher::ChaChaPoly, &[7; 32]),
+            CipherState::new(Cipher::ChaChaPoly, &[7; 32]),
+        );
         let mut frames = vec![vec![0; FRAME]; FRAMES];
         let mut tags = vec![[0; TAGLEN]; FRAMES];
         start.wait();

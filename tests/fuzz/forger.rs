@@ -5,6 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use scat::protocol::cipher::Cipher;
 use scat::protocol::frame::{self, MAX_CONTENT};
 use scat::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use scat::protocol::noise::HandshakeState;
@@ -104,7 +105,7 @@ struct Model {
 }
 
 impl Model {
-    fn new(role: Role, held: bool) -> Self {
+    fn new(cipher: Cipher, role: Role, held: bool) -> Self {
         let (to, from) = match role {
             Role::Connector => (START.c2l, START.l2c),
             Role::Listener => (START.l2c, START.c2l),
@@ -112,8 +113,8 @@ impl Model {
         let mut model = Model {
             role,
             chain: START,
-            sealing: Direction::new(to),
-            opening: Direction::new(from),
+            sealing: Direction::new(cipher, to),
+            opening: Direction::new(cipher, from),
             held,
             has_open: role == Role::Listener,
             is_committed: true,
@@ -273,7 +274,7 @@ impl Model {
                 self.exchanges += 1;
                 self.seal(REKEY2, &rekey2);
                 self.unread = self.sealed.len();
-                self.sealing = Direction::new(next.l2c);
+                self.sealing.switch(next.l2c);
                 self.next_c2l = Some(next.c2l);
                 self.chain = next;
                 Event::Ratchet
@@ -281,22 +282,23 @@ impl Model {
             REKEY2 if self.asked.is_some() && self.received != BOTH => {
                 let (noise, _) = self.asked.take().unwrap();
                 let next = Chain::finish(noise, content).map_err(|_| Fatal::Rule)?;
-                self.opening = Direction::new(next.l2c);
+                self.opening.switch(next.l2c);
                 if !self.has_aborted {
                     self.seal(REKEY3, &[]);
-                    self.sealing = Direction::new(next.c2l);
+                    self.sealing.switch(next.c2l);
                 }
                 self.chain = next;
                 self.keyed_at = Some(now);
                 Event::Ratchet
             }
             REKEY3 if self.next_c2l.is_some() => {
-                self.opening = Direction::new(self.next_c2l.take().unwrap());
+                self.opening.switch(self.next_c2l.take().unwrap());
                 self.keyed_at = Some(now);
                 Event::Control
             }
             ABORT => Event::Abort(match content[0] {
                 1 => Reason::Refused,
+                8 => Reason::Left,
                 2 => Reason::OutputClosed,
                 4 => Reason::Timeout,
                 5 => Reason::Interrupted,
@@ -331,11 +333,14 @@ impl Game {
     fn new(input: &mut Input<'_>) -> Self {
         let options = input.byte();
         let (is_listener, held) = (options & 1 == 1, options & 2 == 2);
+        let cipher = if options & 0x40 == 0 { Cipher::ChaChaPoly } else { Cipher::AesGcm };
         let keys = Keys {
             c2l: Secret::copy(&START.c2l),
             l2c: Secret::copy(&START.l2c),
             rk: Secret::copy(&START.rk),
+            kr: None,
             h3: H3,
+            cipher,
         };
         let peer = Peer { key: [0x50; 32], long_lived: false };
         let schedule = Schedule { interval: INTERVAL, bytes: 1 << 20, spacing: SPACING };
@@ -359,7 +364,7 @@ impl Game {
         if held {
             session.hold();
         }
-        let mut model = Model::new(role, held);
+        let mut model = Model::new(cipher, role, held);
         model.is_committed = options & 8 == 0;
         let mut forger = Forger { sealing: model.opening.clone(), asked: None, wire: Vec::new() };
         // Most games begin behind OPEN.
@@ -441,6 +446,7 @@ impl Game {
                     Reason::Interrupted,
                     Reason::OutputFailed,
                     Reason::InputFailed,
+                    Reason::Left,
                 ]);
                 self.session.abort(reason).unwrap();
                 self.model.abort(reason);
@@ -508,7 +514,7 @@ impl Game {
                 let (_, rekey1) = self.model.chain.ask(n);
                 let (rekey2, next) = self.model.chain.answer(&rekey1, n).unwrap();
                 self.forge(REKEY2, &spoil(rekey2));
-                self.forger.sealing = Direction::new(next.l2c);
+                self.forger.sealing.switch(next.l2c);
             }
             Role::Connector => self.forge(REKEY2, &[0; 1152]),
             // The session has answered: the switch. A bad REKEY3 has content.
@@ -516,7 +522,7 @@ impl Game {
                 (Some(_), Some(c2l)) if self.model.unread == 0 => {
                     self.forger.asked = None;
                     self.forge(REKEY3, if wrong == 255 { &[0] } else { &[] });
-                    self.forger.sealing = Direction::new(c2l);
+                    self.forger.sealing.switch(c2l);
                 }
                 _ => {
                     let (_, rekey1) = self.model.chain.ask(input.byte());

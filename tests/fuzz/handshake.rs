@@ -5,9 +5,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use scat::protocol::cipher::Cipher;
 use scat::protocol::handshake::{
-    Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Mismatch, Preface,
-    Responder, check_preface, flight1_len, preface,
+    Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Features, Initiator, Local, Mismatch,
+    Preface, Responder, check_preface, flight1_len, preface,
 };
 use scat::protocol::noise::{self, HandshakeState, Pattern, Token};
 use scat::protocol::role::Role;
@@ -38,7 +39,12 @@ struct Side {
     s: [u8; 32],
     long_lived: bool,
     psk: Option<[u8; 32]>,
+    /// What it offers, or would choose: the bits of a preface's flags and of an id.
+    features: u8,
 }
+
+/// The bits that C's preface may have beside that of the pre-shared key.
+const FEATURES: u8 = 0x06;
 
 impl Side {
     fn new(input: &mut Input<'_>, s: u8) -> Self {
@@ -48,11 +54,13 @@ impl Side {
             s: [if options & 0x70 == 0x70 { 1 } else { s }; 32],
             long_lived: options & 1 == 1,
             psk: (options & 2 == 2).then_some([options >> 2 & 1; 32]),
+            features: options >> 1 & FEATURES,
         }
     }
 
     fn local(&self) -> Local {
-        Local::new(Secret::copy(&self.s), self.long_lived, self.psk.map(|psk| Secret::copy(&psk)))
+        let psk = self.psk.map(|psk| Secret::copy(&psk));
+        Local::new(Secret::copy(&self.s), self.long_lived, psk, features(self.features))
     }
 
     fn public(&self) -> [u8; 32] {
@@ -67,10 +75,15 @@ impl Side {
         HandshakeState::new(pattern, initiator, prologue, s, ephemerals(n), psks)
     }
 
-    fn prologue(&self) -> Vec<u8> {
+    /// Where C offers `offered`.
+    fn prologue(&self, offered: u8) -> Vec<u8> {
         let flags = u8::from(self.psk.is_some());
-        [b"SCAT1C", &[flags][..], b"\nSCAT1L", &[flags], b"\n"].concat()
+        [b"SCAT1C", &[flags | offered][..], b"\nSCAT1L", &[flags], b"\n"].concat()
     }
+}
+
+fn features(bits: u8) -> Features {
+    Features { aes: bits & 2 == 2, reconnect: bits & 4 == 4 }
 }
 
 /// What the path makes of a flight: nothing, one or several changes.
@@ -109,20 +122,22 @@ fn relayed(input: &mut Input<'_>) {
     let is_same = c.psk == l.psk;
     let (initiator, flight1) = Initiator::new(&local_c, ephemerals(1), &N_C).unwrap();
     assert_eq!(flight1.len(), flight1_len(c.psk.is_some()));
-    assert!(flight1.starts_with(&preface(Role::Connector, c.psk.is_some())));
+    let has_psk = c.psk.is_some();
+    assert!(flight1.starts_with(&preface(Role::Connector, has_psk, features(c.features))));
 
-    // The preface is looked at by itself, and not by the readers.
+    // The preface is looked at by itself, and not by the readers, but for what it offers.
     let got1 = relay(input, &flight1);
     let is_whole = |sent: &[u8], got: &[u8]| got.get(8..) == sent.get(8..);
+    let offered = got1.get(6).map_or(0, |flags| flags & FEATURES);
     let answer = Responder::new(&local_l).answer(&got1, ephemerals(2), &N_L);
-    let is_intact1 = is_same && is_whole(&flight1, &got1);
+    let is_intact1 = is_same && is_whole(&flight1, &got1) && offered == c.features;
     let Ok((responder, flight2)) = answer else {
         assert!(!is_intact1, "an intact flight 1 is refused");
         return;
     };
     assert_eq!(got1.len(), flight1_len(l.psk.is_some()), "a flight 1 of another length");
     assert!(is_intact1 || l.psk.is_none(), "a tag that does not fit");
-    assert!(flight2.starts_with(&preface(Role::Listener, l.psk.is_some())));
+    assert!(flight2.starts_with(&preface(Role::Listener, l.psk.is_some(), Features::NONE)));
 
     let got2 = relay(input, &flight2);
     let Some(got2) = whole::<FLIGHT2_LEN>(&got2) else { return };
@@ -149,6 +164,11 @@ fn relayed(input: &mut Input<'_>) {
             assert_eq!(*n_l, N_L);
             assert!(*keys.c2l == *other.c2l && *keys.l2c == *other.l2c && *keys.rk == *other.rk);
             assert!(keys.h3 == other.h3 && *keys.c2l != *keys.l2c && *keys.rk != *keys.c2l);
+            let agreed = features(c.features & l.features);
+            let cipher = if agreed.aes { Cipher::AesGcm } else { Cipher::ChaChaPoly };
+            assert!(keys.cipher == cipher && other.cipher == cipher);
+            assert_eq!(keys.kr.is_some(), agreed.reconnect);
+            assert!(keys.kr.as_deref() == other.kr.as_deref());
         }
         Err(why) => assert_ne!(*got3, flight3, "an intact flight 3 is refused: {why:?}"),
     }
@@ -162,9 +182,9 @@ fn payload(input: &mut Input<'_>) -> Vec<u8> {
     payload
 }
 
-/// Whether a payload is one, and says that its key is kept.
-fn is_payload(payload: &[u8]) -> Option<bool> {
-    (payload.len() == 33 && payload[0] < 2).then(|| payload[0] == 1)
+/// Whether a payload is one, where `offered` may be chosen, and says that its key is kept.
+fn is_payload(payload: &[u8], offered: u8) -> Option<bool> {
+    (payload.len() == 33 && payload[0] & !offered < 2).then(|| payload[0] & 1 == 1)
 }
 
 /// A listener that can make every tag, against the connector.
@@ -173,18 +193,19 @@ fn forged_listener(input: &mut Input<'_>) {
     let l = Side { psk: c.psk, ..l };
     let local = c.local();
     let (initiator, flight1) = Initiator::new(&local, ephemerals(1), &N_C).unwrap();
-    let prologue = relay(input, &c.prologue());
+    let honest = c.prologue(c.features);
+    let prologue = relay(input, &honest);
     let mut noise = l.noise(false, &prologue, 2);
     let is_read = noise.read_message(&flight1[8..]);
     if is_read.is_err() {
-        assert!(c.psk.is_some() && prologue != c.prologue());
+        assert!(c.psk.is_some() && prologue != honest);
         return;
     }
     let payload = payload(input);
     let mut flight2 = vec![0; 8];
     noise.write_message(&payload, &mut flight2).unwrap();
     let Some(flight2) = whole(&flight2) else { return };
-    let is_right = is_payload(&payload).filter(|_| prologue == c.prologue() && c.s != l.s);
+    let is_right = is_payload(&payload, c.features).filter(|_| prologue == honest && c.s != l.s);
     let reply = initiator.read_flight2(flight2);
     assert_eq!(
         reply.ok().map(|reply| (reply.peer.key, reply.peer.long_lived)),
@@ -197,24 +218,27 @@ fn forged_connector(input: &mut Input<'_>) {
     let (c, l) = (Side::new(input, 1), Side::new(input, 2));
     let c = Side { psk: l.psk, ..c };
     let local = l.local();
-    let prologue = relay(input, &l.prologue());
+    let prologue = relay(input, &l.prologue(c.features));
+    // What was offered is taken from the preface.
+    let offered = input.byte() & FEATURES;
     let mut noise = c.noise(true, &prologue, 1);
     let first = vec![0; if input.bit() { 3 } else { 0 }];
     let third = payload(input);
     let mut flight1 = vec![0; 8];
+    flight1[6] = offered;
     noise.write_message(&first, &mut flight1).unwrap();
     let answer = Responder::new(&local).answer(&flight1, ephemerals(2), &N_L);
-    let is_ours = prologue == l.prologue();
+    let is_ours = prologue == l.prologue(offered);
     assert_eq!(answer.is_ok(), first.is_empty() && (is_ours || l.psk.is_none()));
     let Ok((responder, flight2)) = answer else { return };
     let committed = noise.read_message(&flight2[8..]);
     assert_eq!(committed.is_ok(), is_ours);
     let Ok(committed) = committed else { return };
-    assert_eq!(committed[0], l.long_lived.into());
+    assert_eq!(committed[0], u8::from(l.long_lived) | l.features & offered);
     let mut flight3 = Vec::new();
     noise.write_message(&third, &mut flight3).unwrap();
     let Some(flight3) = whole(&flight3) else { return };
-    let is_right = is_payload(&third).filter(|_| c.s != l.s);
+    let is_right = is_payload(&third, 0).filter(|_| c.s != l.s);
     let accepted = responder.read_flight3(flight3);
     assert_eq!(
         accepted.ok().map(|accepted| (accepted.peer.key, accepted.peer.long_lived)),
@@ -224,7 +248,7 @@ fn forged_connector(input: &mut Input<'_>) {
 
 /// A public key or a KEM key that has to be refused whoever sends it.
 fn bad_keys(input: &mut Input<'_>) {
-    let local = Side { s: [2; 32], long_lived: false, psk: None }.local();
+    let local = Side { s: [2; 32], long_lived: false, psk: None, features: 0 }.local();
     let mut flight1 = vec![0; 8];
     flight1.extend_from_slice(input.take(32));
     flight1.resize(8 + 32, 0);
@@ -279,6 +303,11 @@ fn prefaces(input: &mut Input<'_>) {
     got.extend_from_slice(input.take(2));
     for len in 0..=got.len() {
         let judged = check_preface(&got[..len], peer, psk);
+        // What a connector offers fits.
+        let mut got = got.clone();
+        if peer == Role::Connector {
+            got[6] &= !FEATURES;
+        }
         let (magic, whole) = (len.min(4), len.min(8));
         let right = if got[..magic] != expected[..magic] {
             Preface::Foreign

@@ -3,12 +3,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use scat::protocol::cipher::Cipher;
 use scat::protocol::frame::{Error, Kind};
 use scat::protocol::inbound::{CAPACITY, Inbound, PIECES};
 use scat_fuzz::input::Input;
 use scat_fuzz::wire::Direction;
 use std::collections::VecDeque;
 
+const CIPHER: Cipher = Cipher::ChaChaPoly;
 const KEY: [u8; 32] = [7; 32];
 /// Bytes of frames that can be held although the output takes nothing.
 const HELD: usize = 1 << 18;
@@ -184,9 +186,9 @@ impl Game {
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
     let mut game = Game {
-        inbound: Inbound::new(&KEY, vec![0; CAPACITY].into()),
-        sealing: Direction::new(KEY),
-        opening: Direction::new(KEY),
+        inbound: Inbound::new(CIPHER, &KEY, vec![0; CAPACITY].into()),
+        sealing: Direction::new(CIPHER, KEY),
+        opening: Direction::new(CIPHER, KEY),
         wire: Vec::new(),
         given: Vec::new(),
         waiting: VecDeque::new(),

@@ -6,6 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use scat::protocol::cipher::Cipher;
 use scat::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use scat::protocol::role::Role;
 use scat::protocol::sas;
@@ -63,7 +64,8 @@ fn byte(role: Role, at: u64) -> u8 {
 
 fn keys() -> Keys {
     let key = Secret::copy;
-    Keys { c2l: key(&START.c2l), l2c: key(&START.l2c), rk: key(&START.rk), h3: START.hp }
+    let (c2l, l2c, rk) = (key(&START.c2l), key(&START.l2c), key(&START.rk));
+    Keys { c2l, l2c, rk, kr: None, h3: START.hp, cipher: Cipher::AesGcm }
 }
 
 impl End {
@@ -80,7 +82,7 @@ impl End {
             is_told: false,
             exchanges: 0,
             reader: Reader {
-                key: Direction::new(key),
+                key: Direction::new(Cipher::AesGcm, key),
                 bytes: Vec::new(),
                 has_opened: role == Role::Connector,
                 has_eof: false,
@@ -340,9 +342,9 @@ impl Pair {
             }
             5 => {
                 assert_eq!(self.rekey2.take().as_deref(), Some(content));
-                reader.key = Direction::new(self.chain.l2c);
+                reader.key.switch(self.chain.l2c);
             }
-            6 => reader.key = Direction::new(self.chain.c2l),
+            6 => reader.key.switch(self.chain.c2l),
             7 => {
                 assert_eq!(content, [Reason::Interrupted as u8]);
                 reader.has_aborted = true;

@@ -2,7 +2,7 @@
 //! the handshake, which are checked against published vectors; counters, rekeying,
 //! lengths, and which key goes where are its own.
 
-use scat::protocol::cipher;
+use scat::protocol::cipher::Cipher;
 use scat::protocol::noise::{Ephemerals, Error, HandshakeState, Pattern, Token};
 use scat::protocol::secret::Secret;
 
@@ -15,20 +15,26 @@ pub fn ephemerals(n: u8) -> Ephemerals {
 /// One direction: a key and the counter of its next frame.
 #[derive(Clone)]
 pub struct Direction {
+    cipher: Cipher,
     k: [u8; 32],
     n: u64,
 }
 
 impl Direction {
-    pub fn new(k: [u8; 32]) -> Self {
-        Direction { k, n: 0 }
+    pub fn new(cipher: Cipher, k: [u8; 32]) -> Self {
+        Direction { cipher, k, n: 0 }
+    }
+
+    /// Another key from the next frame on.
+    pub fn switch(&mut self, k: [u8; 32]) {
+        *self = Direction::new(self.cipher, k);
     }
 
     /// The frame around `plain`, of whatever length.
     pub fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
         let mut frame = ((plain.len() + 16) as u16).to_be_bytes().to_vec();
         frame.extend_from_slice(plain);
-        let tag = cipher::seal(&Secret::copy(&self.k), self.n, &[], &mut frame[2..]);
+        let tag = self.cipher.seal(&Secret::copy(&self.k), self.n, &[], &mut frame[2..]);
         frame.extend_from_slice(&tag.unwrap());
         self.advance();
         frame
@@ -38,7 +44,7 @@ impl Direction {
     pub fn open(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
         let (plain, tag) = sealed.split_last_chunk()?;
         let mut plain = plain.to_vec();
-        cipher::open(&Secret::copy(&self.k), self.n, &[], &mut plain, tag).ok()?;
+        self.cipher.open(&Secret::copy(&self.k), self.n, &[], &mut plain, tag).ok()?;
         self.advance();
         Some(plain)
     }
@@ -47,7 +53,7 @@ impl Direction {
         self.n += 1;
         if self.n.is_multiple_of(1024) {
             let mut k = [0; 32];
-            cipher::seal(&Secret::copy(&self.k), u64::MAX, &[], &mut k).unwrap();
+            self.cipher.seal(&Secret::copy(&self.k), u64::MAX, &[], &mut k).unwrap();
             self.k = k;
         }
     }

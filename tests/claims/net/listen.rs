@@ -250,7 +250,8 @@ fn those_who_speak_scat_otherwise_are_told_by_a_preface() {
         b"SCAT\0C\0\n",
         b"SCAT1L\0\n",
         b"SCAT1C\x01\n",
-        b"SCAT1C\x02\n",
+        b"SCAT1C\x08\n",
+        b"SCAT1C\x0e\n",
         b"SCAT1X\0\n",
         b"SCAT1C\0\r",
     ] {

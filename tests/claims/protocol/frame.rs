@@ -1,11 +1,12 @@
 //! Frames: what is sealed is opened, and nothing else is.
 
 use proptest::prelude::*;
+use scat::protocol::cipher::{Cipher, TAGLEN};
 use scat::protocol::frame::{
     CONTENT_AT, Error, Kind, MAX_CONTENT, MAX_FRAME, MAX_RECEIVED, Opener, Sealer, frame_len,
     reread,
 };
-use scat::protocol::{cipher::TAGLEN, noise::CipherState};
+use scat::protocol::noise::CipherState;
 
 const K: [u8; 32] = [7; 32];
 
@@ -39,7 +40,7 @@ fn frame_around(cipher: &mut CipherState, plaintext: &[u8]) -> Vec<u8> {
 
 fn open_first(frame: &[u8]) -> Result<Option<(Kind, Vec<u8>)>, Error> {
     let mut buffer = frame.to_vec();
-    let opened = Opener::new(&K).open(&mut buffer)?;
+    let opened = Opener::new(Cipher::ChaChaPoly, &K).open(&mut buffer)?;
     Ok(opened.map(|opened| (opened.kind, buffer[opened.content].to_vec())))
 }
 
@@ -66,8 +67,8 @@ proptest! {
         frames in prop::collection::vec((kind(), content()), 1..12),
         splits in prop::collection::vec(1..5000usize, 1..40),
     ) {
-        let mut sealer = Sealer::new(&K);
-        let mut opener = Opener::new(&K);
+        let mut sealer = Sealer::new(Cipher::ChaChaPoly, &K);
+        let mut opener = Opener::new(Cipher::ChaChaPoly, &K);
         let stream: Vec<u8> =
             frames.iter().flat_map(|(kind, content)| seal(&mut sealer, *kind, content)).collect();
 
@@ -92,7 +93,7 @@ proptest! {
 
     #[test]
     fn every_frame_is_18_bytes_longer_than_a_multiple_of_256(content in content(), kind in kind()) {
-        let frame = seal(&mut Sealer::new(&K), kind, &content);
+        let frame = seal(&mut Sealer::new(Cipher::ChaChaPoly, &K), kind, &content);
         prop_assert_eq!((frame.len() - 18) % 256, 0);
         prop_assert!(frame.len() - 18 >= content.len() + 3);
         prop_assert!(frame.len() - 18 < content.len() + 3 + 256);
@@ -102,7 +103,7 @@ proptest! {
         // The padding is zeros, not what stood in the buffer.
         let mut body = frame[2..frame.len() - 16].to_vec();
         let tag = frame.last_chunk().unwrap();
-        CipherState::new(&K).decrypt(&[], &mut body, tag).unwrap();
+        CipherState::new(Cipher::ChaChaPoly, &K).decrypt(&[], &mut body, tag).unwrap();
         prop_assert!(body[3 + content.len()..].iter().all(|&b| b == 0));
     }
 
@@ -112,7 +113,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         bit in 0..8u32,
     ) {
-        let mut sealer = Sealer::new(&K);
+        let mut sealer = Sealer::new(Cipher::ChaChaPoly, &K);
         let mut stream = seal(&mut sealer, Kind::Data, &content);
         let at = at.index(stream.len());
         follow(&mut sealer, &mut stream);
@@ -132,7 +133,7 @@ fn flip_is_refused(stream: &[u8], at: usize, mask: u8) -> Result<(), TestCaseErr
     let mut altered = stream.to_vec();
     altered[at] ^= mask;
     let before = altered.clone();
-    let error = Opener::new(&K).open(&mut altered).unwrap_err();
+    let error = Opener::new(Cipher::ChaChaPoly, &K).open(&mut altered).unwrap_err();
     match error {
         Error::Short => prop_assert!(altered == before, "touched although it is too short"),
         Error::Forged => {
@@ -148,7 +149,7 @@ fn flip_is_refused(stream: &[u8], at: usize, mask: u8) -> Result<(), TestCaseErr
 
 #[test]
 fn every_flipped_bit_of_a_short_frame_is_refused() {
-    let mut sealer = Sealer::new(&K);
+    let mut sealer = Sealer::new(Cipher::ChaChaPoly, &K);
     let mut stream = seal(&mut sealer, Kind::Data, b"hello\n");
     let len = stream.len();
     assert_eq!(len, 274);
@@ -162,8 +163,8 @@ fn every_flipped_bit_of_a_short_frame_is_refused() {
 
 #[test]
 fn every_prefix_of_a_frame_is_waited_with() {
-    let frame = seal(&mut Sealer::new(&K), Kind::Data, b"hello\n");
-    let mut opener = Opener::new(&K);
+    let frame = seal(&mut Sealer::new(Cipher::ChaChaPoly, &K), Kind::Data, b"hello\n");
+    let mut opener = Opener::new(Cipher::ChaChaPoly, &K);
     for len in 0..frame.len() {
         assert_eq!(opener.open(&mut frame[..len].to_vec()), Ok(None));
     }
@@ -172,21 +173,21 @@ fn every_prefix_of_a_frame_is_waited_with() {
 
 #[test]
 fn another_key_opens_nothing() {
-    let frame = seal(&mut Sealer::new(&[8; 32]), Kind::Data, b"hello\n");
+    let frame = seal(&mut Sealer::new(Cipher::ChaChaPoly, &[8; 32]), Kind::Data, b"hello\n");
     assert_eq!(open_first(&frame), Err(Error::Forged));
 }
 
 #[test]
 fn swapped_dropped_and_repeated_frames_are_refused() {
     // 1030 frames: before, across and after a change of key.
-    let mut sealer = Sealer::new(&K);
+    let mut sealer = Sealer::new(Cipher::ChaChaPoly, &K);
     let frames: Vec<_> =
         (0..1030u32).map(|i| seal(&mut sealer, Kind::Data, &i.to_be_bytes())).collect();
     for at in [0usize, 1, 500, 1022, 1023, 1024, 1025] {
         // In the place of the frame `at`: the one after it (dropped, swapped),
         // the one before it (repeated), the very first.
         for other in [at + 1, at + 2, at.saturating_sub(1), 0] {
-            let mut opener = Opener::new(&K);
+            let mut opener = Opener::new(Cipher::ChaChaPoly, &K);
             for frame in &frames[..at] {
                 opener.open(&mut frame.clone()).unwrap().unwrap();
             }
@@ -202,10 +203,10 @@ fn swapped_dropped_and_repeated_frames_are_refused() {
 
 #[test]
 fn the_key_changes_after_each_1024_frames_and_not_before() {
-    let mut sealer = Sealer::new(&K);
-    let mut opener = Opener::new(&K);
+    let mut sealer = Sealer::new(Cipher::ChaChaPoly, &K);
+    let mut opener = Opener::new(Cipher::ChaChaPoly, &K);
     // The same by hand; the counter goes on across a change.
-    let mut by_hand = CipherState::new(&K);
+    let mut by_hand = CipherState::new(Cipher::ChaChaPoly, &K);
     for i in 0..3 * 1024 + 2 {
         let frame = seal(&mut sealer, Kind::Data, b"tick");
         opener.open(&mut frame.clone()).unwrap().unwrap();
@@ -232,7 +233,7 @@ fn a_len_shorter_than_any_frame_is_refused_at_once() {
 #[test]
 fn only_the_eight_types_are_opened() {
     for kind in 0..=255u8 {
-        let frame = frame_around(&mut CipherState::new(&K), &[kind, 0, 0]);
+        let frame = frame_around(&mut CipherState::new(Cipher::ChaChaPoly, &K), &[kind, 0, 0]);
         let expected = match KINDS.get(usize::from(kind)) {
             Some(kind) => Ok(Some((*kind, Vec::new()))),
             None => Err(Error::Kind),
@@ -259,7 +260,7 @@ fn a_clen_may_fill_the_plaintext_and_not_run_past_it() {
         let mut plaintext = vec![1; len];
         plaintext[0] = Kind::Data as u8;
         plaintext[1..3].copy_from_slice(&(clen as u16).to_be_bytes());
-        let frame = frame_around(&mut CipherState::new(&K), &plaintext);
+        let frame = frame_around(&mut CipherState::new(Cipher::ChaChaPoly, &K), &plaintext);
         let expected = if fits { Ok(Some((Kind::Data, vec![1; clen]))) } else { Err(Error::Clen) };
         assert!(open_first(&frame) == expected, "{clen} in {len}");
     }
@@ -270,7 +271,7 @@ fn padding_of_any_value_and_amount_is_ignored() {
     for len in [6, 7, 255, 256, 257, 1000, 65519] {
         let mut plaintext = vec![0xff; len];
         plaintext[..6].copy_from_slice(b"\0\0\x03abc");
-        let frame = frame_around(&mut CipherState::new(&K), &plaintext);
+        let frame = frame_around(&mut CipherState::new(Cipher::ChaChaPoly, &K), &plaintext);
         assert_eq!(open_first(&frame), Ok(Some((Kind::Data, b"abc".to_vec()))), "{len}");
     }
 }

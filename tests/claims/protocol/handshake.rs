@@ -3,9 +3,10 @@
 
 use crate::support::hex;
 use crate::support::peer::{self, Handshake, Options};
+use scat::protocol::cipher::Cipher;
 use scat::protocol::handshake::{
-    Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Mismatch, PREFACE_LEN,
-    Preface, Responder, ResponderReply, check_preface, flight1_len, preface,
+    Accepted, Connected, Error, FLIGHT2_LEN, FLIGHT3_LEN, Features, Initiator, Local, Mismatch,
+    PREFACE_LEN, Preface, Responder, ResponderReply, check_preface, flight1_len, preface,
 };
 use scat::protocol::noise::{self, Ephemerals};
 use scat::protocol::role::Role;
@@ -27,8 +28,20 @@ const N_L: [u8; 32] = [0x10; 32];
 
 /// The connector's and the listener's, with the same pre-shared key or none.
 fn locals(psk: bool) -> (Local, Local) {
+    locals_with(psk, [Features::NONE; 2])
+}
+
+/// The same, with what the one offers and the other would choose.
+fn locals_with(psk: bool, [offers, chooses]: [Features; 2]) -> (Local, Local) {
     let psk = || psk.then(|| key(9));
-    (Local::new(key(1), false, psk()), Local::new(key(2), true, psk()))
+    let c = Local::new(key(1), false, psk(), offers);
+    (c, Local::new(key(2), true, psk(), chooses))
+}
+
+/// Every combination of what can be offered or chosen.
+fn features() -> [Features; 4] {
+    [(false, false), (true, false), (false, true), (true, true)]
+        .map(|(aes, reconnect)| Features { aes, reconnect })
 }
 
 fn connect(local: &Local) -> (Initiator<'_>, Vec<u8>) {
@@ -57,10 +70,13 @@ fn finish(
 
 /// All three flights of an undisturbed handshake.
 fn flights(psk: bool) -> (Vec<u8>, [u8; FLIGHT2_LEN], [u8; FLIGHT3_LEN]) {
-    let (c, l) = locals(psk);
-    let (initiator, flight1) = connect(&c);
-    let (_, flight2) = answer(&l, &flight1).unwrap();
-    let (_, flight3) = finish(&c, initiator, &flight2).unwrap();
+    flights_of(&locals(psk))
+}
+
+fn flights_of((c, l): &(Local, Local)) -> (Vec<u8>, [u8; FLIGHT2_LEN], [u8; FLIGHT3_LEN]) {
+    let (initiator, flight1) = connect(c);
+    let (_, flight2) = answer(l, &flight1).unwrap();
+    let (_, flight3) = finish(c, initiator, &flight2).unwrap();
     (flight1, flight2, flight3)
 }
 
@@ -99,6 +115,35 @@ fn both_ends_reach_the_same_keys_and_know_each_other() {
         assert_eq!((connected.peer.key, connected.peer.long_lived), (public(2), true));
         assert_eq!((accepted.peer.key, accepted.peer.long_lived), (public(1), false));
         assert_eq!(connected.commit, sas::commit(&connected.h1, &accepted.n_l));
+    }
+}
+
+#[test]
+fn what_both_ends_have_is_agreed_on_and_nothing_else() {
+    for psk in [false, true] {
+        for offers in features() {
+            for chooses in features() {
+                let (c, l) = locals_with(psk, [offers, chooses]);
+                let (initiator, flight1) = connect(&c);
+                let (reply, flight2) = answer(&l, &flight1).unwrap();
+                let (connected, flight3) = finish(&c, initiator, &flight2).unwrap();
+                let accepted = reply.read_flight3(&flight3).unwrap();
+
+                let flags = psk as u8 | (offers.aes as u8) << 1 | (offers.reconnect as u8) << 2;
+                assert_eq!(flight1[..PREFACE_LEN], [&b"SCAT1C"[..], &[flags, b'\n']].concat());
+                assert_eq!(flight2[..PREFACE_LEN], preface(Role::Listener, psk, Features::NONE));
+                let aes = offers.aes && chooses.aes;
+                let reconnect = offers.reconnect && chooses.reconnect;
+                let cipher = if aes { Cipher::AesGcm } else { Cipher::ChaChaPoly };
+                let (a, b) = (&connected.keys, &accepted.keys);
+                assert_eq!((a.cipher, b.cipher), (cipher, cipher));
+                assert_eq!((a.kr.is_some(), b.kr.is_some()), (reconnect, reconnect));
+                assert_eq!(a.kr.as_deref(), b.kr.as_deref());
+                assert_ne!(a.kr.as_deref(), Some(&*a.rk));
+                // They say nothing of how long a key is kept.
+                assert!(connected.peer.long_lived && !accepted.peer.long_lived);
+            }
+        }
     }
 }
 
@@ -142,7 +187,7 @@ fn no_byte_of_flight_1_can_be_altered_without_a_psk() {
     for (at, altered) in alterations(&flight1) {
         if at < PREFACE_LEN {
             assert_ne!(check_preface(&altered, Role::Connector, false), Preface::Fits, "byte {at}");
-            continue;
+            continue; // Of the flags, the bits that fit all the same have their own test.
         }
         let Ok((reply, flight2)) = answer(&l, &altered) else {
             continue;
@@ -263,19 +308,30 @@ fn a_preface_that_does_not_fit_is_judged_by_its_first_difference() {
         (b"SCAT1L\x00\n", SAME_ROLE),
         (b"SCAT1L\x01\n", SAME_ROLE),
         (b"SCAT1C\x01\n", PSK),
+        (b"SCAT1C\x07\n", PSK),
         (b"SCAT1C\x01\nand more", PSK),
+        (b"SCAT1C\x06\n", Preface::Fits),
+        (b"SCAT1C\x08\n", Preface::Differs(Mismatch::Unknown)),
+        (b"SCAT1C\x0f\n", Preface::Differs(Mismatch::Unknown)),
     ] {
         let shown = received.escape_ascii();
         assert_eq!(check_preface(received, Role::Connector, false), expected, "{shown}");
     }
     // And in the other places.
-    let c = |psk| preface(Role::Connector, psk);
-    let l = |psk| preface(Role::Listener, psk);
+    let c = |psk| preface(Role::Connector, psk, Features::NONE);
+    let l = |psk| preface(Role::Listener, psk, Features::NONE);
     assert_eq!(check_preface(&c(false), Role::Connector, true), PSK);
     assert_eq!(check_preface(&l(false), Role::Listener, true), PSK);
     assert_eq!(check_preface(&l(true), Role::Listener, false), PSK);
     assert_eq!(check_preface(&c(true), Role::Listener, true), SAME_ROLE);
     assert_eq!(check_preface(&c(false), Role::Listener, true), SAME_ROLE);
+    let offering = preface(Role::Connector, false, Features::ALL);
+    assert_eq!(check_preface(&offering, Role::Connector, true), PSK);
+    assert_eq!(check_preface(&offering, Role::Listener, false), SAME_ROLE);
+    // A listener offers nothing.
+    let unknown = Preface::Differs(Mismatch::Unknown);
+    assert_eq!(check_preface(b"SCAT1L\x02\n", Role::Listener, false), unknown);
+    assert_eq!(check_preface(b"SCAT1L\x05\n", Role::Listener, true), unknown);
 }
 
 #[test]
@@ -283,9 +339,13 @@ fn unknown_roles_and_flags_never_fit() {
     for at in 5..PREFACE_LEN {
         for byte in 0..=255 {
             for (role, psk) in [(Role::Connector, false), (Role::Listener, true)] {
-                let mut received = preface(role, psk);
+                let mut received = preface(role, psk, Features::NONE);
                 received[at] = byte;
-                let fits = received == preface(role, psk);
+                let mut fitting = vec![Features::NONE];
+                if role == Role::Connector {
+                    fitting.extend(features());
+                }
+                let fits = fitting.iter().any(|&offers| received == preface(role, psk, offers));
                 assert_eq!(check_preface(&received, role, psk) == Preface::Fits, fits);
             }
         }
@@ -319,24 +379,49 @@ fn a_flag_rewritten_on_the_way_makes_no_session() {
     let (plain_c, plain_l) = locals(false);
     let (psk_c, psk_l) = locals(true);
     let (_, mut flight1) = connect(&plain_c);
-    flight1[..PREFACE_LEN].copy_from_slice(&preface(Role::Connector, true));
+    flight1[..PREFACE_LEN].copy_from_slice(&preface(Role::Connector, true, Features::NONE));
     flight1.resize(flight1_len(true), 0);
     assert_eq!(refusal(answer(&psk_l, &flight1)), FORGED);
 
     let (_, mut flight1) = connect(&psk_c);
-    flight1[..PREFACE_LEN].copy_from_slice(&preface(Role::Connector, false));
+    flight1[..PREFACE_LEN].copy_from_slice(&preface(Role::Connector, false, Features::NONE));
     flight1.truncate(flight1_len(false));
     if let Ok((_, mut flight2)) = answer(&plain_l, &flight1) {
-        flight2[..PREFACE_LEN].copy_from_slice(&preface(Role::Listener, true));
+        flight2[..PREFACE_LEN].copy_from_slice(&preface(Role::Listener, true, Features::NONE));
         let (initiator, _) = connect(&psk_c);
         assert!(finish(&psk_c, initiator, &flight2).is_none());
+    }
+}
+
+/// Added, taken away or exchanged, by somebody on the way who would like another cipher.
+#[test]
+fn what_is_offered_cannot_be_altered_on_the_way() {
+    for psk in [false, true] {
+        for offers in features() {
+            let (c, l) = locals_with(psk, [offers, Features::ALL]);
+            let (_, _, flight3) = flights_of(&(c, l));
+            let (c, l) = locals_with(psk, [offers, Features::ALL]);
+            for altered in features().into_iter().filter(|&altered| altered != offers) {
+                let (initiator, mut flight1) = connect(&c);
+                flight1[..PREFACE_LEN].copy_from_slice(&preface(Role::Connector, psk, altered));
+                assert_eq!(check_preface(&flight1, Role::Connector, psk), Preface::Fits);
+                let answered = answer(&l, &flight1);
+                if psk {
+                    assert_eq!(refusal(answered), FORGED);
+                    continue;
+                }
+                let (reply, flight2) = answered.unwrap();
+                assert_eq!(refusal(initiator.read_flight2(&flight2)), FORGED);
+                assert_eq!(refusal(reply.read_flight3(&flight3)), FORGED);
+            }
+        }
     }
 }
 
 #[test]
 fn another_psk_is_refused_in_flight_1() {
     let (c, _) = locals(true);
-    let l = Local::new(key(2), true, Some(key(10)));
+    let l = Local::new(key(2), true, Some(key(10)), Features::NONE);
     let (_, flight1) = connect(&c);
     assert_eq!(refusal(answer(&l, &flight1)), FORGED);
 }
@@ -378,11 +463,11 @@ fn a_reflected_flight_is_refused() {
         let mut to_c = [0; FLIGHT2_LEN];
         let len = flight1.len().min(FLIGHT2_LEN);
         to_c[..len].copy_from_slice(&flight1[..len]);
-        to_c[..PREFACE_LEN].copy_from_slice(&preface(Role::Listener, psk));
+        to_c[..PREFACE_LEN].copy_from_slice(&preface(Role::Listener, psk, Features::NONE));
         assert_eq!(refusal(initiator.read_flight2(&to_c)), FORGED);
         let mut to_l = flight2.to_vec();
         to_l.resize(flight1_len(psk), 0);
-        to_l[..PREFACE_LEN].copy_from_slice(&preface(Role::Connector, psk));
+        to_l[..PREFACE_LEN].copy_from_slice(&preface(Role::Connector, psk, Features::NONE));
         assert!(answer(&l, &to_l).is_err());
         // The listener's own static key and payload as flight 3.
         assert_eq!(refusal(reply.read_flight3(flight2.last_chunk().unwrap())), FORGED);
@@ -400,8 +485,8 @@ fn connector(options: Options) -> Handshake {
 }
 
 /// Flight 2 of a listener with `options`, given to a connector.
-fn flight2_to_connector(options: Options) -> Result<(), Error> {
-    let (c, _) = locals(options.psk.is_some());
+fn flight2_to_connector(options: Options, offers: Features) -> Result<(), Error> {
+    let (c, _) = locals_with(options.psk.is_some(), [offers, Features::NONE]);
     let (initiator, flight1) = connect(&c);
     let mut l = Handshake::new(peer::Role::Listener, options).unwrap();
     l.read_flight1(&flight1).unwrap();
@@ -422,7 +507,7 @@ fn flight3_to_listener(options: Options) -> Result<(), Error> {
 #[test]
 fn another_implementation_is_accepted() {
     for psk in [false, true] {
-        assert_eq!(flight2_to_connector(options(psk)), Ok(()));
+        assert_eq!(flight2_to_connector(options(psk), Features::NONE), Ok(()));
         assert_eq!(flight3_to_listener(options(psk)), Ok(()));
     }
 }
@@ -442,8 +527,8 @@ fn an_all_zero_exchange_is_refused_for_every_token() {
         let mut zero_e = options(psk);
         zero_e.ephemerals.e = [0; 32];
         let zero_s = Options { static_key: [0; 32], ..options(psk) };
-        assert_eq!(flight2_to_connector(zero_e.clone()), Err(BAD_KEY), "ee at C");
-        assert_eq!(flight2_to_connector(zero_s.clone()), Err(BAD_KEY), "es at C");
+        assert_eq!(flight2_to_connector(zero_e.clone(), Features::NONE), Err(BAD_KEY), "ee at C");
+        assert_eq!(flight2_to_connector(zero_s.clone(), Features::NONE), Err(BAD_KEY), "es at C");
         assert_eq!(flight3_to_listener(zero_e), Err(BAD_KEY), "ee at L");
         assert_eq!(flight3_to_listener(zero_s), Err(BAD_KEY), "se at L");
     }
@@ -478,16 +563,15 @@ fn every_point_of_low_order_is_refused() {
 }
 
 #[test]
-fn an_unknown_id_is_refused_by_both_ends() {
+fn an_id_with_a_bit_that_is_unknown_or_was_not_offered_is_refused() {
     for psk in [false, true] {
-        for id in [0, 1] {
-            assert_eq!(flight2_to_connector(Options { id, ..options(psk) }), Ok(()));
-            assert_eq!(flight3_to_listener(Options { id, ..options(psk) }), Ok(()));
-        }
-        for id in [2, 3, 0x80, 0xff] {
-            let unknown = Options { id, ..options(psk) };
-            assert_eq!(flight2_to_connector(unknown.clone()), Err(Error::UnknownId));
-            assert_eq!(flight3_to_listener(unknown), Err(Error::UnknownId));
+        for id in 0..=255 {
+            let with_id = Options { id, ..options(psk) };
+            let expected = if id <= 1 { Ok(()) } else { Err(Error::UnknownId) };
+            let heard = flight2_to_connector(with_id.clone(), Features::NONE);
+            assert_eq!(heard, expected, "{id:#x}");
+            // Flight 3 chooses nothing.
+            assert_eq!(flight3_to_listener(with_id), expected, "{id:#x}");
         }
     }
 }

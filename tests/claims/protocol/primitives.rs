@@ -216,12 +216,12 @@ mod pure {
 
 /// scat's.
 mod own {
-    use scat::protocol::cipher;
+    use scat::protocol::cipher::Cipher;
     use scat::protocol::secret::Secret;
 
     pub fn seal(key: [u8; 32], n: u64, ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
         let mut buf = plaintext.to_vec();
-        let tag = cipher::seal(&Secret::copy(&key), n, ad, &mut buf).unwrap();
+        let tag = Cipher::ChaChaPoly.seal(&Secret::copy(&key), n, ad, &mut buf).unwrap();
         [&buf[..], &tag].concat()
     }
 
@@ -229,7 +229,7 @@ mod own {
     pub fn open(key: [u8; 32], n: u64, ad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (text, tag) = sealed.split_last_chunk().unwrap();
         let mut buf = text.to_vec();
-        let opened = cipher::open(&Secret::copy(&key), n, ad, &mut buf, tag).is_ok();
+        let opened = Cipher::ChaChaPoly.open(&Secret::copy(&key), n, ad, &mut buf, tag).is_ok();
         assert!(opened || buf.iter().all(|&byte| byte == 0));
         opened.then_some(buf)
     }

@@ -6,6 +6,7 @@ use crate::support::ends::{
     listener, listener_with, open, open_all, start_ratchet, start_time, write,
 };
 use proptest::prelude::*;
+use scat::protocol::cipher::Cipher;
 use scat::protocol::frame::{self, Kind, Opener, Sealer};
 use scat::protocol::noise;
 use scat::protocol::ratchet::{Fresh, REKEY1_LEN, REKEY2_LEN};
@@ -860,7 +861,8 @@ fn after_an_exchange_no_key_that_a_thief_can_make_opens_or_seals() {
     // OPEN and one frame of data before REKEY2, one frame before REKEY1.
     let keys = ends::keys();
     let skip = |k: &[u8; 32], n: usize| {
-        let (mut sealer, mut opener) = (Sealer::new(k), Opener::new(k));
+        let (mut sealer, mut opener) =
+            (Sealer::new(Cipher::ChaChaPoly, k), Opener::new(Cipher::ChaChaPoly, k));
         let mut frame = vec![0; 274];
         for _ in 0..n {
             sealer.seal(Kind::Data, &mut frame, 0).unwrap();
@@ -884,11 +886,11 @@ fn after_an_exchange_no_key_that_a_thief_can_make_opens_or_seals() {
     let openers = [
         (&from_c, old_c2l),
         (&from_l, old_l2c),
-        (&from_c, Opener::new(&keys.c2l)),
-        (&from_l, Opener::new(&keys.l2c)),
-        (&from_c, Opener::new(&own.c2l)),
-        (&from_l, Opener::new(&own.l2c)),
-        (&from_c, Opener::new(&keys.rk)),
+        (&from_c, Opener::new(Cipher::ChaChaPoly, &keys.c2l)),
+        (&from_l, Opener::new(Cipher::ChaChaPoly, &keys.l2c)),
+        (&from_c, Opener::new(Cipher::ChaChaPoly, &own.c2l)),
+        (&from_l, Opener::new(Cipher::ChaChaPoly, &own.l2c)),
+        (&from_c, Opener::new(Cipher::ChaChaPoly, &keys.rk)),
     ];
     for (frame, mut opener) in openers {
         assert_eq!(opener.open(&mut frame.clone()), Err(frame::Error::Forged));
@@ -898,7 +900,11 @@ fn after_an_exchange_no_key_that_a_thief_can_make_opens_or_seals() {
     for _ in 0..2 {
         old_sealer.seal(Kind::Rekey3, &mut frame, 0).unwrap();
     }
-    for sealer in [&mut old_sealer, &mut Sealer::new(&own.c2l), &mut Sealer::new(&keys.c2l)] {
+    for sealer in [
+        &mut old_sealer,
+        &mut Sealer::new(Cipher::ChaChaPoly, &own.c2l),
+        &mut Sealer::new(Cipher::ChaChaPoly, &keys.c2l),
+    ] {
         let Stolen { mut c, mut l, .. } = stolen();
         exchange(&mut c, &mut l);
         sealer.seal(Kind::Data, &mut frame, 0).unwrap();

@@ -2,7 +2,7 @@
 //! twice, so that trying gains nothing.
 
 use scat::protocol::handshake::{
-    Accepted, FLIGHT2_LEN, FLIGHT3_LEN, Initiator, Local, Responder, ResponderReply,
+    Accepted, FLIGHT2_LEN, FLIGHT3_LEN, Features, Initiator, Local, Responder, ResponderReply,
 };
 use scat::protocol::hash::hash;
 use scat::protocol::noise::Ephemerals;
@@ -35,7 +35,7 @@ impl Seeded {
     }
 
     fn local(&mut self) -> Local {
-        Local::new(self.key(), true, None)
+        Local::new(self.key(), true, None, Features::NONE)
     }
 
     fn ephemerals(&mut self) -> Ephemerals {

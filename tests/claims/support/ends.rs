@@ -1,6 +1,7 @@
 //! Both ends of a session in memory, the wires between them, and a peer that
 //! forges whatever it likes with the session's own keys. No socket, no clock.
 
+use scat::protocol::cipher::Cipher;
 use scat::protocol::frame::{CONTENT_AT, Kind, Opener, Sealer, frame_len};
 use scat::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use scat::protocol::ratchet::{Fresh, Ratchet};
@@ -28,7 +29,7 @@ fn key(byte: u8) -> Secret {
 
 /// What both ends have after the handshake.
 pub fn keys() -> Keys {
-    Keys { c2l: key(1), l2c: key(2), rk: key(3), h3: H3 }
+    Keys { c2l: key(1), l2c: key(2), rk: key(3), kr: None, h3: H3, cipher: Cipher::ChaChaPoly }
 }
 
 pub fn connector(schedule: Schedule, held: bool) -> Session {
@@ -298,15 +299,15 @@ pub struct Forger {
 impl Forger {
     /// Plays `role` against a session of the other one.
     pub fn new(role: Role) -> Self {
-        let Keys { c2l, l2c, rk, h3 } = keys();
+        let Keys { c2l, l2c, rk, h3, .. } = keys();
         let (own, other) = match role {
             Role::Connector => (c2l, l2c),
             Role::Listener => (l2c, c2l),
         };
         Forger {
             role,
-            sealer: Sealer::new(&own),
-            opener: Opener::new(&other),
+            sealer: Sealer::new(Cipher::ChaChaPoly, &own),
+            opener: Opener::new(Cipher::ChaChaPoly, &other),
             ratchet: Ratchet::new(rk, h3),
             received: Vec::new(),
         }
@@ -383,17 +384,23 @@ impl Forger {
 
     /// Seals with the new key from now on.
     pub fn switch_sealer(&mut self, fresh: &Fresh) {
-        self.sealer = Sealer::new(match self.role {
-            Role::Connector => &fresh.c2l,
-            Role::Listener => &fresh.l2c,
-        });
+        self.sealer = Sealer::new(
+            Cipher::ChaChaPoly,
+            match self.role {
+                Role::Connector => &fresh.c2l,
+                Role::Listener => &fresh.l2c,
+            },
+        );
     }
 
     /// Opens with the new key from now on.
     pub fn switch_opener(&mut self, fresh: &Fresh) {
-        self.opener = Opener::new(match self.role {
-            Role::Connector => &fresh.l2c,
-            Role::Listener => &fresh.c2l,
-        });
+        self.opener = Opener::new(
+            Cipher::ChaChaPoly,
+            match self.role {
+                Role::Connector => &fresh.l2c,
+                Role::Listener => &fresh.c2l,
+            },
+        );
     }
 }
