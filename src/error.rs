@@ -7,6 +7,7 @@ use crate::auth::keys;
 use crate::protocol::handshake::{self, Mismatch};
 use crate::protocol::session::{self, Counters, Reason};
 use crate::sys;
+use crate::sys::socket::Refusal;
 use crate::text::{Rounded, plain};
 use std::fmt;
 use std::io;
@@ -69,8 +70,8 @@ pub enum Error {
     },
     /// `-l --fd` with nothing and nobody that verifies the caller.
     Unverified,
-    /// `-c` without a terminal.
-    NoTerminal(io::Error),
+    /// `-c` without a terminal, or with one that cannot be opened: why.
+    NoTerminal(Option<io::Error>),
 
     // 3: no session; nothing was sent or revealed
     /// A name or service without an address.
@@ -341,9 +342,9 @@ impl Error {
                 "-l --fd needs --peer, --psk or -c: \
                  each caller would get a try at the words that nobody sees",
             ),
-            Error::NoTerminal(why) => match why.raw_os_error() {
-                Some(libc::ENXIO) => Usage.line("-c needs a terminal"),
-                _ => Usage.line(format!("open the terminal: {}", plain(why))),
+            Error::NoTerminal(why) => match why {
+                None => Usage.line("-c needs a terminal"),
+                Some(err) => Usage.line(format!("open the terminal: {}", plain(err))),
             }
             .hint("start it in a terminal (over ssh: ssh -t), or verify with --peer or --psk"),
 
@@ -358,18 +359,18 @@ impl Error {
             }
             Error::Connect { to, why } => {
                 let line = format!("connect {to}: {}", plain(why));
-                match why.raw_os_error() {
-                    Some(libc::ECONNREFUSED) => {
+                match Refusal::of(why) {
+                    Refusal::Refused => {
                         let port = to.rsplit(' ').next().unwrap_or_default();
                         let listen = format!("at the other end: scat -l {port}");
                         NoSession.line(line).hint(format!("nobody listens there yet? {listen}"))
                     }
                     // The system will say no the next time as well.
-                    Some(libc::EINVAL) if to.starts_with("fe80:") => Usage
+                    Refusal::Invalid if to.starts_with("fe80:") => Usage
                         .line(line)
                         .hint("a link-local address needs its interface: fe80::1%eth0"),
-                    Some(libc::EACCES | libc::EAFNOSUPPORT | libc::EINVAL) => Failure.line(line),
-                    _ => NoSession.line(line),
+                    Refusal::Invalid | Refusal::Forbidden => Failure.line(line),
+                    Refusal::Other => NoSession.line(line),
                 }
             }
             Error::Waited(time, stage) => NoSession

@@ -14,7 +14,7 @@
 //! run       one session: set-up, key files, the loop, verification
 //! cli       the command line -> options
 //! net       addresses -> one peer
-//! ui        messages, events, the ceremony, data on a terminal
+//! ui        messages, poller, the ceremony, data on a terminal
 //! error     every bad end: exit status, ABORT, line, hint
 //! auth      who may be at the other end: keys as text, policy
 //! sys  text  the operating system (no other module names it); formatting for people

@@ -5,7 +5,7 @@ use scat::cli::{self, Command};
 use scat::error::Error;
 use scat::net::Limits;
 use scat::run::{self, key_file};
-use scat::sys::poller::{self, EventLoop};
+use scat::sys::poller::{self, Poller};
 use scat::sys::{memory, random, stream};
 use scat::ui::report::Report;
 use scat::ui::status::Line;
@@ -37,8 +37,7 @@ pub fn program(words: Vec<OsString>, limits: Limits) -> ExitCode {
 fn conclude(error: &Error, report: &Report) -> ExitCode {
     if let &Error::Signal(signal) = error {
         report.finish();
-        // Whoever sent it is to see that it worked.
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        poller::end_by(signal);
     }
     report.error(error);
     (error.account().status as u8).into()
@@ -57,7 +56,7 @@ fn execute(command: Command, limits: Limits, report: &mut Report) -> Result<(), 
         }
         Command::PublicKey(path) => {
             let key =
-                key_file::read_public(&path, &mut EventLoop::new()?, &Deadline::new(None), report)?;
+                key_file::read_public(&path, &mut Poller::new()?, &Deadline::new(None), report)?;
             print(&format!("{key}\n"))
         }
         Command::GeneratePsk(path) => key_file::create_psk(&path, &random::key()?),

@@ -8,12 +8,10 @@ use crate::auth::keys::{self, Kind, KnownKey, Why};
 use crate::auth::policy::Confirm;
 use crate::error::Error;
 use crate::net::inherited::Inherited;
-use crate::net::resolve::Family;
 use crate::protocol::cipher;
+use crate::sys::resolver::Family;
 use crate::sys::stream;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
-use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
-use rustix::fs::FileType;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -407,7 +405,7 @@ fn names_a_file(option: &str, file: &Path) -> Result<(), Error> {
 
 /// The descriptor of `--status-fd`. What is said there includes a command line that makes
 /// no sense, so it is looked for in `words` as they are.
-pub fn status_fd(words: &[OsString]) -> Option<BorrowedFd<'static>> {
+pub fn status_fd(words: &[OsString]) -> Option<stream::Inherited> {
     let words = words.iter().filter_map(|word| word.to_str()).take_while(|word| *word != "--");
     let words = &words.collect::<Vec<_>>();
     let values = |name: &'static str| {
@@ -424,7 +422,7 @@ pub fn status_fd(words: &[OsString]) -> Option<BorrowedFd<'static>> {
 fn status<'a>(
     given: &str,
     connections: impl IntoIterator<Item = &'a str>,
-) -> Result<BorrowedFd<'static>, Error> {
+) -> Result<stream::Inherited, Error> {
     let wrong = |what: &str| usage(&format!("--status-fd {given}: {what}"));
     let fd = match given.parse().ok().filter(|_| is_number(given)) {
         None => return Err(wrong("not a file descriptor")),
@@ -434,8 +432,7 @@ fn status<'a>(
     let inherited = |given: &str| stream::inherited(given.parse().ok()?).ok();
     let mut connections = connections.into_iter().filter_map(inherited);
     if connections.any(|connection| {
-        connection.as_raw_fd() == fd.as_raw_fd()
-            || stream::are_same(FileType::Socket, connection, fd)
+        stream::are_one(connection, fd) || stream::are_same(stream::Kind::Socket, connection, fd)
     }) {
         return Err(usage("--fd and --status-fd are the same connection"));
     }
@@ -443,15 +440,15 @@ fn status<'a>(
         return Err(wrong("not open for writing"));
     }
     // Of messages, and lines among them, it is found out elsewhere.
-    let has_messages = fd.as_raw_fd() == rustix::stdio::raw_stderr();
-    if !has_messages && stream::are_same(FileType::RegularFile, fd, rustix::stdio::stdout()) {
+    let has_messages = stream::are_one(fd, stream::stderr());
+    if !has_messages && stream::are_same(stream::Kind::File, fd, stream::stdout()) {
         return Err(wrong("standard output is the same file"));
     }
     Ok(fd)
 }
 
 /// The number of a descriptor that is not standard input, output or error.
-fn connection(given: &str) -> Result<RawFd, Error> {
+fn connection(given: &str) -> Result<i32, Error> {
     let number = given.parse().ok().filter(|_| is_number(given));
     match number {
         None => Err(usage(&format!("--fd {given}: not a file descriptor"))),

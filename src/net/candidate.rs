@@ -21,8 +21,8 @@ use crate::protocol::handshake::{
 };
 use crate::protocol::role::Role;
 use crate::protocol::session::Reason;
+use crate::sys::poller::Token;
 use crate::sys::random;
-use mio::Token;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -14,13 +14,11 @@ use crate::protocol::handshake::{
     FLIGHT2_LEN, Initiator, Mismatch, PREFACE_LEN, Preface, check_preface,
 };
 use crate::protocol::role::Role;
-use crate::sys::poller::{EventLoop, LINK};
+use crate::sys::poller::{Interest, LINK, Poller};
 use crate::sys::random;
+use crate::sys::socket::Socket;
 use crate::text::{Address, plain};
 use crate::ui::waiting::Waiting;
-use mio::Interest;
-use mio::net::TcpStream;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -39,23 +37,19 @@ pub struct Target {
 ///
 /// # Errors
 /// Everything with exit status 3 or 4; after flight 3, [`Error::Cut`].
-pub fn connect(
-    events: &mut EventLoop,
-    to: &Target,
-    setup: Setup<'_>,
-) -> Result<Established, Error> {
+pub fn connect(poller: &mut Poller, to: &Target, setup: Setup<'_>) -> Result<Established, Error> {
     let report = setup.report;
     let mut refused = None;
     for (i, &address) in to.addresses.iter().enumerate() {
         let is_last = i + 1 == to.addresses.len();
         report.detail(format_args!("connecting to {}", Address(address)));
-        match connect_one(events, address, &to.sources, is_last, &setup) {
-            Ok(stream) => {
+        match connect_one(poller, address, &to.sources, is_last, &setup) {
+            Ok(socket) => {
                 report.detail(format_args!("connected to {}; handshake", Address(address)));
-                let link = Link::new(stream.into(), Some(address), events.registry(), LINK)
-                    .map_err(|why| Error::System("socket", why))?;
+                let link =
+                    Link::new(socket, poller, LINK).map_err(|why| Error::System("socket", why))?;
                 let answer_by = Some(Instant::now() + setup.limits.step);
-                return handshake(events, link, answer_by, setup);
+                return handshake(poller, link, answer_by, setup);
             }
             Err(Error::Connect { to, why }) => {
                 report.detail(format_args!("connect {to}: {}", plain(&why)));
@@ -74,45 +68,33 @@ pub fn connect(
 /// Opens a TCP connection to `address`. Only while other addresses remain does it
 /// have a time limit of its own; the last one has the system's.
 fn connect_one(
-    events: &mut EventLoop,
+    poller: &mut Poller,
     address: SocketAddr,
     sources: &[SocketAddr],
     is_last: bool,
     setup: &Setup<'_>,
-) -> Result<TcpStream, Error> {
-    let failed = |why| Error::Connect { to: Address(address).to_string(), why };
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
-        .map_err(failed)?;
-    socket.set_nonblocking(true).map_err(failed)?;
+) -> Result<Socket, Error> {
+    let failed = |err| Error::Connect { to: Address(address).to_string(), why: err };
+    let socket = Socket::tcp(address).map_err(failed)?;
     if !sources.is_empty() {
         let fitting = sources.iter().find(|source| source.is_ipv4() == address.is_ipv4());
         let source = fitting.ok_or_else(|| Error::Source { to: Address(address).to_string() })?;
         let at = Address(*source).to_string();
-        let bind = |why| Error::Bind { at: at.clone(), why };
-        socket.set_reuse_address(true).map_err(bind)?;
-        socket.bind(&(*source).into()).map_err(bind)?;
+        socket.bind(*source).map_err(|err| Error::Bind { at, why: err })?;
     }
-    match socket.connect(&address.into()) {
-        Ok(()) => {}
-        Err(why) if why.raw_os_error() == Some(libc::EINPROGRESS) => {}
-        Err(why) => return Err(failed(why)),
-    }
-    let mut stream = TcpStream::from_std(socket.into());
-    events.registry().register(&mut stream, LINK, Interest::WRITABLE).map_err(failed)?;
+    socket.connect().map_err(failed)?;
+    socket.watch(poller, LINK, Interest::WRITABLE).map_err(failed)?;
     let give_up = (!is_last).then(|| setup.deadline.or(Instant::now() + setup.limits.step));
     let stage = Stage::Connecting(Address(address).to_string());
     let mut waiting = Waiting::new(stage, setup.deadline, setup.report);
     loop {
-        waiting.poll(events, give_up)?;
-        // mio's documented test: writable, no error, and a peer address.
-        if events.events().any(|event| event.token() == LINK) {
-            if let Some(why) = stream.take_error().map_err(failed)? {
-                return Err(failed(why));
-            }
-            if stream.peer_addr().is_ok() {
-                events.registry().deregister(&mut stream).map_err(failed)?;
-                return Ok(stream);
-            }
+        waiting.poll(poller, give_up)?;
+        if poller.ready().any(|ready| ready.token == LINK)
+            && let Some(outcome) = socket.outcome()
+        {
+            outcome.map_err(failed)?;
+            socket.unwatch(poller);
+            return Ok(socket);
         }
         if give_up.is_some_and(|at| Instant::now() >= at) {
             return Err(failed(io::ErrorKind::TimedOut.into()));
@@ -126,7 +108,7 @@ fn connect_one(
 /// # Errors
 /// As for [`connect`].
 pub(super) fn handshake(
-    events: &mut EventLoop,
+    poller: &mut Poller,
     mut link: Link,
     answer_by: Option<Instant>,
     setup: Setup<'_>,
@@ -165,8 +147,8 @@ pub(super) fn handshake(
             }
             // What has come by then is read before it is judged.
             is_late = answer_by.is_some_and(|at| at <= Instant::now());
-            waiting.poll(events, answer_by)?;
-            note(events, &mut link);
+            waiting.poll(poller, answer_by)?;
+            note(poller, &mut link);
         }
     }
 
@@ -192,16 +174,16 @@ pub(super) fn handshake(
             return Err(Error::OpenTimeout);
         }
         is_late = taken_by <= Instant::now();
-        events.poll(Some(taken_by))?;
-        note(events, &mut link);
+        poller.wait(Some(taken_by))?;
+        note(poller, &mut link);
     }
     let open_by = deadline.or(Instant::now() + limits.step);
     Ok(Established::connector(link, connected, open_by, setup))
 }
 
-fn note(events: &EventLoop, link: &mut Link) {
-    for event in events.events().filter(|event| event.token() == LINK) {
-        link.note(event);
+fn note(poller: &Poller, link: &mut Link) {
+    for ready in poller.ready().filter(|ready| ready.token == LINK) {
+        link.note(ready);
     }
 }
 

@@ -7,22 +7,13 @@ use super::{Established, Setup, connect};
 use crate::auth::keys;
 use crate::error::{Error, Stage};
 use crate::protocol::handshake::{Mismatch, Peer};
-use crate::sys::poller::{EventLoop, LINK, is_readable};
-use crate::sys::stream;
+use crate::sys::poller::{LINK, Poller};
+use crate::sys::socket::{Socket, Unfit};
 use crate::ui::waiting::Waiting;
-use rustix::fd::{OwnedFd, RawFd};
-use rustix::fs::FileType;
-use rustix::io::Errno;
-use rustix::net::{SocketType, sockopt};
-use socket2::SockRef;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 /// A connected stream socket, whatever made it.
-pub struct Inherited {
-    socket: OwnedFd,
-    peer: Option<SocketAddr>,
-}
+pub struct Inherited(Socket);
 
 impl Inherited {
     /// Takes the descriptor `fd`, before anything else is opened and could get its number.
@@ -30,47 +21,23 @@ impl Inherited {
     /// # Errors
     /// [`Error::Usage`] for all that is no connected stream socket, or is standard
     /// input, output or error as well.
-    pub fn take(fd: RawFd) -> Result<Self, Error> {
-        let usage = |what: &str| Error::Usage {
-            what: format!("--fd {fd}: {what}"),
-            hint: "see scat(1), CONNECTIONS MADE ELSEWHERE".to_owned(),
-        };
-        let system = |why: Errno| match why {
-            Errno::BADF => usage("not open"),
-            Errno::NOTSOCK => usage("not a socket"),
-            why => Error::System("socket", why.into()),
-        };
-        let given = stream::inherited(fd).map_err(system)?;
-        let socket = rustix::io::fcntl_dupfd_cloexec(given, 3).map_err(system)?;
-        if sockopt::socket_type(&socket).map_err(system)? != SocketType::STREAM {
-            return Err(usage("not a stream socket"));
-        }
-        for (name, standard) in [
-            ("input", rustix::stdio::stdin()),
-            ("output", rustix::stdio::stdout()),
-            ("error", rustix::stdio::stderr()),
-        ] {
-            if stream::are_same(FileType::Socket, given, standard) {
-                return Err(usage(&format!("standard {name} is the same connection")));
-            }
-        }
-        let peer = match SockRef::from(&socket).peer_addr() {
-            Ok(address) => address.as_socket(),
-            // It was reset, or never connected.
-            Err(_) => match SockRef::from(&socket).take_error() {
-                Ok(Some(why)) => return Err(Error::HandshakeCut(Some(why))),
-                _ => return Err(usage("not connected; a listening socket will not do")),
+    pub fn take(fd: i32) -> Result<Self, Error> {
+        Socket::inherited(fd).map(Inherited).map_err(|unfit| match unfit {
+            Unfit::Usage(what) => Error::Usage {
+                what: format!("--fd {fd}: {what}"),
+                hint: "see scat(1), CONNECTIONS MADE ELSEWHERE".to_owned(),
             },
-        };
-        Ok(Inherited { socket, peer })
+            Unfit::Reset(err) => Error::HandshakeCut(Some(err)),
+            Unfit::System(err) => Error::System("socket", err),
+        })
     }
 
     /// Plays the connector. However late the listener comes, it is waited for.
     ///
     /// # Errors
     /// As for [`connect::connect`].
-    pub fn connect(self, events: &mut EventLoop, setup: Setup<'_>) -> Result<Established, Error> {
-        connect::handshake(events, self.link(events)?, None, setup)
+    pub fn connect(self, poller: &mut Poller, setup: Setup<'_>) -> Result<Established, Error> {
+        connect::handshake(poller, self.link(poller)?, None, setup)
     }
 
     /// Plays the listener for the one caller, whose time runs from its first byte.
@@ -78,21 +45,21 @@ impl Inherited {
     /// # Errors
     /// [`Error::CallerFailed`] or [`Error::CallerRefused`] for a caller that a listening
     /// socket would let go to wait for the next one; [`Error::Waited`].
-    pub fn listen(self, events: &mut EventLoop, setup: Setup<'_>) -> Result<Established, Error> {
+    pub fn listen(self, poller: &mut Poller, setup: Setup<'_>) -> Result<Established, Error> {
         let Setup { local, policy, deadline, limits, report, .. } = setup;
-        let link = self.link(events)?;
+        let link = self.link(poller)?;
         let mut waiting = Waiting::new(Stage::Caller, deadline, report);
         let mut has_begun = false;
         while !has_begun {
-            waiting.poll(events, None)?;
-            has_begun = events.events().any(|event| event.token() == LINK && is_readable(event));
+            waiting.poll(poller, None)?;
+            has_begun = poller.ready().any(|ready| ready.token == LINK && ready.readable);
         }
         let mut candidate = Candidate::new(link, LINK, limits.step);
         let mut is_late = false;
         loop {
             match candidate.advance(local, policy) {
                 Progress::Accepted(accepted) => {
-                    return Established::listener(events, candidate.link, *accepted, setup);
+                    return Established::listener(poller, candidate.link, *accepted, setup);
                 }
                 Progress::Rejected(why) => {
                     // So that it can be added.
@@ -112,16 +79,15 @@ impl Inherited {
             }
             // What has come by then is read before it is judged.
             is_late = candidate.give_up <= Instant::now();
-            waiting.poll(events, Some(candidate.give_up))?;
-            for event in events.events().filter(|event| event.token() == LINK) {
-                candidate.link.note(event);
+            waiting.poll(poller, Some(candidate.give_up))?;
+            for ready in poller.ready().filter(|ready| ready.token == LINK) {
+                candidate.link.note(ready);
             }
         }
     }
 
-    fn link(self, events: &EventLoop) -> Result<Link, Error> {
-        Link::new(self.socket, self.peer, events.registry(), LINK)
-            .map_err(|why| Error::System("socket", why))
+    fn link(self, poller: &Poller) -> Result<Link, Error> {
+        Link::new(self.0, poller, LINK).map_err(|err| Error::System("socket", err))
     }
 }
 

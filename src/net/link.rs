@@ -1,17 +1,12 @@
 //! The connection with its readiness: one read, one write, one meaning of "gone".
 
 use crate::error::Error;
-use crate::sys::poller::{is_readable, is_writable};
-use mio::event::Event;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
-use socket2::{SockRef, TcpKeepalive};
+use crate::sys::poller::{Interest, Poller, Ready, Token};
+use crate::sys::socket::Socket;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// How the receiving half of a connection ended.
 pub enum End {
@@ -23,15 +18,12 @@ pub enum End {
 
 /// A connected stream socket: TCP, or whatever `--fd` was given.
 ///
-/// Each call says for itself that it does not wait. O_NONBLOCK would be seen by
-/// whoever shares a socket that was handed over.
-///
 /// Reads and writes never fail by themselves: what went wrong is kept and asked
 /// for. Sending that has failed is no reason to stop receiving, because what the
 /// peer sent before may say why.
 pub struct Link {
     /// Until [`Link::close`].
-    socket: Option<OwnedFd>,
+    socket: Option<Socket>,
     peer: Option<SocketAddr>,
     readable: bool,
     writable: bool,
@@ -40,22 +32,16 @@ pub struct Link {
 }
 
 impl Link {
-    /// Takes over a connection, tunes it and registers it. `peer` is the other end's
-    /// address, which only TCP has.
+    /// Takes over a connection, tunes it and watches it.
     ///
     /// # Errors
     /// The system's.
-    pub fn new(
-        socket: OwnedFd,
-        peer: Option<SocketAddr>,
-        registry: &Registry,
-        token: Token,
-    ) -> io::Result<Self> {
+    pub fn new(socket: Socket, poller: &Poller, token: Token) -> io::Result<Self> {
+        let peer = socket.peer();
         if peer.is_some() {
-            tune(&socket)?;
+            socket.tune()?;
         }
-        let both = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut SourceFd(&socket.as_raw_fd()), token, both)?;
+        socket.watch(poller, token, BOTH)?;
         let socket = Some(socket);
         Ok(Link { socket, peer, readable: true, writable: true, end: None, send_error: None })
     }
@@ -67,26 +53,22 @@ impl Link {
 
     /// Whether both ends are the same socket, as TCP allows.
     pub fn is_to_itself(&self) -> bool {
-        let own = self.socket.as_ref().and_then(|socket| SockRef::from(socket).local_addr().ok());
-        self.peer.is_some() && self.peer == own.and_then(|own| own.as_socket())
+        self.socket.as_ref().is_some_and(Socket::is_to_itself)
     }
 
     /// Goes on under another token.
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn reregister(&mut self, registry: &Registry, token: Token) -> Result<(), Error> {
-        let both = Interest::READABLE | Interest::WRITABLE;
+    pub fn rewatch(&mut self, poller: &Poller, token: Token) -> Result<(), Error> {
         let Some(socket) = &self.socket else { return Ok(()) };
-        registry
-            .reregister(&mut SourceFd(&socket.as_raw_fd()), token, both)
-            .map_err(|why| Error::System("socket", why))
+        socket.rewatch(poller, token, BOTH).map_err(|err| Error::System("socket", err))
     }
 
-    /// The loop saw an event for it.
-    pub fn note(&mut self, event: &Event) {
-        self.readable |= is_readable(event);
-        self.writable |= is_writable(event);
+    /// Remembers what the loop saw of it.
+    pub fn note(&mut self, ready: Ready) {
+        self.readable |= ready.readable;
+        self.writable |= ready.writable;
     }
 
     /// Whether a read may do something.
@@ -104,12 +86,11 @@ impl Link {
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         while self.is_readable() && !buffer.is_empty() {
             let Some(socket) = &self.socket else { break };
-            match rustix::net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
-                Ok((0, _)) => self.end = Some(End::Fin),
-                Ok((n, _)) => return n,
-                Err(Errno::AGAIN) => self.readable = false,
-                Err(Errno::INTR) => {}
-                Err(why) => self.end = Some(End::Failed(why.into())),
+            match socket.receive(buffer) {
+                Ok(0) => self.end = Some(End::Fin),
+                Ok(n) => return n,
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(err) => self.end = Some(End::Failed(err)),
             }
         }
         0
@@ -121,11 +102,10 @@ impl Link {
         let mut written = 0;
         while self.writable && self.send_error.is_none() && written < bytes.len() {
             let Some(socket) = &self.socket else { break };
-            match rustix::net::send(socket, &bytes[written..], SendFlags::DONTWAIT) {
+            match socket.send(&bytes[written..]) {
                 Ok(n) => written += n,
-                Err(Errno::AGAIN) => self.writable = false,
-                Err(Errno::INTR) => {}
-                Err(why) => self.send_error = Some(why.into()),
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(err) => self.send_error = Some(err),
             }
         }
         written
@@ -158,15 +138,14 @@ impl Link {
     /// needs none.
     pub fn shutdown(&self) {
         if let Some(socket) = &self.socket {
-            let _ = rustix::net::shutdown(socket, Shutdown::Write);
+            socket.shutdown();
         }
     }
 
     /// Closes it as it is. Nothing is read or written any more.
-    pub fn close(&mut self, registry: &Registry) {
+    pub fn close(&mut self, poller: &Poller) {
         if let Some(socket) = self.socket.take() {
-            // Whoever shares the socket keeps it open.
-            let _ = registry.deregister(&mut SourceFd(&socket.as_raw_fd()));
+            socket.unwatch(poller);
         }
     }
 }
@@ -174,17 +153,4 @@ impl Link {
 /// The same system error once more: it cannot be cloned.
 fn again(why: &io::Error) -> io::Error {
     why.raw_os_error().map_or_else(|| why.kind().into(), io::Error::from_raw_os_error)
-}
-
-/// No delay for small frames; a peer that vanishes from an idle connection is
-/// noticed within about two minutes. (TCP_USER_TIMEOUT would also end a peer
-/// that lives and merely does not read.)
-fn tune(socket: &impl AsFd) -> io::Result<()> {
-    let socket = SockRef::from(socket);
-    socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15))
-        .with_retries(4);
-    socket.set_tcp_keepalive(&keepalive)
 }

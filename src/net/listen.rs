@@ -8,20 +8,17 @@
 use super::candidate::{Candidate, Network, Progress, Rejection};
 use super::dialect::Dialect;
 use super::link::Link;
-use super::resolve::Family;
 use super::{Established, Limits, Setup};
 use crate::auth::keys;
 use crate::auth::policy::Policy;
 use crate::error::{Error, Stage};
 use crate::protocol::handshake::{Accepted, Local, Peer};
-use crate::sys::poller::{EventLoop, FIRST_CANDIDATE, LISTENER};
+use crate::sys::poller::{FIRST_CANDIDATE, LISTENER, Poller, Ready, Token};
+use crate::sys::resolver::Family;
+use crate::sys::socket::{self, NotAccepted};
 use crate::text::{Address, plain};
 use crate::ui::report::{RateLimit, Report};
 use crate::ui::waiting::Deadline;
-use mio::event::Event;
-use mio::net::TcpListener;
-use mio::{Interest, Token};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -37,20 +34,6 @@ const PACE: Duration = Duration::from_millis(2);
 const BACKLOG: i32 = 512;
 /// Time until accept is tried again after it has failed.
 const RETRY: Duration = Duration::from_millis(200);
-/// What accept(2) fails with because of the one connection that it would have returned,
-/// or of a signal: the next one may be good.
-const NEXT: [i32; 9] = [
-    libc::ECONNABORTED,
-    libc::EHOSTDOWN,
-    libc::EHOSTUNREACH,
-    libc::EINTR,
-    libc::ENETDOWN,
-    libc::ENETUNREACH,
-    libc::ENOPROTOOPT,
-    libc::EOPNOTSUPP,
-    libc::EPROTO,
-];
-
 /// Binds the first of `addresses` that is to be had.
 ///
 /// # Errors
@@ -59,13 +42,13 @@ pub fn bind(
     addresses: &[SocketAddr],
     any: bool,
     family: Family,
-) -> Result<std::net::TcpListener, Error> {
+) -> Result<socket::Listener, Error> {
     // One socket for both kinds: the IPv6 one, which takes IPv4 as well.
     let (first, then): (Vec<SocketAddr>, Vec<SocketAddr>) =
         addresses.iter().partition(|address| !any || address.is_ipv6());
     let mut refused = None;
     for address in first.into_iter().chain(then) {
-        match bind_one(address, any && family == Family::Any) {
+        match socket::Listener::bind(address, any && family == Family::Any, BACKLOG) {
             Ok(listener) => return Ok(listener),
             Err(why) => {
                 let at = Address(address).to_string();
@@ -85,18 +68,6 @@ pub fn bind(
     }))
 }
 
-fn bind_one(address: SocketAddr, dual: bool) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!dual)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
 /// Listens until a candidate completes the handshake. The listening socket and
 /// every other candidate are gone when this returns: whatever this process does
 /// from then on, it reveals one opening at most.
@@ -105,19 +76,18 @@ fn bind_one(address: SocketAddr, dual: bool) -> io::Result<std::net::TcpListener
 /// [`Error::Waited`], [`Error::Signal`], [`Error::System`], [`Error::Random`]; never because
 /// of a candidate.
 pub fn listen(
-    events: &mut EventLoop,
-    listener: std::net::TcpListener,
+    poller: &mut Poller,
+    socket: socket::Listener,
     setup: Setup<'_>,
 ) -> Result<Established, Error> {
     let Setup { deadline, report, .. } = setup;
     let system = |why| Error::System("listen", why);
-    let at = listener.local_addr().map_err(system)?;
-    let only_v6 = at.is_ipv6() && SockRef::from(&listener).only_v6().map_err(system)?;
+    let (at, only_v6) = socket.local().map_err(system)?;
     report.listening(at, only_v6);
-    let mut listener = Listener::new(listener, events, &setup).map_err(system)?;
+    let mut listener = Listener::new(socket, poller, &setup).map_err(system)?;
     let (candidate, accepted) = loop {
         let timeout = listener.poll_timeout(deadline);
-        let signals = events.poll(timeout)?;
+        let signals = poller.wait(timeout)?;
         deadline.check(&Stage::Listening { refused: listener.refused })?;
         if signals.report {
             report.note(format_args!(
@@ -126,12 +96,12 @@ pub fn listen(
                 listener.failed
             ));
         }
-        if let Some(winner) = events.events().find_map(|event| listener.handle(event)) {
+        if let Some(winner) = poller.ready().find_map(|ready| listener.handle(ready)) {
             break winner;
         }
         listener.reject_late();
         if listener.accept_at.is_some_and(|at| at <= Instant::now()) {
-            listener.accept_at = listener.accept(events).map(|pause| Instant::now() + pause);
+            listener.accept_at = listener.accept(poller).map(|pause| Instant::now() + pause);
         }
         if let Some(winner) = listener.answer_one()? {
             break winner;
@@ -139,7 +109,7 @@ pub fn listen(
     };
     // The door is closed behind the peer before anything of the opening is used.
     drop(listener);
-    Established::listener(events, candidate.link, accepted, setup)
+    Established::listener(poller, candidate.link, accepted, setup)
 }
 
 /// A candidate whose handshake is done, and what came of it.
@@ -150,7 +120,7 @@ struct Listener<'a> {
     local: &'a Local,
     policy: &'a Policy,
     limits: Limits,
-    socket: TcpListener,
+    socket: socket::Listener,
     candidates: Vec<Candidate<'a>>,
     next_token: usize,
     /// When each network had its last turn, by [`Listener::turns`].
@@ -170,14 +140,9 @@ struct Listener<'a> {
 }
 
 impl<'a> Listener<'a> {
-    fn new(
-        socket: std::net::TcpListener,
-        events: &EventLoop,
-        setup: &Setup<'a>,
-    ) -> io::Result<Self> {
+    fn new(socket: socket::Listener, poller: &Poller, setup: &Setup<'a>) -> io::Result<Self> {
         let &Setup { local, policy, limits, report, .. } = setup;
-        let mut socket = TcpListener::from_std(socket);
-        events.registry().register(&mut socket, LISTENER, Interest::READABLE)?;
+        socket.watch(poller, LISTENER)?;
         Ok(Listener {
             local,
             policy,
@@ -198,25 +163,25 @@ impl<'a> Listener<'a> {
     }
 
     /// Somebody waits to be taken in, or a candidate can go on.
-    fn handle(&mut self, event: &Event) -> Option<Winner<'a>> {
-        if event.token() == LISTENER {
+    fn handle(&mut self, ready: Ready) -> Option<Winner<'a>> {
+        if ready.token == LISTENER {
             self.accept_at.get_or_insert_with(Instant::now);
             return None;
         }
-        self.visit(event.token(), Some(event))
+        self.visit(ready.token, Some(ready))
     }
 
     /// Takes in those who wait. Returns the pause until the next ones, or nothing when
     /// the queue is empty: then an event will tell of them.
-    fn accept(&mut self, events: &EventLoop) -> Option<Duration> {
+    fn accept(&mut self, poller: &Poller) -> Option<Duration> {
         loop {
-            let (stream, address) = match self.socket.accept() {
-                Ok(accepted) => accepted,
-                Err(why) => return self.accept_failed(&why),
+            let socket = match self.socket.accept() {
+                Ok(socket) => socket,
+                Err(failure) => return self.accept_failed(failure),
             };
             let token = Token(self.next_token);
             self.next_token += 1;
-            let Ok(link) = Link::new(stream.into(), Some(address), events.registry(), token) else {
+            let Ok(link) = Link::new(socket, poller, token) else {
                 continue;
             };
             self.candidates.push(Candidate::new(link, token, self.limits.step));
@@ -228,24 +193,21 @@ impl<'a> Listener<'a> {
     }
 
     /// Whatever makes accept fail may pass; an error is never a reason to stop listening.
-    fn accept_failed(&mut self, why: &io::Error) -> Option<Duration> {
-        if why.kind() == io::ErrorKind::WouldBlock {
-            return None;
-        }
-        let code = why.raw_os_error();
-        if code.is_some_and(|code| NEXT.contains(&code)) {
-            // By way of the loop: signals and candidates are not kept waiting.
-            return Some(Duration::ZERO);
-        }
-        let no_room = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].map(Some);
-        if no_room.contains(&code) && !self.candidates.is_empty() {
-            // A candidate gives its own up.
-            self.evict();
-            return Some(PACE);
-        }
-        if self.accept_error != code {
-            self.accept_error = code;
-            self.report.note(format_args!("accept: {}", plain(why)));
+    fn accept_failed(&mut self, failure: NotAccepted) -> Option<Duration> {
+        let err = match failure {
+            NotAccepted::Empty => return None,
+            // Not in a loop of its own: signals and candidates are not kept waiting.
+            NotAccepted::Next => return Some(Duration::ZERO),
+            NotAccepted::NoRoom(_) if !self.candidates.is_empty() => {
+                // A candidate gives its own up.
+                self.evict();
+                return Some(PACE);
+            }
+            NotAccepted::NoRoom(err) | NotAccepted::Failed(err) => err,
+        };
+        if self.accept_error != err.raw_os_error() {
+            self.accept_error = err.raw_os_error();
+            self.report.note(format_args!("accept: {}", plain(&err)));
         }
         Some(RETRY)
     }
@@ -266,11 +228,11 @@ impl<'a> Listener<'a> {
     }
 
     /// Lets one candidate go on, after `event` or after its turn.
-    fn visit(&mut self, token: Token, event: Option<&Event>) -> Option<Winner<'a>> {
+    fn visit(&mut self, token: Token, ready: Option<Ready>) -> Option<Winner<'a>> {
         let at = self.candidates.iter().position(|it| it.token == token)?;
         let candidate = &mut self.candidates[at];
-        if let Some(event) = event {
-            candidate.link.note(event);
+        if let Some(ready) = ready {
+            candidate.link.note(ready);
         }
         match candidate.advance(self.local, self.policy) {
             Progress::Waiting => None,

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::protocol::handshake::{Accepted, Connected, Local};
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Buffers, Session};
-use crate::sys::poller::{EventLoop, LINK};
+use crate::sys::poller::{LINK, Poller};
 use crate::ui::report::Report;
 use crate::ui::waiting::Deadline;
 use link::Link;
@@ -76,12 +76,12 @@ pub enum Opening {
 impl Established {
     /// A listener's peer.
     fn listener(
-        events: &EventLoop,
+        poller: &Poller,
         mut link: Link,
         accepted: Accepted,
         setup: Setup<'_>,
     ) -> Result<Self, Error> {
-        link.reregister(events.registry(), LINK)?;
+        link.rewatch(poller, LINK)?;
         let (session, sas) = Session::listener(accepted, setup.buffers, Instant::now())?;
         Ok(Established { link, session, opening: Opening::Ours(sas) })
     }

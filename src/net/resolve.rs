@@ -1,25 +1,13 @@
 //! Names to addresses.
 
 use crate::error::{Error, Stage};
-use crate::sys::poller::EventLoop;
+use crate::sys::poller::Poller;
+use crate::sys::resolver::{Failure, Family, Found, look_up};
 use crate::text::plain;
 use crate::ui::report::Report;
 use crate::ui::waiting::{Deadline, Waiting};
-use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Which kinds of addresses may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// Both.
-    Any,
-    /// `-4`
-    V4,
-    /// `-6`
-    V6,
-}
 
 /// Asks for the addresses of `host` (of every interface without one) and the
 /// number of `service`, in the system's order. With `numeric`, asks no server.
@@ -31,7 +19,7 @@ pub enum Family {
 /// [`Error::Resolve`], [`Error::Usage`] for what no retry can mend, [`Error::Waited`] at
 /// `deadline`, [`Error::Signal`]; [`Error::System`] if there is no thread to be had.
 pub fn resolve(
-    events: &mut EventLoop,
+    poller: &mut Poller,
     host: Option<&str>,
     service: &str,
     family: Family,
@@ -61,23 +49,12 @@ pub fn resolve(
         _ => {}
     }
     let failed = |why: String| Error::Resolve { name: name.clone(), why };
-    let passive = if host.is_none() { libc::AI_PASSIVE } else { 0 };
-    let hints = AddrInfoHints {
-        flags: passive | if numeric { libc::AI_NUMERICHOST } else { 0 },
-        address: match family {
-            Family::Any => 0,
-            Family::V4 => AddrFamily::Inet.into(),
-            Family::V6 => AddrFamily::Inet6.into(),
-        },
-        socktype: SockType::Stream.into(),
-        ..AddrInfoHints::default()
-    };
     let is_port = service.bytes().all(|byte| byte.is_ascii_digit());
     let found = if is_port && (numeric || host.is_none() || literal.is_some()) {
-        look_up(host, service, hints)
+        look_up(host, service, family, numeric)
     } else {
         let stage = Waiting::new(Stage::Resolving(name.clone()), deadline, report);
-        look_up_aside(events, host, service, hints, stage)?
+        look_up_aside(poller, host, service, family, numeric, stage)?
     };
     match found {
         Ok(found) if found.is_empty() => Err(failed("no address".into())),
@@ -90,57 +67,34 @@ pub fn resolve(
             let what = format!("resolve {name}: not an address, and -n says not to ask for one");
             Err(usage(what, "leave out -n, or give the address"))
         }
-        Err(Failure::Host(why)) => Err(failed(resolver_words(&why))),
+        Err(Failure::Host(why)) => Err(failed(plain(&why))),
     }
-}
-
-/// What the resolver does not find.
-enum Failure {
-    Service,
-    Host(io::Error),
-}
-
-type Found = Result<Vec<SocketAddr>, Failure>;
-
-/// Asks the system's resolver.
-fn look_up(host: Option<&str>, service: &str, hints: AddrInfoHints) -> Found {
-    let found = getaddrinfo(host, Some(service), Some(hints)).map_err(|why| match why.kind() {
-        LookupErrorKind::Service => Failure::Service,
-        _ => Failure::Host(why.into()),
-    })?;
-    found.map(|one| Ok(one.map_err(Failure::Host)?.sockaddr)).collect()
 }
 
 /// The same in a thread, which is left to itself when a signal or the deadline comes first.
 fn look_up_aside(
-    events: &mut EventLoop,
+    poller: &mut Poller,
     host: Option<&str>,
     service: &str,
-    hints: AddrInfoHints,
+    family: Family,
+    numeric: bool,
     mut waiting: Waiting<'_>,
 ) -> Result<Found, Error> {
-    let waker = events.waker();
+    let waker = poller.waker();
     let found = Arc::new(Mutex::new(None));
     let place = Arc::clone(&found);
     let (host, service) = (host.map(str::to_owned), service.to_owned());
     let job = move || {
-        let result = look_up(host.as_deref(), &service, hints);
+        let result = look_up(host.as_deref(), &service, family, numeric);
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         let _ = waker.wake();
     };
     let thread = std::thread::Builder::new().spawn(job);
     thread.map_err(|why| Error::System("name look-up", why))?;
     loop {
-        waiting.poll(events, None)?;
+        waiting.poll(poller, None)?;
         if let Some(found) = found.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Ok(found);
         }
     }
-}
-
-/// The resolver's words behind the library's own prefix.
-fn resolver_words(why: &io::Error) -> String {
-    let text = why.to_string();
-    let text = text.rsplit(": ").next().unwrap_or(&text);
-    plain(&io::Error::other(text.to_owned()))
 }

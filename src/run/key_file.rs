@@ -7,24 +7,16 @@
 use crate::auth::keys::{self, ENCODED, Kind, KnownKey, Why, parse, parse_public, public};
 use crate::error::{Error, Stage};
 use crate::protocol::secret::Secret;
-use crate::sys::poller::{EventLoop, KEY_FILE};
+use crate::sys::file::{PrivateFile, create_private};
+use crate::sys::poller::{KEY_FILE, Poller};
 use crate::ui::report::Report;
 use crate::ui::waiting::{Deadline, Waiting};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mio::Interest;
-use mio::unix::SourceFd;
-use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Read and write for others than the owner.
-const EXPOSED: u32 = 0o077;
-/// Write for others than the owner.
-const WRITABLE: u32 = 0o022;
 /// Bytes of the longest file: some ten thousand public keys.
 const LIMIT: usize = 1 << 20;
 
@@ -38,11 +30,11 @@ const LIMIT: usize = 1 << 20;
 pub fn read(
     path: &Path,
     wanted: Kind,
-    events: &mut EventLoop,
+    poller: &mut Poller,
     deadline: &Deadline,
     report: &Report,
 ) -> Result<Secret, Error> {
-    let content = content(path, wanted, events, deadline, report)?;
+    let content = content(path, wanted, poller, deadline, report)?;
     let mut keys = lines(&content.text).map(|line| parse(line, wanted));
     let key = keys.next().unwrap_or(Err(Why::Empty(wanted))).map_err(|why| failed(path, why))?;
     match (keys.next(), content.open_to_others) {
@@ -58,11 +50,11 @@ pub fn read(
 /// As [`read`].
 pub fn read_public(
     path: &Path,
-    events: &mut EventLoop,
+    poller: &mut Poller,
     deadline: &Deadline,
     report: &Report,
 ) -> Result<String, Error> {
-    match read(path, Kind::Secret, events, deadline, report) {
+    match read(path, Kind::Secret, poller, deadline, report) {
         Ok(secret) => Ok(public(&secret)),
         Err(Error::Key(keys::Error { why: Why::Kind { is, .. }, .. })) => {
             Err(failed(path, Why::NoPublic(is)))
@@ -77,11 +69,11 @@ pub fn read_public(
 /// As [`read`]; others may read such a file, but not write it.
 pub fn read_known(
     path: &Path,
-    events: &mut EventLoop,
+    poller: &mut Poller,
     deadline: &Deadline,
     report: &Report,
 ) -> Result<Vec<KnownKey>, Error> {
-    let content = content(path, Kind::Public, events, deadline, report)?;
+    let content = content(path, Kind::Public, poller, deadline, report)?;
     let line = |line| parse_public(&String::from_utf8_lossy(line));
     let known: Result<Vec<_>, _> = lines(&content.text).map(line).collect();
     match known {
@@ -109,44 +101,30 @@ struct Content {
 fn content(
     path: &Path,
     wanted: Kind,
-    events: &mut EventLoop,
+    poller: &mut Poller,
     deadline: &Deadline,
     report: &Report,
 ) -> Result<Content, Error> {
     let system = |why| failed(path, Why::System(why));
-    // A FIFO that nobody writes to is opened at once, and then waited for.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(system)?;
-    let metadata = file.metadata().map_err(system)?;
-    if metadata.is_dir() {
-        return Err(system(io::ErrorKind::IsADirectory.into()));
-    }
-    let (refused, why) = match wanted {
-        Kind::Public => (WRITABLE, Why::Writable),
-        Kind::Secret | Kind::Psk => (EXPOSED, Why::Exposed),
+    let mut file = PrivateFile::open(path).map_err(system)?;
+    let (open_to_others, why) = match wanted {
+        Kind::Public => (file.is_writable_by_others(), Why::Writable),
+        Kind::Secret | Kind::Psk => (file.is_exposed(), Why::Exposed),
     };
-    let open_to_others = metadata.mode() & refused != 0;
-    let is_fifo = metadata.file_type().is_fifo();
     // One that others may write is not waited for.
-    if is_fifo && open_to_others {
+    if file.is_fifo() && open_to_others {
         return Err(failed(path, why));
     }
-    let source = file.as_raw_fd();
-    match events.registry().register(&mut SourceFd(&source), KEY_FILE, Interest::READABLE) {
-        // Epoll refuses regular files, which never make anybody wait.
-        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {}
-        result => result.map_err(system)?,
-    }
-    // Before its first writer has come, a FIFO reads as if it had ended.
-    let mut has_to_wait = is_fifo;
+    file.watch(poller, KEY_FILE).map_err(system)?;
+    let mut has_to_wait = file.is_fifo();
     let stage = Stage::KeyFile(path.display().to_string());
     let mut waiting = Waiting::new(stage, deadline, report);
     let mut text = Zeroizing::new(vec![0; 4096]);
     let mut len = 0;
     loop {
         while has_to_wait {
-            waiting.poll(events, None)?;
-            has_to_wait = events.events().all(|event| event.token() != KEY_FILE);
+            waiting.poll(poller, None)?;
+            has_to_wait = poller.ready().all(|ready| ready.token != KEY_FILE);
         }
         if len == text.len() {
             if len >= LIMIT {
@@ -167,7 +145,7 @@ fn content(
             },
         }
     }
-    let _ = events.registry().deregister(&mut SourceFd(&source));
+    file.unwatch(poller);
     text.truncate(len);
     Ok(Content { text, open_to_others })
 }
@@ -203,17 +181,9 @@ fn create(path: &Path, comment: &str, kind: Kind, key: &Secret) -> Result<(), Er
     STANDARD
         .encode_slice(key.as_slice(), &mut text[before.len()..][..ENCODED])
         .map_err(|_| failed(path, Why::Malformed(kind)))?;
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|why| {
-            match why.kind() {
-                io::ErrorKind::AlreadyExists => failed(path, Why::Exists),
-                _ => failed(path, Why::System(why)),
-            }
-        })?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(|why| {
-        // Half a key is worse than none.
-        let _ = std::fs::remove_file(path);
-        failed(path, Why::System(why))
+    create_private(path, &text).map_err(|err| match err.kind() {
+        io::ErrorKind::AlreadyExists => failed(path, Why::Exists),
+        _ => failed(path, Why::System(err)),
     })
 }
 
@@ -224,7 +194,7 @@ fn failed(path: &Path, why: Why) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::path::PathBuf;
 
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -260,13 +230,13 @@ mod tests {
     }
 
     fn read_as(path: &Path, kind: Kind) -> Result<Secret, Why> {
-        let mut events = EventLoop::new().unwrap();
-        read(path, kind, &mut events, &Deadline::new(None), &Report::new(None)).map_err(why)
+        let mut poller = Poller::new().unwrap();
+        read(path, kind, &mut poller, &Deadline::new(None), &Report::new(None)).map_err(why)
     }
 
     fn read_all(path: &Path) -> Result<Vec<KnownKey>, Why> {
-        let mut events = EventLoop::new().unwrap();
-        read_known(path, &mut events, &Deadline::new(None), &Report::new(None)).map_err(why)
+        let mut poller = Poller::new().unwrap();
+        read_known(path, &mut poller, &Deadline::new(None), &Report::new(None)).map_err(why)
     }
 
     fn why(error: Error) -> Why {

@@ -15,7 +15,7 @@ use crate::net::{Limits, Setup};
 use crate::protocol::handshake::{Features, Local};
 use crate::protocol::secret;
 use crate::protocol::session::Buffers;
-use crate::sys::poller::EventLoop;
+use crate::sys::poller::Poller;
 use crate::sys::random;
 use crate::ui::ceremony;
 use crate::ui::report::Report;
@@ -43,11 +43,11 @@ pub fn session(options: Options, limits: Limits, report: &mut Report) -> Result<
     {
         return Err(Error::Unverified);
     }
-    let mut events = EventLoop::new()?;
-    report.attach(&mut events)?;
+    let mut poller = Poller::new()?;
+    report.attach(&mut poller)?;
     let report = &*report;
     let mut read =
-        |file: PathBuf, kind| key_file::read(&file, kind, &mut events, &deadline, report);
+        |file: PathBuf, kind| key_file::read(&file, kind, &mut poller, &deadline, report);
     let identity = options.identity.map(|file| read(file, Kind::Secret)).transpose()?;
     let psk = options.psk.map(|file| read(file, Kind::Psk)).transpose()?;
     let mut known = Vec::new();
@@ -55,7 +55,7 @@ pub fn session(options: Options, limits: Limits, report: &mut Report) -> Result<
         match peer {
             Peers::Key(key) => known.push(key),
             Peers::File(file) => {
-                known.extend(key_file::read_known(&file, &mut events, &deadline, report)?)
+                known.extend(key_file::read_known(&file, &mut poller, &deadline, report)?)
             }
         }
     }
@@ -70,20 +70,20 @@ pub fn session(options: Options, limits: Limits, report: &mut Report) -> Result<
     let local = Local::new(s, long_lived, psk, Features::NONE);
 
     // What may fail for want of something here does so before there is a peer.
-    let stdio = Stdio::new(events.registry())?;
+    let stdio = Stdio::new(&poller)?;
     let no_memory = |_| Error::System("session", io::ErrorKind::OutOfMemory.into());
     let buffers = Buffers::new().map_err(no_memory)?;
 
     let setup =
         Setup { local: &local, policy: &policy, deadline: &deadline, limits, report, buffers };
     let mut resolve = |host: Option<&str>, service: &str| {
-        resolve(&mut events, host, service, family, numeric, &deadline, report)
+        resolve(&mut poller, host, service, family, numeric, &deadline, report)
     };
     let established = match endpoint {
         Endpoint::Listen { address, service } => {
             let addresses = resolve(address.as_deref(), &service).map_err(Error::of_own)?;
             let listener = bind(&addresses, address.is_none(), family)?;
-            listen(&mut events, listener, setup)?
+            listen(&mut poller, listener, setup)?
         }
         Endpoint::Connect { host, service, source, source_port } => {
             report.detail(format_args!("resolving {host} port {service}"));
@@ -96,14 +96,14 @@ pub fn session(options: Options, limits: Limits, report: &mut Report) -> Result<
                 }
             };
             let to = Target { name: format!("{host} port {service}"), addresses, sources };
-            connect(&mut events, &to, setup)?
+            connect(&mut poller, &to, setup)?
         }
-        Endpoint::Inherited { socket, listen: true } => socket.listen(&mut events, setup)?,
-        Endpoint::Inherited { socket, listen: false } => socket.connect(&mut events, setup)?,
+        Endpoint::Inherited { socket, listen: true } => socket.listen(&mut poller, setup)?,
+        Endpoint::Inherited { socket, listen: false } => socket.connect(&mut poller, setup)?,
     };
 
     // The session needs no long-lived secret.
     drop(local);
     secret::wipe_stack();
-    Pipe::run(&mut events, established, stdio, &policy, tty, report)
+    Pipe::run(&mut poller, established, stdio, &policy, tty, report)
 }

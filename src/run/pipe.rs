@@ -18,7 +18,7 @@ use crate::net::{Established, Opening};
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Counters, Event, Reason, Session};
 use crate::run::verification::Verification;
-use crate::sys::poller::{EventLoop, LINK, STDIN, STDOUT, Signals, TTY, is_readable, is_writable};
+use crate::sys::poller::{LINK, Poller, STDIN, STDOUT, Signals, TTY};
 use crate::sys::random;
 use crate::sys::sandbox;
 use crate::sys::tty::Tty;
@@ -40,7 +40,7 @@ const ROUNDS: u32 = 16;
 
 /// A session with the descriptors that it runs between.
 pub struct Pipe<'a> {
-    events: &'a mut EventLoop,
+    poller: &'a mut Poller,
     link: Link,
     session: Session,
     verification: Verification<'a>,
@@ -60,7 +60,7 @@ impl<'a> Pipe<'a> {
     /// # Errors
     /// Why it did not end well; the peer knows it too, if it could be told.
     pub fn run(
-        events: &'a mut EventLoop,
+        poller: &'a mut Poller,
         established: Established,
         stdio: Stdio,
         policy: &'a Policy,
@@ -77,7 +77,7 @@ impl<'a> Pipe<'a> {
         let is_asked = tty.is_some();
         let verification = Verification::new(&mut session, link.peer(), policy, tty, report);
         let mut pipe = Pipe {
-            events,
+            poller,
             link,
             session,
             verification,
@@ -178,12 +178,12 @@ impl<'a> Pipe<'a> {
 
     /// Waits until `timeout` and notes what has become ready.
     fn poll(&mut self, timeout: Option<Instant>) -> Result<(), Error> {
-        let signals = self.events.poll(timeout)?;
-        for event in self.events.events() {
-            match event.token() {
-                LINK => self.link.note(event),
-                STDIN if is_readable(event) => self.stdin.set_ready(),
-                STDOUT if is_writable(event) => self.stdout.set_ready(),
+        let signals = self.poller.wait(timeout)?;
+        for ready in self.poller.ready() {
+            match ready.token {
+                LINK => self.link.note(ready),
+                STDIN if ready.readable => self.stdin.set_ready(),
+                STDOUT if ready.writable => self.stdout.set_ready(),
                 TTY => {
                     if let Some(ceremony) = &mut self.verification.ceremony {
                         ceremony.set_readable();
@@ -293,7 +293,7 @@ impl<'a> Pipe<'a> {
 
     /// The words are there.
     fn verify(&mut self, sas: &Sas) -> Result<(), Error> {
-        self.verification.begin(sas, self.events.registry())
+        self.verification.begin(sas, self.poller)
     }
 
     /// plain -> stdout
@@ -396,7 +396,7 @@ impl<'a> Pipe<'a> {
             }
             let is_closed = is_late || is_shut && self.link.end().is_some();
             if is_closed {
-                self.link.close(self.events.registry());
+                self.link.close(self.poller);
             }
             let delivers = deliver && self.session.wants_output();
             if delivers && self.stdout.is_ready() {

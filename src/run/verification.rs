@@ -8,11 +8,11 @@ use crate::protocol::handshake::Peer;
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::Session;
+use crate::sys::poller::Poller;
 use crate::sys::tty::Tty;
 use crate::ui::ceremony::{Ceremony, Dialogue, Progress};
 use crate::ui::report::Report;
 use crate::ui::status::Line;
-use mio::Registry;
 use std::net::SocketAddr;
 
 /// The verification of one peer.
@@ -54,9 +54,9 @@ impl<'a> Verification<'a> {
     ///
     /// # Errors
     /// [`Error::System`] and [`Error::HungUp`]: the terminal's.
-    pub fn begin(&mut self, sas: &Sas, registry: &Registry) -> Result<(), Error> {
+    pub fn begin(&mut self, sas: &Sas, poller: &Poller) -> Result<(), Error> {
         match self.tty.take() {
-            Some(tty) => self.ask(tty, sas, registry),
+            Some(tty) => self.ask(tty, sas, poller),
             None => {
                 self.tell(sas);
                 Ok(())
@@ -64,9 +64,9 @@ impl<'a> Verification<'a> {
         }
     }
 
-    fn ask(&mut self, tty: Tty, sas: &Sas, registry: &Registry) -> Result<(), Error> {
+    fn ask(&mut self, tty: Tty, sas: &Sas, poller: &Poller) -> Result<(), Error> {
         let dialogue = Dialogue::new(self.role, sas);
-        let ceremony = Ceremony::new(tty, dialogue, self.address, registry)
+        let ceremony = Ceremony::new(tty, dialogue, self.address, poller)
             .map_err(|why| Error::System("terminal", why))?;
         if !ceremony.is_in_foreground().map_err(|_| Error::HungUp)? {
             self.report.met(self.role, self.address);

@@ -1,13 +1,11 @@
 //! Lines for a person or a program that may not read them: what is said there never
 //! makes anybody wait.
 //!
-//! A line is either kept until the descriptor takes it, or written now or never. The
+//! A line is either kept until the stream takes it, or written now or never. The
 //! lost ones are counted, and a line says how many as soon as one can be written.
 
-use super::stream::Descriptor;
-use mio::{Interest, Registry, Token};
-use rustix::fd::BorrowedFd;
-use rustix::io::Errno;
+use super::poller::{Interest, Poller, Token};
+use super::stream::{Inherited, Stream};
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
@@ -15,11 +13,11 @@ use std::time::{Duration, Instant};
 /// Bytes of lines that are kept at most; a session has a few hundred.
 const ROOM: usize = 1 << 16;
 
-/// Where lines go: standard error, or a descriptor for programs.
+/// Where lines go: standard error, or a stream for programs.
 pub struct Lines(RefCell<Queue>);
 
 struct Queue {
-    descriptor: Descriptor,
+    stream: Stream,
     /// What is to be written yet: lines that are kept, the first one perhaps begun.
     unsent: Vec<u8>,
     lost: u64,
@@ -32,17 +30,17 @@ impl Lines {
     ///
     /// # Errors
     /// The system's: above all that it is not open.
-    pub fn new(fd: BorrowedFd<'static>, lost_line: fn(u64) -> String) -> io::Result<Self> {
-        let descriptor = Descriptor::new(fd, Interest::WRITABLE)?;
-        Ok(Lines(RefCell::new(Queue { descriptor, unsent: Vec::new(), lost: 0, lost_line })))
+    pub fn new(fd: Inherited, lost_line: fn(u64) -> String) -> io::Result<Self> {
+        let stream = Stream::new(fd, Interest::WRITABLE)?;
+        Ok(Lines(RefCell::new(Queue { stream, unsent: Vec::new(), lost: 0, lost_line })))
     }
 
-    /// Events for it come to `registry` under `token`: then call [`Lines::resume`].
+    /// Events for it come from `poller` under `token`: then call [`Lines::resume`].
     ///
     /// # Errors
     /// The system's.
-    pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.0.borrow_mut().descriptor.register(registry, token)
+    pub fn register(&self, poller: &Poller, token: Token) -> io::Result<()> {
+        self.0.borrow_mut().stream.register(poller, token)
     }
 
     /// Writes `text`, whole lines, now or as soon as it is taken. (Beyond 64 KiB of
@@ -91,7 +89,7 @@ impl Lines {
             if queue.unsent.is_empty() || left.is_zero() {
                 break;
             }
-            queue.descriptor.wait(left);
+            queue.stream.wait(left);
         }
         // The number of lost lines is not worth a wait.
         queue.tell_lost();
@@ -121,9 +119,10 @@ impl Queue {
     fn flush(&mut self) -> usize {
         let mut done = 0;
         while done < self.unsent.len() {
-            match self.descriptor.write(&[IoSlice::new(&self.unsent[done..])]) {
-                Ok(0) | Err(Errno::AGAIN) => break,
+            match self.stream.write(&[IoSlice::new(&self.unsent[done..])]) {
+                Ok(0) => break,
                 Ok(n) => done += n,
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => break,
                 // Nobody can read it: no reason to stop.
                 Err(_) => done = self.unsent.len(),
             }

@@ -1,10 +1,13 @@
 //! The operating system: no other module names it.
 
+pub mod file;
 pub mod lines;
 pub mod memory;
 pub mod poller;
 pub mod random;
+pub mod resolver;
 pub mod sandbox;
+pub mod socket;
 pub mod stream;
 pub mod tty;
 

@@ -1,11 +1,14 @@
-//! The event loop's one poll, with signals and timers in it.
+//! The one wait of the program: for descriptors, signals and the clock.
 
 use super::Error;
 use super::lines::Lines;
 use crate::protocol::secret;
 use mio::event::Event;
 use mio::net::UnixStream;
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use mio::unix::SourceFd;
+use mio::{Events, Poll, Registry, Waker};
+pub use mio::{Interest, Token};
+use rustix::fd::{AsFd, AsRawFd};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -30,7 +33,7 @@ pub const TTY: Token = Token(4);
 pub const STDERR: Token = Token(5);
 /// `--status-fd`
 pub const STATUS: Token = Token(6);
-/// Signals, which [`EventLoop::poll`] takes for itself.
+/// Signals, which [`Poller::wait`] takes for itself.
 const SIGNALS: Token = Token(7);
 /// Other threads.
 const WAKER: Token = Token(8);
@@ -51,8 +54,30 @@ pub struct Signals {
     pub resumed: bool,
 }
 
+/// What may be done with a watched descriptor without waiting. A hang-up or an error
+/// makes it ready for all: the call that fails then says which it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    /// Which descriptor.
+    pub token: Token,
+    /// A read may do something.
+    pub readable: bool,
+    /// A write may do something.
+    pub writable: bool,
+}
+
+impl Ready {
+    fn new(event: &Event) -> Self {
+        Ready {
+            token: event.token(),
+            readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+            writable: event.is_writable() || event.is_write_closed() || event.is_error(),
+        }
+    }
+}
+
 /// The poll, its events and the signals.
-pub struct EventLoop {
+pub struct Poller {
     poll: Poll,
     events: Events,
     signals: SignalDelivery<UnixStream, SignalOnly>,
@@ -60,8 +85,8 @@ pub struct EventLoop {
     lines: Vec<(Token, Rc<Lines>)>,
 }
 
-impl EventLoop {
-    /// From here on SIGINT, SIGTERM and SIGHUP are seen by [`EventLoop::poll`], and a
+impl Poller {
+    /// From here on SIGINT, SIGTERM and SIGHUP are seen by [`Poller::wait`], and a
     /// second one ends the process at once. One that the process was started to
     /// ignore (nohup, a shell's background jobs) stays ignored. SIGTTOU is ignored:
     /// a background job that is stopped at a message could not even be ended.
@@ -97,43 +122,63 @@ impl EventLoop {
         let signals = SignalDelivery::with_pipe(woken, wakes, SignalOnly, watched)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let events = Events::with_capacity(EVENTS);
-        Ok(EventLoop { poll, events, signals, waker, lines: Vec::new() })
+        Ok(Poller { poll, events, signals, waker, lines: Vec::new() })
     }
 
-    /// Where sources are registered.
-    pub fn registry(&self) -> &Registry {
+    pub(super) fn registry(&self) -> &Registry {
         self.poll.registry()
     }
 
-    /// [`EventLoop::poll`] writes what `lines` keeps as soon as it is taken.
+    /// Reports `fd` under `token` when it becomes ready for `interest`.
+    ///
+    /// # Errors
+    /// The system's: [`io::ErrorKind::PermissionDenied`] for what is always ready.
+    pub fn watch(&self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.registry().register(&mut SourceFd(&fd.as_fd().as_raw_fd()), token, interest)
+    }
+
+    /// Changes token or interest of a watched `fd`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn rewatch(&self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.registry().reregister(&mut SourceFd(&fd.as_fd().as_raw_fd()), token, interest)
+    }
+
+    /// Forgets `fd`, if it was watched.
+    pub fn unwatch(&self, fd: impl AsFd) {
+        let _ = self.registry().deregister(&mut SourceFd(&fd.as_fd().as_raw_fd()));
+    }
+
+    /// [`Poller::wait`] writes what `lines` keeps as soon as it is taken.
     ///
     /// # Errors
     /// [`Error::System`].
     pub fn carry(&mut self, lines: &Rc<Lines>, token: Token) -> Result<(), Error> {
-        lines.register(self.registry(), token).map_err(|why| Error::System("event loop", why))?;
+        lines.register(self, token).map_err(|why| Error::System("event loop", why))?;
         self.lines.push((token, Rc::clone(lines)));
         Ok(())
     }
 
-    /// Makes [`EventLoop::poll`] return from another thread. All threads share one:
+    /// Makes [`Poller::wait`] return from another thread. All threads share one:
     /// mio allows only one for a poll.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
     /// Waits for events until `timeout`: for ever without one, not at all if it has
-    /// passed. [`EventLoop::events`] has them then.
+    /// passed. [`Poller::ready`] has them then.
     ///
     /// # Errors
     /// [`Error::Signal`] when the process is asked to end.
-    pub fn poll(&mut self, timeout: Option<Instant>) -> Result<Signals, Error> {
+    pub fn wait(&mut self, timeout: Option<Instant>) -> Result<Signals, Error> {
         // While scat waits, its memory holds no keys but those in use.
         secret::wipe_stack();
-        self.wait(timeout)
+        self.poll(timeout)
     }
 
     #[inline(never)] // its stack lies where the caller has wiped
-    fn wait(&mut self, timeout: Option<Instant>) -> Result<Signals, Error> {
+    fn poll(&mut self, timeout: Option<Instant>) -> Result<Signals, Error> {
         let left = || timeout.map(|at| at.saturating_duration_since(Instant::now()));
         // What has come while the process was stopped is an event like any other.
         while let Err(why) = self.poll.poll(&mut self.events, left()) {
@@ -159,21 +204,17 @@ impl EventLoop {
         Ok(signals)
     }
 
-    /// What the last [`EventLoop::poll`] brought.
-    pub fn events(&self) -> impl Iterator<Item = &Event> {
-        self.events.iter().filter(|event| ![SIGNALS, WAKER].contains(&event.token()))
+    /// What the last [`Poller::wait`] brought.
+    pub fn ready(&self) -> impl Iterator<Item = Ready> {
+        let own = [SIGNALS, WAKER];
+        self.events.iter().map(Ready::new).filter(move |ready| !own.contains(&ready.token))
     }
 }
 
-/// Whether `event` says that a read may do something. A hang-up or an error is
-/// noticed by the call that it makes fail.
-pub fn is_readable(event: &Event) -> bool {
-    event.is_readable() || event.is_read_closed() || event.is_error()
-}
-
-/// Whether `event` says that a write may do something.
-pub fn is_writable(event: &Event) -> bool {
-    event.is_writable() || event.is_write_closed() || event.is_error()
+/// Ends the process by the default action of `signal`, so that its sender and the shell
+/// see that. Returns only where that does not end it.
+pub fn end_by(signal: i32) {
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
 
 /// A file that may not become larger is a write error then, and no end by SIGXFSZ.

@@ -2,8 +2,9 @@
 //! whatever it is, without ever setting O_NONBLOCK on it: the shell and its other
 //! children share the open file description.
 
+use super::poller::{Interest, Poller, Token};
+use mio::Registry;
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
 use rustix::event::{FdSetElement, Timespec, fd_set_insert, fd_set_num_elements, select};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -26,14 +27,32 @@ const PIPE_BUF: usize = libc::PIPE_BUF;
 #[cfg(target_os = "linux")]
 const PIPE_ROOM: usize = 256 * 1024;
 
+/// A descriptor that this process was started with. Nothing here closes it.
+pub type Inherited = BorrowedFd<'static>;
+
+/// Standard input.
+pub fn stdin() -> Inherited {
+    rustix::stdio::stdin()
+}
+
+/// Standard output.
+pub fn stdout() -> Inherited {
+    rustix::stdio::stdout()
+}
+
+/// Standard error.
+pub fn stderr() -> Inherited {
+    rustix::stdio::stderr()
+}
+
 /// Descriptor `number`, which this process was started with. To be asked for before
 /// anything is opened and could get that number.
 ///
 /// # Errors
-/// [`Errno::BADF`] if it is not open.
-pub fn inherited(number: RawFd) -> Result<BorrowedFd<'static>, Errno> {
+/// The system's: it is not open.
+pub fn inherited(number: RawFd) -> io::Result<Inherited> {
     if number < 0 {
-        return Err(Errno::BADF);
+        return Err(Errno::BADF.into());
     }
     // SAFETY: not -1, and stays open: nothing here closes what it has not opened.
     #[allow(unsafe_code)]
@@ -42,20 +61,61 @@ pub fn inherited(number: RawFd) -> Result<BorrowedFd<'static>, Errno> {
     Ok(fd)
 }
 
-/// Whether both are the same file, or socket, of this `kind`. (Some systems number no
-/// sockets; there nobody can tell.)
-pub fn are_same(kind: FileType, one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+/// What a descriptor is, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A pipe or a FIFO.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// A terminal or another device.
+    Device,
+}
+
+impl Kind {
+    /// Of `fd`; `None` if that is not open.
+    pub fn of(fd: BorrowedFd<'_>) -> Option<Kind> {
+        rustix::fs::fstat(fd).ok().map(|stat| match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            FileType::Fifo => Kind::Pipe,
+            FileType::Socket => Kind::Socket,
+            _ => Kind::Device,
+        })
+    }
+}
+
+/// Whether both are the same file, or socket, of this `kind`. (Some systems give sockets
+/// no number; where that is so, the answer is no.)
+pub fn are_same(kind: Kind, one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     let identity = |fd| {
         let stat = rustix::fs::fstat(fd).ok()?;
-        let is_kind = FileType::from_raw_mode(stat.st_mode) == kind;
-        is_kind.then_some((stat.st_dev as u64, stat.st_ino as u64))
+        (Kind::of(fd)? == kind).then_some((stat.st_dev as u64, stat.st_ino as u64))
     };
     identity(one).is_some_and(|it| it.1 != 0 && identity(other) == Some(it))
+}
+
+/// Whether both are the same descriptor.
+pub fn are_one(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    one.as_raw_fd() == other.as_raw_fd()
 }
 
 /// Whether it was opened for writing.
 pub fn is_for_writing(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.intersects(OFlags::WRONLY | OFlags::RDWR))
+}
+
+/// Puts an empty input in the place of standard input.
+///
+/// # Errors
+/// The system's.
+pub fn no_input() -> io::Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty());
+    Ok(null.and_then(rustix::stdio::dup2_stdin)?)
 }
 
 /// How a descriptor is read and written without holding up the loop.
@@ -71,8 +131,8 @@ enum IoMode {
 }
 
 /// A descriptor, how it is used, and whether it is ready.
-pub struct Descriptor {
-    fd: BorrowedFd<'static>,
+pub struct Stream {
+    fd: Inherited,
     interest: Interest,
     mode: IoMode,
     /// Where it is registered.
@@ -83,48 +143,46 @@ pub struct Descriptor {
     pub ready: bool,
 }
 
-impl Descriptor {
+impl Stream {
     /// `fd`, to be read or written as `interest` says.
     ///
     /// # Errors
     /// The system's: above all that it is not open.
-    pub fn new(fd: BorrowedFd<'static>, interest: Interest) -> io::Result<Self> {
+    pub fn new(fd: Inherited, interest: Interest) -> io::Result<Self> {
         let is_terminal = rustix::termios::isatty(fd);
-        let mode = match FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) {
-            FileType::RegularFile | FileType::Directory => IoMode::AlwaysReady,
-            FileType::CharacterDevice if is_terminal => {
-                reopen(fd, interest).unwrap_or(IoMode::Selected)
-            }
-            FileType::Fifo if LINUX => reopen(fd, interest).unwrap_or(IoMode::NoWait),
-            FileType::Socket if LINUX => IoMode::NoWait,
-            _ => IoMode::Selected,
+        let mode = match Kind::of(fd).ok_or(Errno::BADF)? {
+            Kind::File | Kind::Directory => IoMode::AlwaysReady,
+            Kind::Device if is_terminal => reopen(fd, interest).unwrap_or(IoMode::Selected),
+            Kind::Pipe if LINUX => reopen(fd, interest).unwrap_or(IoMode::NoWait),
+            Kind::Socket if LINUX => IoMode::NoWait,
+            Kind::Device | Kind::Pipe | Kind::Socket => IoMode::Selected,
         };
-        Ok(Descriptor { fd, interest, mode, registry: None, is_terminal, ready: true })
+        Ok(Stream { fd, interest, mode, registry: None, is_terminal, ready: true })
     }
 
-    /// Events for it come to `registry` under `token` from now on.
+    /// Events for it come from `poller` under `token` from now on.
     ///
     /// # Errors
     /// The system's.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub fn register(&mut self, poller: &Poller, token: Token) -> io::Result<()> {
         if matches!(self.mode, IoMode::AlwaysReady) {
             return Ok(());
         }
-        match registry.register(&mut SourceFd(&self.used_fd().as_raw_fd()), token, self.interest) {
+        match poller.watch(self.used_fd(), token, self.interest) {
             // What epoll refuses never makes anybody wait.
             Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
                 self.mode = IoMode::AlwaysReady;
             }
             result => {
                 result?;
-                self.registry = Some(registry.try_clone()?);
+                self.registry = Some(poller.registry().try_clone()?);
             }
         }
         Ok(())
     }
 
     /// The descriptor itself.
-    pub fn fd(&self) -> BorrowedFd<'static> {
+    pub fn fd(&self) -> Inherited {
         self.fd
     }
 
@@ -143,29 +201,34 @@ impl Descriptor {
         }
     }
 
-    /// Reads into `pieces`.
+    /// Reads into `pieces`. Zero is the end.
     ///
     /// # Errors
-    /// [`Errno::AGAIN`] when there is nothing now; else the system's.
-    pub fn read(&mut self, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        self.call(|fd, nowait| match nowait {
+    /// [`io::ErrorKind::WouldBlock`] when there is nothing now; else the system's.
+    pub fn read(&mut self, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let result = self.call(|fd, nowait| match nowait {
             true => read_now(fd, pieces),
             false => rustix::io::readv(fd, pieces),
-        })
+        });
+        match result {
+            // Opened for writing only (nohup does that): there is nothing to read.
+            Err(Errno::BADF) => Ok(0),
+            result => Ok(result?),
+        }
     }
 
     /// Writes from `pieces`.
     ///
     /// # Errors
-    /// [`Errno::AGAIN`] when it takes nothing now; else the system's.
-    pub fn write(&mut self, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; else the system's.
+    pub fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let first = pieces.first().map_or(&[][..], |piece| piece);
         let little = [IoSlice::new(&first[..first.len().min(PIPE_BUF)])];
         let pieces = if matches!(self.mode, IoMode::Selected) { &little } else { pieces };
-        self.call(|fd, nowait| match nowait {
+        Ok(self.call(|fd, nowait| match nowait {
             true => write_now(fd, pieces),
             false => rustix::io::writev(fd, pieces),
-        })
+        })?)
     }
 
     /// Makes one call in this descriptor's mode and learns from its result. `io` is
@@ -222,7 +285,17 @@ impl Descriptor {
     }
 }
 
-impl Drop for Descriptor {
+/// Lets go of standard output, so that its reader sees the end.
+pub fn close_stdout(stream: Stream) {
+    // A socket may be standard input as well, and would stay open.
+    let _ = rustix::net::shutdown(stream.fd(), rustix::net::Shutdown::Write);
+    drop(stream);
+    // SAFETY: its only user is gone, and in the sandbox nothing gets its number.
+    #[allow(unsafe_code)]
+    drop(unsafe { rustix::stdio::take_stdout() });
+}
+
+impl Drop for Stream {
     fn drop(&mut self) {
         // Others may have it open, so that its end alone does not do it.
         if let Some(registry) = &self.registry {

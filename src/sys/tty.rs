@@ -1,8 +1,9 @@
 //! Terminals: who is in the foreground, what was typed ahead, and the controlling one as
 //! something to show text on and read lines from.
 
+use super::poller::{Interest, Poller, TTY};
 use super::stream;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::QueueSelector;
@@ -73,14 +74,25 @@ pub struct Tty {
 }
 
 impl Tty {
-    /// Opens it for ourselves, non-blocking.
+    /// Opens it for ourselves, non-blocking; `None` if this process has none.
     ///
     /// # Errors
-    /// The system's: above all that there is none.
-    pub fn open() -> io::Result<Self> {
+    /// The system's: it is there, and cannot be opened.
+    pub fn open() -> io::Result<Option<Self>> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path(), flags, Mode::empty())?;
-        Ok(Tty { fd, line: Vec::new(), unsent: Vec::new() })
+        match rustix::fs::open(path(), flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Tty { fd, line: Vec::new(), unsent: Vec::new() })),
+            Err(Errno::NXIO) => Ok(None),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// Asks `poller` for what is typed, under [`TTY`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn watch(&self, poller: &Poller) -> io::Result<()> {
+        poller.watch(&self.fd, TTY, Interest::READABLE)
     }
 
     /// Whether scat may use it now.
@@ -142,11 +154,5 @@ impl Tty {
                 return Ok(Line::Whole(line));
             }
         }
-    }
-}
-
-impl AsRawFd for Tty {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
     }
 }

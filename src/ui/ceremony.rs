@@ -11,15 +11,12 @@ use crate::error::Error;
 use crate::protocol::role::Role;
 use crate::protocol::sas::{Half, Sas};
 use crate::protocol::words::{self, Found};
-use crate::sys::poller::TTY;
+use crate::sys::poller::Poller;
 use crate::sys::tty::{self, Line, Tty};
 use crate::text::printable;
 use crate::ui::report::Met;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 
 /// The terminal at which a person is asked for the words, if one is; `is_verified` says
 /// that a key or a pre-shared key does without. To be decided before anything connects.
@@ -31,13 +28,14 @@ use std::os::fd::AsRawFd;
 /// [`Error::NoTerminal`] if `-c` has none, or one that is there cannot be opened.
 pub fn terminal(confirm: Confirm, is_verified: bool) -> Result<Option<Tty>, Error> {
     match confirm {
-        Confirm::Always => Tty::open().map(Some).map_err(Error::NoTerminal),
-        Confirm::AtTerminal if !is_verified && tty::is_attended() => match Tty::open() {
-            Ok(tty) => Ok(Some(tty)),
-            // Without a controlling terminal nobody can be asked.
-            Err(why) if why.raw_os_error() == Some(libc::ENXIO) => Ok(None),
-            Err(why) => Err(Error::NoTerminal(why)),
+        Confirm::Always => match Tty::open() {
+            Ok(None) => Err(Error::NoTerminal(None)),
+            tty => tty.map_err(|err| Error::NoTerminal(Some(err))),
         },
+        // Without a controlling terminal nobody can be asked.
+        Confirm::AtTerminal if !is_verified && tty::is_attended() => {
+            Tty::open().map_err(|err| Error::NoTerminal(Some(err)))
+        }
         Confirm::AtTerminal | Confirm::Never => Ok(None),
     }
 }
@@ -225,9 +223,9 @@ impl Ceremony {
         tty: Tty,
         dialogue: Dialogue,
         peer: Option<SocketAddr>,
-        registry: &Registry,
+        poller: &Poller,
     ) -> io::Result<Self> {
-        registry.register(&mut SourceFd(&tty.as_raw_fd()), TTY, Interest::READABLE)?;
+        tty.watch(poller)?;
         Ok(Ceremony {
             tty,
             dialogue,

@@ -1,4 +1,4 @@
-//! What people and programs see: messages, events, the ceremony, and the data on a
+//! What people and programs see: messages, poller, the ceremony, and the data on a
 //! terminal.
 
 pub mod caret;

@@ -6,10 +6,10 @@ use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Counters, Session};
 use crate::sys::lines::Lines;
-use crate::sys::poller::{EventLoop, STATUS, STDERR};
+use crate::sys::poller::{Poller, STATUS, STDERR};
+use crate::sys::stream::{self, Inherited};
 use crate::text::{Address, Rate, Rounded, printable};
 use crate::ui::status::Line;
-use rustix::fd::{AsRawFd, BorrowedFd};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -31,15 +31,15 @@ pub struct Report {
 
 impl Report {
     /// For standard error, without `-v`, and for programs at `status`.
-    pub fn new(status: Option<BorrowedFd<'static>>) -> Self {
+    pub fn new(status: Option<Inherited>) -> Self {
         let lost = |count| match count {
             1 => "scat: 1 message lost\n".to_owned(),
             count => format!("scat: {count} messages lost\n"),
         };
-        let messages = Lines::new(rustix::stdio::stderr(), lost).ok().map(Rc::new);
+        let messages = Lines::new(stream::stderr(), lost).ok().map(Rc::new);
         let status = match status {
             // A poll watches a descriptor only once.
-            Some(fd) if fd.as_raw_fd() == rustix::stdio::raw_stderr() => messages.clone(),
+            Some(fd) if stream::are_one(fd, stream::stderr()) => messages.clone(),
             fd => fd.and_then(|fd| Lines::new(fd, |_| String::new()).ok()).map(Rc::new),
         };
         Report { verbose: false, messages, status }
@@ -49,13 +49,13 @@ impl Report {
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn attach(&self, events: &mut EventLoop) -> Result<(), Error> {
+    pub fn attach(&self, poller: &mut Poller) -> Result<(), Error> {
         if let Some(messages) = &self.messages {
-            events.carry(messages, STDERR)?;
+            poller.carry(messages, STDERR)?;
         }
         match (&self.status, &self.messages) {
             (Some(status), Some(messages)) if Rc::ptr_eq(status, messages) => {}
-            (Some(status), _) => events.carry(status, STATUS)?,
+            (Some(status), _) => poller.carry(status, STATUS)?,
             (None, _) => {}
         }
         Ok(())

@@ -2,14 +2,10 @@
 //! background may do.
 
 use crate::error::Error;
-use crate::sys::poller::{STDIN, STDOUT};
-use crate::sys::stream::{self, Descriptor};
+use crate::sys::poller::{Interest, Poller, STDIN, STDOUT};
+use crate::sys::stream::{self, Inherited, Kind, Stream};
 use crate::sys::tty;
 use crate::ui::caret::Caret;
-use mio::{Interest, Registry};
-use rustix::fd::BorrowedFd;
-use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::Errno;
 use std::io::{self, IoSlice, IoSliceMut};
 
 /// Finds out before anybody has come what would stop a session.
@@ -19,13 +15,12 @@ use std::io::{self, IoSlice, IoSliceMut};
 /// would go to the file of the messages. (Who has something to send may log both to one
 /// file: then it is found out when data comes.)
 pub fn check() -> Result<(), Error> {
-    let kind = |fd| rustix::fs::fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
-    let stdin = kind(rustix::stdio::stdin());
-    if stdin == Ok(FileType::Directory) {
+    let stdin = Kind::of(stream::stdin());
+    if stdin == Some(Kind::Directory) {
         return Err(Error::Input(io::ErrorKind::IsADirectory.into()));
     }
-    let has_data = matches!(stdin, Ok(FileType::RegularFile | FileType::Fifo | FileType::Socket));
-    match has_messages(rustix::stdio::stdout()) && !has_data {
+    let has_data = matches!(stdin, Some(Kind::File | Kind::Pipe | Kind::Socket));
+    match has_messages(stream::stdout()) && !has_data {
         true => Err(Error::Output(messages_among_data())),
         false => Ok(()),
     }
@@ -36,13 +31,12 @@ pub fn check() -> Result<(), Error> {
 /// # Errors
 /// [`Error::System`].
 pub fn no_input() -> Result<(), Error> {
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty());
-    null.and_then(rustix::stdio::dup2_stdin).map_err(|why| Error::System("/dev/null", why.into()))
+    stream::no_input().map_err(|err| Error::System("/dev/null", err))
 }
 
 /// Whether it is the regular file that standard error goes to.
-fn has_messages(stdout: BorrowedFd<'_>) -> bool {
-    stream::are_same(FileType::RegularFile, stdout, rustix::stdio::stderr())
+fn has_messages(stdout: Inherited) -> bool {
+    stream::are_same(Kind::File, stdout, stream::stderr())
 }
 
 fn messages_among_data() -> io::Error {
@@ -62,48 +56,48 @@ impl Stdio {
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn new(registry: &Registry) -> Result<Self, Error> {
+    pub fn new(poller: &Poller) -> Result<Self, Error> {
         let set_up = |why| Error::System("standard input and output", why);
-        let input = Input::new(registry).map_err(set_up)?;
-        let output = Output::new(registry).map_err(set_up)?;
+        let input = Input::new(poller).map_err(set_up)?;
+        let output = Output::new(poller).map_err(set_up)?;
         Ok(Stdio { input, output })
     }
 }
 
 /// Standard input.
 pub struct Input {
-    descriptor: Descriptor,
+    stream: Stream,
     /// What a read came upon behind bytes that had to be handed over first.
-    pending_error: Option<Errno>,
+    pending_error: Option<io::Error>,
 }
 
 impl Input {
-    fn new(registry: &Registry) -> io::Result<Self> {
-        let mut descriptor = Descriptor::new(rustix::stdio::stdin(), Interest::READABLE)?;
-        descriptor.widen();
-        descriptor.register(registry, STDIN)?;
-        Ok(Input { descriptor, pending_error: None })
+    fn new(poller: &Poller) -> io::Result<Self> {
+        let mut stream = Stream::new(stream::stdin(), Interest::READABLE)?;
+        stream.widen();
+        stream.register(poller, STDIN)?;
+        Ok(Input { stream, pending_error: None })
     }
 
     /// Whether it is a terminal.
     pub fn is_terminal(&self) -> bool {
-        self.descriptor.is_terminal
+        self.stream.is_terminal
     }
 
     /// Whether it was a terminal, and has hung up.
     pub fn has_hung_up(&self) -> bool {
-        self.is_terminal() && tty::has_hung_up(self.descriptor.fd())
+        self.is_terminal() && tty::has_hung_up(self.stream.fd())
     }
 
     /// Whether a read may do something.
     pub fn is_ready(&self) -> bool {
-        self.descriptor.ready
+        self.stream.ready
     }
 
     /// The loop saw an event for it, or the process was resumed: what the background
     /// could not read may be ours now.
     pub fn set_ready(&mut self) {
-        self.descriptor.ready = true;
+        self.stream.ready = true;
     }
 
     /// Reads into `pieces`. Zero, without an error, is the end.
@@ -113,26 +107,23 @@ impl Input {
     /// terminal and scat is in its background; else the system's.
     pub fn read(&mut self, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         if self.is_terminal() && !self.is_in_foreground() {
-            self.descriptor.ready = false;
-            return Err(Errno::AGAIN.into());
+            self.stream.ready = false;
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         match self.read_full(pieces) {
-            // Opened for writing only (nohup does that): there is nothing to be read, so
-            // it has ended.
-            Err(Errno::BADF) => Ok(0),
             // A window that was closed is not Ctrl-D.
-            Ok(0) if self.has_hung_up() => Err(Errno::IO.into()),
-            result => Ok(result?),
+            Ok(0) if self.has_hung_up() => Err(io::ErrorKind::ConnectionAborted.into()),
+            result => result,
         }
     }
 
     /// What one call hands over can be less than a frame takes. Full frames are
     /// cheaper, so a pipe is asked again until it is empty.
-    fn read_full(&mut self, mut pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+    fn read_full(&mut self, mut pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut len = 0;
         loop {
-            match self.pending_error.take().map_or_else(|| self.descriptor.read(pieces), Err) {
-                Ok(n) if n > 0 && self.descriptor.can_read_on() => {
+            match self.pending_error.take().map_or_else(|| self.stream.read(pieces), Err) {
+                Ok(n) if n > 0 && self.stream.can_read_on() => {
                     IoSliceMut::advance_slices(&mut pieces, n);
                     len += n;
                     if pieces.iter().all(|piece| piece.is_empty()) {
@@ -141,10 +132,11 @@ impl Input {
                 }
                 // The end is there again next time.
                 Ok(n) => return Ok(len + n),
-                Err(why) if len == 0 => return Err(why),
-                Err(why) => {
+                Err(err) if len == 0 => return Err(err),
+                Err(err) => {
                     // The system may report an error only once.
-                    self.pending_error = (why != Errno::AGAIN).then_some(why);
+                    let is_real = err.kind() != io::ErrorKind::WouldBlock;
+                    self.pending_error = is_real.then_some(err);
                     return Ok(len);
                 }
             }
@@ -154,20 +146,20 @@ impl Input {
     /// Throws away what was typed and not entered, so that it does not land in the shell.
     pub fn discard_typed(&self) {
         if self.is_terminal() && self.is_in_foreground() {
-            tty::discard_input(self.descriptor.fd());
+            tty::discard_input(self.stream.fd());
         }
     }
 
     /// A terminal that is not our controlling one, or has hung up, has no background.
     fn is_in_foreground(&self) -> bool {
-        tty::is_in_foreground(self.descriptor.fd()).unwrap_or(true)
+        tty::is_in_foreground(self.stream.fd()).unwrap_or(true)
     }
 }
 
 /// Standard output.
 pub struct Output {
     /// Until it is closed.
-    descriptor: Option<Descriptor>,
+    stream: Option<Stream>,
     /// A terminal's: everything else gets the bytes as they are.
     caret: Option<Box<Caret>>,
     /// It is the file that standard error goes to, so that messages would stand among
@@ -177,14 +169,14 @@ pub struct Output {
 }
 
 impl Output {
-    fn new(registry: &Registry) -> io::Result<Self> {
-        let stdout = rustix::stdio::stdout();
-        let mut descriptor = Descriptor::new(stdout, Interest::WRITABLE)?;
-        descriptor.widen();
-        descriptor.register(registry, STDOUT)?;
+    fn new(poller: &Poller) -> io::Result<Self> {
+        let stdout = stream::stdout();
+        let mut stream = Stream::new(stdout, Interest::WRITABLE)?;
+        stream.widen();
+        stream.register(poller, STDOUT)?;
         Ok(Output {
-            caret: descriptor.is_terminal.then(Box::default),
-            descriptor: Some(descriptor),
+            caret: stream.is_terminal.then(Box::default),
+            stream: Some(stream),
             has_messages: has_messages(stdout),
         })
     }
@@ -196,20 +188,19 @@ impl Output {
 
     /// Whether it was a terminal, and has hung up.
     pub fn has_hung_up(&self) -> bool {
-        let has =
-            |descriptor: &Descriptor| descriptor.is_terminal && tty::has_hung_up(descriptor.fd());
-        self.descriptor.as_ref().is_some_and(has)
+        let has = |stream: &Stream| stream.is_terminal && tty::has_hung_up(stream.fd());
+        self.stream.as_ref().is_some_and(has)
     }
 
     /// Whether a write may do something.
     pub fn is_ready(&self) -> bool {
-        self.descriptor.as_ref().is_some_and(|descriptor| descriptor.ready)
+        self.stream.as_ref().is_some_and(|stream| stream.ready)
     }
 
     /// The loop saw an event for it.
     pub fn set_ready(&mut self) {
-        if let Some(descriptor) = &mut self.descriptor {
-            descriptor.ready = true;
+        if let Some(stream) = &mut self.stream {
+            stream.ready = true;
         }
     }
 
@@ -222,25 +213,19 @@ impl Output {
         if self.has_messages {
             return Err(messages_among_data());
         }
-        let Some(descriptor) = &mut self.descriptor else {
-            return Err(Errno::PIPE.into());
+        let Some(stream) = &mut self.stream else {
+            return Err(io::ErrorKind::BrokenPipe.into());
         };
         if let Some(caret) = &mut self.caret {
-            return Ok(caret.write(pieces, |shown| descriptor.write(&[IoSlice::new(shown)]))?);
+            return caret.write(pieces, |shown| stream.write(&[IoSlice::new(shown)]));
         }
-        Ok(descriptor.write(pieces)?)
+        stream.write(pieces)
     }
 
     /// Lets go of standard output, so that its reader sees the end.
     pub fn close(&mut self) {
-        let Some(descriptor) = self.descriptor.take() else {
-            return;
-        };
-        // A socket may be standard input as well, and would stay open.
-        let _ = rustix::net::shutdown(descriptor.fd(), rustix::net::Shutdown::Write);
-        drop(descriptor);
-        // SAFETY: its only user is gone, and in the sandbox nothing gets its number.
-        #[allow(unsafe_code)]
-        drop(unsafe { rustix::stdio::take_stdout() });
+        if let Some(stream) = self.stream.take() {
+            stream::close_stdout(stream);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Waiting before there is a session: until when (`-w`), for what, and not in silence.
 
 use crate::error::{Error, Stage};
-use crate::sys::poller::EventLoop;
+use crate::sys::poller::Poller;
 use crate::ui::report::Report;
 use std::time::{Duration, Instant};
 
@@ -61,9 +61,9 @@ impl<'a> Waiting<'a> {
     ///
     /// # Errors
     /// [`Error::Waited`] at the deadline, [`Error::Signal`].
-    pub fn poll(&mut self, events: &mut EventLoop, until: Option<Instant>) -> Result<(), Error> {
+    pub fn poll(&mut self, poller: &mut Poller, until: Option<Instant>) -> Result<(), Error> {
         let timeout = [until, self.deadline.at(), self.tell_at].into_iter().flatten().min();
-        let signals = events.poll(timeout)?;
+        let signals = poller.wait(timeout)?;
         self.deadline.check(&self.stage)?;
         if signals.report || self.tell_at.is_some_and(|at| at <= Instant::now()) {
             self.tell_at = None;

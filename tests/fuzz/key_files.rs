@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use scat::error::Error;
-use scat::sys::poller::EventLoop;
+use scat::sys::poller::Poller;
 use scat::run::key_file::{read, read_known, read_public};
 use scat::auth::keys::{self, Kind, KnownKey};
 use scat::protocol::noise;
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 /// A file without a name, which is read by its descriptor.
 struct Place {
     file: File,
-    events: EventLoop,
+    events: Poller,
 }
 
 thread_local! {
@@ -36,7 +36,7 @@ impl Place {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path).unwrap();
         std::fs::remove_file(path).unwrap();
-        Place { file, events: EventLoop::new().unwrap() }
+        Place { file, events: Poller::new().unwrap() }
     }
 
     fn put(&mut self, text: &[u8]) -> PathBuf {
