@@ -1,6 +1,7 @@
 //! What keeps a thief on the same machine from this process's secrets: nobody may
 //! look into its memory, it leaves no core file, and secrets stay out of the swap.
 
+use super::platform;
 use crate::protocol::secret::{self, Place};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -17,9 +18,7 @@ struct Page([Place; PAGE / PLACE]);
 
 /// To be called before there is any secret. What the system refuses is left out.
 pub fn protect() {
-    // Also makes /proc/PID root's. (Only Linux has it in this form.)
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    platform::hide_memory();
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let pages = vec![Page([[0; PLACE]; PAGE / PLACE]); PAGES].leak();
     keep(pages);
@@ -33,7 +32,6 @@ fn keep(pages: &mut [Page]) {
     #[allow(unsafe_code)]
     unsafe {
         let _ = rustix::mm::mlock(at, len);
-        #[cfg(target_os = "linux")]
-        let _ = rustix::mm::madvise(at, len, rustix::mm::Advice::LinuxDontDump);
+        let _ = platform::KEEP_FROM_DUMPS.map(|advice| rustix::mm::madvise(at, len, advice));
     }
 }

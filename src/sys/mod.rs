@@ -1,5 +1,9 @@
 //! The operating system: no other module names it.
 
+#[cfg_attr(all(target_os = "linux", not(feature = "portable")), path = "linux.rs")]
+#[cfg_attr(not(all(target_os = "linux", not(feature = "portable"))), path = "unix.rs")]
+mod platform;
+
 pub mod file;
 pub mod lines;
 pub mod memory;

@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::lines::Lines;
+use super::platform;
 use crate::protocol::secret;
 use mio::event::Event;
 use mio::net::UnixStream;
@@ -106,8 +107,7 @@ impl Poller {
         let poll = Poll::new()?;
         let seen = Arc::new(AtomicBool::new(false));
         let mut watched = vec![SIGUSR1, SIGCONT];
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        watched.push(libc::SIGINFO);
+        watched.extend(platform::INFO);
         for end in [SIGINT, SIGTERM, SIGHUP] {
             if is_ignored(end) {
                 continue;

@@ -2,6 +2,7 @@
 //! whatever it is, without ever setting O_NONBLOCK on it: the shell and its other
 //! children share the open file description.
 
+use super::platform;
 use super::poller::{Interest, Poller, Token};
 use mio::Registry;
 use mio::unix::SourceFd;
@@ -13,19 +14,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Whether Linux's own ways are open. Not with the feature `portable`, which takes
-/// those that are left elsewhere, so that they can be tested on Linux.
-pub const LINUX: bool = cfg!(all(target_os = "linux", not(feature = "portable")));
-
 /// Bytes that a pipe or terminal that polls as writable takes at once: 4096 on Linux,
 /// 512 on BSD and macOS.
 const PIPE_BUF: usize = libc::PIPE_BUF;
-
-/// Bytes that a pipe should hold, four times the usual: the two at its ends then
-/// wake each other a third as often. What a reader has not read when it dies counts
-/// as written, so no more than that.
-#[cfg(target_os = "linux")]
-const PIPE_ROOM: usize = 256 * 1024;
 
 /// A descriptor that this process was started with. Nothing here closes it.
 pub type Inherited = BorrowedFd<'static>;
@@ -150,12 +141,15 @@ impl Stream {
     /// The system's: above all that it is not open.
     pub fn new(fd: Inherited, interest: Interest) -> io::Result<Self> {
         let is_terminal = rustix::termios::isatty(fd);
+        // Of nothing else: it would restart a file, and rewind a tape.
+        let reopened = || platform::reopen(fd, interest.is_readable()).map(IoMode::Reopened);
+        let once = if platform::HAS_NOWAIT { IoMode::NoWait } else { IoMode::Selected };
         let mode = match Kind::of(fd).ok_or(Errno::BADF)? {
             Kind::File | Kind::Directory => IoMode::AlwaysReady,
-            Kind::Device if is_terminal => reopen(fd, interest).unwrap_or(IoMode::Selected),
-            Kind::Pipe if LINUX => reopen(fd, interest).unwrap_or(IoMode::NoWait),
-            Kind::Socket if LINUX => IoMode::NoWait,
-            Kind::Device | Kind::Pipe | Kind::Socket => IoMode::Selected,
+            Kind::Device if is_terminal => reopened().unwrap_or(IoMode::Selected),
+            Kind::Pipe => reopened().unwrap_or(once),
+            Kind::Socket => once,
+            Kind::Device => IoMode::Selected,
         };
         Ok(Stream { fd, interest, mode, registry: None, is_terminal, ready: true })
     }
@@ -195,10 +189,7 @@ impl Stream {
     /// Makes a pipe hold 256 KiB. Anything else refuses, and so does the
     /// system for a user who has many: then it stays as it is.
     pub fn widen(&self) {
-        #[cfg(target_os = "linux")]
-        if LINUX && rustix::pipe::fcntl_getpipe_size(self.fd).is_ok_and(|has| has < PIPE_ROOM) {
-            let _ = rustix::pipe::fcntl_setpipe_size(self.fd, PIPE_ROOM);
-        }
+        platform::widen(self.fd);
     }
 
     /// Reads into `pieces`. Zero is the end.
@@ -207,7 +198,7 @@ impl Stream {
     /// [`io::ErrorKind::WouldBlock`] when there is nothing now; else the system's.
     pub fn read(&mut self, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let result = self.call(|fd, nowait| match nowait {
-            true => read_now(fd, pieces),
+            true => platform::read_now(fd, pieces),
             false => rustix::io::readv(fd, pieces),
         });
         match result {
@@ -226,7 +217,7 @@ impl Stream {
         let little = [IoSlice::new(&first[..first.len().min(PIPE_BUF)])];
         let pieces = if matches!(self.mode, IoMode::Selected) { &little } else { pieces };
         Ok(self.call(|fd, nowait| match nowait {
-            true => write_now(fd, pieces),
+            true => platform::write_now(fd, pieces),
             false => rustix::io::writev(fd, pieces),
         })?)
     }
@@ -302,40 +293,6 @@ impl Drop for Stream {
             let _ = registry.deregister(&mut SourceFd(&self.used_fd().as_raw_fd()));
         }
     }
-}
-
-/// Opens the same file again, for a description of our own. Not where it is somebody
-/// else's, or there is no /proc.
-fn reopen(fd: BorrowedFd<'_>, interest: Interest) -> Option<IoMode> {
-    if !LINUX {
-        return None;
-    }
-    let access = if interest.is_readable() { OFlags::RDONLY } else { OFlags::WRONLY };
-    let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    rustix::fs::open(path, flags, Mode::empty()).ok().map(IoMode::Reopened)
-}
-
-#[cfg(target_os = "linux")]
-fn read_now(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-    rustix::io::preadv2(fd, pieces, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT)
-}
-
-#[cfg(target_os = "linux")]
-fn write_now(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
-    rustix::io::pwritev2(fd, pieces, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT)
-}
-
-// Elsewhere there is no such call, and [`IoMode::NoWait`] is never chosen.
-
-#[cfg(not(target_os = "linux"))]
-fn read_now(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-    rustix::io::readv(fd, pieces)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn write_now(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
-    rustix::io::writev(fd, pieces)
 }
 
 /// Whether descriptor 1 was open when the process was started. Where it was not, Rust's

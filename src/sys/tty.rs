@@ -1,8 +1,8 @@
 //! Terminals: who is in the foreground, what was typed ahead, and the controlling one as
 //! something to show text on and read lines from.
 
+use super::platform;
 use super::poller::{Interest, Poller, TTY};
-use super::stream;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -37,16 +37,11 @@ pub fn has_hung_up(fd: impl AsFd) -> bool {
     !rustix::termios::isatty(fd)
 }
 
-/// The controlling terminal, by the name that can be polled: kqueue does not watch
-/// `/dev/tty`.
+/// The name of the controlling terminal.
 fn path() -> CString {
     let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    // Of another terminal, it is not told who is in the foreground.
-    let own = standard.into_iter().find(|fd| is_in_foreground(fd).is_ok());
-    match own.filter(|_| !stream::LINUX).map(|fd| rustix::termios::ttyname(fd, [])) {
-        Some(Ok(name)) => name,
-        _ => c"/dev/tty".into(),
-    }
+    // The kernel reports the foreground group only for the controlling terminal.
+    platform::terminal(standard.into_iter().find(|fd| is_in_foreground(fd).is_ok()))
 }
 
 /// Throws away what was typed on the terminal `fd` and not read.

@@ -1,0 +1,40 @@
+//! The same as `linux` for systems without its calls. With the feature `portable` it
+//! is taken on Linux too, for tests.
+
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use std::ffi::CString;
+use std::io::{IoSlice, IoSliceMut};
+
+pub const HAS_NOWAIT: bool = false;
+
+#[cfg(not(target_os = "linux"))]
+pub const INFO: &[i32] = &[libc::SIGINFO];
+#[cfg(target_os = "linux")]
+pub const INFO: &[i32] = &[];
+
+pub fn reopen(_fd: BorrowedFd<'_>, _to_read: bool) -> Option<OwnedFd> {
+    None
+}
+
+/// May wait: [`HAS_NOWAIT`] keeps everybody from calling it.
+pub fn read_now(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+    rustix::io::readv(fd, pieces)
+}
+
+/// May wait as well.
+pub fn write_now(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    rustix::io::writev(fd, pieces)
+}
+
+pub fn widen(_fd: BorrowedFd<'_>) {}
+
+/// kqueue does not watch /dev/tty, so the terminal's own name is taken if a standard
+/// descriptor tells it.
+pub fn terminal(own: Option<BorrowedFd<'_>>) -> CString {
+    own.and_then(|fd| rustix::termios::ttyname(fd, []).ok()).unwrap_or(c"/dev/tty".into())
+}
+
+pub fn hide_memory() {}
+
+pub const KEEP_FROM_DUMPS: Option<rustix::mm::Advice> = None;
