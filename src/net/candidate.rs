@@ -23,6 +23,7 @@ use crate::protocol::role::Role;
 use crate::protocol::session::Reason;
 use crate::sys::poller::Token;
 use crate::sys::random;
+use crate::ui::waiting::Limit;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -58,8 +59,8 @@ pub struct Candidate<'a> {
     /// What its place is counted under.
     pub network: Option<Network>,
     pub token: Token,
-    /// When its time is up.
-    pub give_up: Instant,
+    /// Its time.
+    pub limit: Limit,
     state: State<'a>,
 }
 
@@ -155,7 +156,7 @@ impl<'a> Candidate<'a> {
             network: link.peer().map(Network::of),
             link,
             token,
-            give_up: Instant::now() + time,
+            limit: Limit::new(Some(Instant::now() + time)),
             state: State::Flight1(Vec::new()),
         }
     }
@@ -280,7 +281,7 @@ impl<'a> Candidate<'a> {
     }
 
     fn close(&mut self, unsent: Vec<u8>, why: Rejection) {
-        self.give_up = self.give_up.min(Instant::now() + CLOSE);
+        self.limit.shorten(Instant::now() + CLOSE);
         self.state = State::Closing { unsent, why };
     }
 

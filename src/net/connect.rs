@@ -18,7 +18,7 @@ use crate::sys::poller::{Interest, LINK, Poller};
 use crate::sys::random;
 use crate::sys::socket::Socket;
 use crate::text::{Address, plain};
-use crate::ui::waiting::Waiting;
+use crate::ui::waiting::{Limit, Waiting};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -84,20 +84,20 @@ fn connect_one(
     }
     socket.connect().map_err(failed)?;
     socket.watch(poller, LINK, Interest::WRITABLE).map_err(failed)?;
-    let give_up = (!is_last).then(|| setup.deadline.or(Instant::now() + setup.limits.step));
+    let mut limit = Limit::new((!is_last).then(|| Instant::now() + setup.limits.step));
     let stage = Stage::Connecting(Address(address).to_string());
     let mut waiting = Waiting::new(stage, setup.deadline, setup.report);
     loop {
-        waiting.poll(poller, give_up)?;
+        if limit.is_up() {
+            return Err(failed(io::ErrorKind::TimedOut.into()));
+        }
+        waiting.poll(poller, limit.at())?;
         if poller.ready().any(|ready| ready.token == LINK)
             && let Some(outcome) = socket.outcome()
         {
             outcome.map_err(failed)?;
             socket.unwatch(poller);
             return Ok(socket);
-        }
-        if give_up.is_some_and(|at| Instant::now() >= at) {
-            return Err(failed(io::ErrorKind::TimedOut.into()));
         }
     }
 }
@@ -121,7 +121,7 @@ pub(super) fn handshake(
     let mut sent = 0;
     let mut flight2 = [0; FLIGHT2_LEN];
     let mut len = 0;
-    let mut is_late = false;
+    let mut limit = Limit::new(answer_by);
     while len < FLIGHT2_LEN {
         sent += link.write(&flight1[sent..]);
         // What has arrived is read even if sending has failed: it says more.
@@ -142,12 +142,10 @@ pub(super) fn handshake(
             return Err(hung_up(&link, len, local.has_psk()));
         }
         if len < FLIGHT2_LEN && !link.is_readable() {
-            if is_late {
+            if limit.is_up() {
                 return Err(Error::HandshakeTimeout);
             }
-            // What has come by then is read before it is judged.
-            is_late = answer_by.is_some_and(|at| at <= Instant::now());
-            waiting.poll(poller, answer_by)?;
+            waiting.poll(poller, limit.at())?;
             note(poller, &mut link);
         }
     }
@@ -159,9 +157,8 @@ pub(super) fn handshake(
 
     // From here on this side has revealed its share of the words.
     let (connected, flight3) = reply.write_flight3()?;
-    let taken_by = deadline.or(Instant::now() + limits.step);
+    let mut limit = Limit::new(Some(deadline.or(Instant::now() + limits.step)));
     let mut sent = 0;
-    let mut is_late = false;
     loop {
         sent += link.write(&flight3[sent..]);
         if let Some(why) = link.send_error() {
@@ -170,11 +167,10 @@ pub(super) fn handshake(
         if sent == flight3.len() {
             break;
         }
-        if is_late {
+        if limit.is_up() {
             return Err(Error::OpenTimeout);
         }
-        is_late = taken_by <= Instant::now();
-        poller.wait(Some(taken_by))?;
+        poller.wait(limit.at())?;
         note(poller, &mut link);
     }
     let open_by = deadline.or(Instant::now() + limits.step);

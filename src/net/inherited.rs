@@ -10,7 +10,6 @@ use crate::protocol::handshake::{Mismatch, Peer};
 use crate::sys::poller::{LINK, Poller};
 use crate::sys::socket::{Socket, Unfit};
 use crate::ui::waiting::Waiting;
-use std::time::Instant;
 
 /// A connected stream socket, whatever made it.
 pub struct Inherited(Socket);
@@ -55,7 +54,6 @@ impl Inherited {
             has_begun = poller.ready().any(|ready| ready.token == LINK && ready.readable);
         }
         let mut candidate = Candidate::new(link, LINK, limits.step);
-        let mut is_late = false;
         loop {
             match candidate.advance(local, policy) {
                 Progress::Accepted(accepted) => {
@@ -74,12 +72,10 @@ impl Inherited {
                 }
                 Progress::Waiting => {}
             }
-            if is_late {
+            if candidate.limit.is_up() {
                 return Err(failure(candidate.late()));
             }
-            // What has come by then is read before it is judged.
-            is_late = candidate.give_up <= Instant::now();
-            waiting.poll(poller, Some(candidate.give_up))?;
+            waiting.poll(poller, candidate.limit.at())?;
             for ready in poller.ready().filter(|ready| ready.token == LINK) {
                 candidate.link.note(ready);
             }

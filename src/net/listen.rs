@@ -18,7 +18,7 @@ use crate::sys::resolver::Family;
 use crate::sys::socket::{self, NotAccepted};
 use crate::text::{Address, plain};
 use crate::ui::report::{RateLimit, Report};
-use crate::ui::waiting::Deadline;
+use crate::ui::waiting::Limit;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -85,10 +85,12 @@ pub fn listen(
     let (at, only_v6) = socket.local().map_err(system)?;
     report.listening(at, only_v6);
     let mut listener = Listener::new(socket, poller, &setup).map_err(system)?;
+    let mut limit = deadline.limit();
     let (candidate, accepted) = loop {
-        let timeout = listener.poll_timeout(deadline);
-        let signals = poller.wait(timeout)?;
-        deadline.check(&Stage::Listening { refused: listener.refused })?;
+        if limit.is_up() {
+            return Err(deadline.passed(Stage::Listening { refused: listener.refused }));
+        }
+        let signals = poller.wait(listener.poll_timeout(&limit))?;
         if signals.report {
             report.note(format_args!(
                 "listening; {} handshakes under way, {} failed",
@@ -252,7 +254,7 @@ impl<'a> Listener<'a> {
     fn answer_one(&mut self) -> Result<Option<Winner<'a>>, Error> {
         let queued = self.candidates.iter_mut().filter(|it| it.is_queued());
         let served = &self.served;
-        let Some(next) = queued.min_by_key(|it| (served.get(&it.network), it.give_up)) else {
+        let Some(next) = queued.min_by_key(|it| (served.get(&it.network), it.limit.at())) else {
             return Ok(None);
         };
         let (token, network) = (next.token, next.network);
@@ -266,18 +268,23 @@ impl<'a> Listener<'a> {
 
     /// Rejects those whose time is up.
     fn reject_late(&mut self) {
-        let now = Instant::now();
-        while let Some(late) = self.candidates.iter().find(|it| it.give_up <= now) {
-            self.reject(late.token, late.late());
+        let mut late = Vec::new();
+        for candidate in &mut self.candidates {
+            if candidate.limit.is_up() {
+                late.push((candidate.token, candidate.late()));
+            }
+        }
+        for (token, why) in late {
+            self.reject(token, why);
         }
     }
 
     /// When something has to be done although no event comes.
-    fn poll_timeout(&self, deadline: &Deadline) -> Option<Instant> {
+    fn poll_timeout(&self, deadline: &Limit) -> Option<Instant> {
         let now = Instant::now();
         let is_queued = self.candidates.iter().any(Candidate::is_queued);
         let turn = is_queued.then_some(now);
-        let late = self.candidates.iter().map(|it| it.give_up).min();
+        let late = self.candidates.iter().filter_map(|it| it.limit.at()).min();
         [turn, self.accept_at, late, deadline.at()].into_iter().flatten().min()
     }
 

@@ -26,6 +26,7 @@ use crate::ui::ceremony::Ceremony;
 use crate::ui::report::Report;
 use crate::ui::status::Line;
 use crate::ui::stdio::{Input, Output, Stdio};
+use crate::ui::waiting::Limit;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,7 @@ pub struct Pipe<'a> {
     report: &'a Report,
     started: Instant,
     /// A connector's time limit for OPEN, until that has come.
-    open_by: Option<Instant>,
+    open_by: Option<Limit>,
     /// What the last PROGRESS told, and when the next one may.
     told: (Counters, Instant),
 }
@@ -72,7 +73,7 @@ impl<'a> Pipe<'a> {
         report.detail(format_args!("sandbox: {}", sandbox::enter()));
         let (sas, open_by) = match opening {
             Opening::Ours(sas) => (Some(sas), None),
-            Opening::Theirs(by) => (None, Some(by)),
+            Opening::Theirs(by) => (None, Some(Limit::new(Some(by)))),
         };
         let is_asked = tty.is_some();
         let verification = Verification::new(&mut session, link.peer(), policy, tty, report);
@@ -108,8 +109,6 @@ impl<'a> Pipe<'a> {
     fn shuttle(&mut self) -> Result<(), Error> {
         let mut round = 0;
         loop {
-            // What has come by then is read before it is judged.
-            let is_late = self.open_by.is_some_and(|at| at <= Instant::now());
             if !self.has_work() {
                 self.poll(self.poll_timeout())?;
                 round = 0;
@@ -132,7 +131,7 @@ impl<'a> Pipe<'a> {
             if self.link.end().is_some() {
                 return Err(Error::Cut(self.link.receive_error(), None));
             }
-            if is_late && self.open_by.is_some() {
+            if self.open_by.as_mut().is_some_and(Limit::is_up) {
                 return Err(Error::OpenTimeout);
             }
             if self.session.is_ratchet_overdue() {
@@ -160,7 +159,8 @@ impl<'a> Pipe<'a> {
     fn poll_timeout(&self) -> Option<Instant> {
         let has_to_poll = self.verification.ceremony.as_ref().is_some_and(Ceremony::has_to_poll);
         let look = has_to_poll.then(|| Instant::now() + LOOK_AGAIN);
-        let timeouts = [self.open_by, self.session.poll_timeout(), look, self.progress_at()];
+        let open_by = self.open_by.as_ref().and_then(Limit::at);
+        let timeouts = [open_by, self.session.poll_timeout(), look, self.progress_at()];
         timeouts.into_iter().flatten().min()
     }
 
@@ -373,10 +373,10 @@ impl<'a> Pipe<'a> {
     /// been received, however long that takes after the close. What goes wrong on the
     /// way is added to `errors`. A second signal ends the process meanwhile.
     fn close(&mut self, mut deliver: bool, errors: &mut Vec<Error>) {
-        let deadline = Instant::now() + CLOSE;
+        let mut limit = Limit::new(Some(Instant::now() + CLOSE));
         let mut is_shut = false;
         loop {
-            let is_late = Instant::now() >= deadline;
+            let is_late = limit.is_up();
             self.drain_outbound();
             if !is_shut && self.session.sealed().is_empty() {
                 self.link.shutdown();
@@ -405,7 +405,7 @@ impl<'a> Pipe<'a> {
             if is_closed && !delivers {
                 return;
             }
-            if let Err(signal) = self.poll((!is_closed).then_some(deadline)) {
+            if let Err(signal) = self.poll(limit.at().filter(|_| !is_closed)) {
                 return errors.push(signal);
             }
         }

@@ -9,6 +9,38 @@ use std::time::{Duration, Instant};
 /// wonders whether it has hung.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// A time limit in a loop that polls and reads. A process that was stopped, or is slow,
+/// is not judged by the clock alone: what had come by the limit is read first.
+pub struct Limit {
+    at: Option<Instant>,
+    had_passed: bool,
+}
+
+impl Limit {
+    /// The moment; without one there is no limit.
+    pub fn new(at: Option<Instant>) -> Self {
+        Limit { at, had_passed: false }
+    }
+
+    /// The moment, as the time to poll until.
+    pub fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// Lets it pass at `at`, unless it does so earlier.
+    pub fn shorten(&mut self, at: Instant) {
+        self.at = Some(self.at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Whether the limit had passed at the last call; reads the clock for the next one.
+    /// Called between reading and polling, so that a poll and a read lie between the
+    /// clock and the verdict.
+    pub fn is_up(&mut self) -> bool {
+        let has_passed = self.at.is_some_and(|at| at <= Instant::now());
+        std::mem::replace(&mut self.had_passed, has_passed)
+    }
+}
+
 /// `-w`: the moment by which there has to be a session, if there is one.
 #[derive(Clone, Copy)]
 pub struct Deadline(Option<(Duration, Instant)>);
@@ -19,23 +51,19 @@ impl Deadline {
         Deadline(within.and_then(|time| Some((time, Instant::now().checked_add(time)?))))
     }
 
-    /// The moment itself.
-    pub fn at(&self) -> Option<Instant> {
-        self.0.map(|(_, at)| at)
+    /// As a limit for a loop.
+    pub fn limit(&self) -> Limit {
+        Limit::new(self.0.map(|(_, at)| at))
     }
 
     /// The earlier one of the deadline and `other`.
     pub fn or(&self, other: Instant) -> Instant {
-        self.at().map_or(other, |at| at.min(other))
+        self.0.map_or(other, |(_, at)| at.min(other))
     }
 
-    /// # Errors
-    /// [`Error::Waited`] once it has passed, in this stage.
-    pub fn check(&self, stage: &Stage) -> Result<(), Error> {
-        match self.0 {
-            Some((within, at)) if Instant::now() >= at => Err(Error::Waited(within, stage.clone())),
-            _ => Ok(()),
-        }
+    /// It has passed in this stage.
+    pub fn passed(&self, stage: Stage) -> Error {
+        Error::Waited(self.0.map_or(Duration::ZERO, |(within, _)| within), stage)
     }
 }
 
@@ -43,6 +71,7 @@ impl Deadline {
 pub struct Waiting<'a> {
     stage: Stage,
     deadline: &'a Deadline,
+    limit: Limit,
     report: &'a Report,
     /// When it is said what is waited for, unless it has been, or is to last.
     tell_at: Option<Instant>,
@@ -53,18 +82,21 @@ impl<'a> Waiting<'a> {
     pub fn new(stage: Stage, deadline: &'a Deadline, report: &'a Report) -> Self {
         let is_short = !matches!(stage, Stage::Caller | Stage::Listening { .. });
         let tell_at = is_short.then(|| Instant::now() + SILENCE);
-        Waiting { stage, deadline, report, tell_at }
+        Waiting { stage, deadline, limit: deadline.limit(), report, tell_at }
     }
 
     /// Waits for events until `until` or the deadline, and says what for: once if it
     /// takes long, and whenever SIGUSR1 asks.
     ///
     /// # Errors
-    /// [`Error::Waited`] at the deadline, [`Error::Signal`].
+    /// [`Error::Waited`] if the deadline had passed before the last poll, so that what
+    /// that brought has been seen; [`Error::Signal`].
     pub fn poll(&mut self, poller: &mut Poller, until: Option<Instant>) -> Result<(), Error> {
-        let timeout = [until, self.deadline.at(), self.tell_at].into_iter().flatten().min();
+        if self.limit.is_up() {
+            return Err(self.deadline.passed(self.stage.clone()));
+        }
+        let timeout = [until, self.limit.at(), self.tell_at].into_iter().flatten().min();
         let signals = poller.wait(timeout)?;
-        self.deadline.check(&self.stage)?;
         if signals.report || self.tell_at.is_some_and(|at| at <= Instant::now()) {
             self.tell_at = None;
             self.report.say(format_args!("still {}", self.stage));
