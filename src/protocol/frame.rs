@@ -51,6 +51,9 @@ pub enum Kind {
     Rekey3 = 6,
     /// The last frame; a code, 1 byte.
     Abort = 7,
+    /// How much of the receiver's frames has verified, 8 bytes; where reconnection was
+    /// agreed on.
+    Ack = 8,
 }
 
 impl Kind {
@@ -64,6 +67,7 @@ impl Kind {
             5 => Kind::Rekey2,
             6 => Kind::Rekey3,
             7 => Kind::Abort,
+            8 => Kind::Ack,
             _ => return None,
         })
     }

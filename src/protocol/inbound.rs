@@ -96,15 +96,22 @@ impl Inbound {
         Ok(Some((kind, &frame[content])))
     }
 
-    /// The frame just opened is in order: if it is data, the output gets it.
-    pub fn accept(&mut self) {
+    /// The frame just opened is in order: if it is data, the output gets it. Returns its
+    /// length on the wire.
+    pub fn accept(&mut self) -> usize {
         let Ok(Opened { kind, content, len }) = frame::reread(&self.buffer[self.opened..]) else {
-            return;
+            return 0;
         };
         self.opened += len;
         if kind == Kind::Data {
             self.plain += content.len();
         }
+        len
+    }
+
+    /// Another connection brings the frame that has begun once more.
+    pub fn forget_rest(&mut self) {
+        self.tail = self.opened;
     }
 
     /// How many bytes wait for the output.

@@ -11,15 +11,18 @@
 //! * [`sas`], [`words`]: the short authentication string and its words.
 //! * [`mod@frame`]: one direction's bytes, sealed and opened. [`ratchet`]: fresh keys.
 //! * [`outbound`], [`inbound`]: a direction's buffer. [`session`]: the rules.
+//! * [`reconnect`]: the flights of another connection. [`kept`]: what it may lack.
 
 pub mod cipher;
 pub mod frame;
 pub mod handshake;
 pub mod hash;
 pub mod inbound;
+pub mod kept;
 pub mod noise;
 pub mod outbound;
 pub mod ratchet;
+pub mod reconnect;
 pub mod role;
 pub mod sas;
 pub mod secret;

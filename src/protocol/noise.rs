@@ -114,7 +114,7 @@ impl CipherState {
 /// HMAC (RFC 2104) over two parts, with a key of at most one block. (Keyed BLAKE2s is
 /// something else and would not interoperate.)
 #[inline(never)] // its stack is wiped, as that of `Cipher::seal`
-fn hmac(key: &[u8; 32], one: &[u8], two: &[u8]) -> Secret {
+pub(super) fn hmac(key: &[u8; 32], one: &[u8], two: &[u8]) -> Secret {
     let mut pad = Zeroizing::new([0x36; BLOCKLEN]);
     for (p, k) in pad.iter_mut().zip(key) {
         *p ^= k;

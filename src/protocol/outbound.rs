@@ -14,10 +14,10 @@ use std::io::{self, IoSliceMut};
 const SLOTS: usize = 4;
 /// Bytes for data.
 pub const BULK: usize = SLOTS * MAX_FRAME;
-/// Bytes for what may come on top: EOF, DONE, ABORT, and one REKEY2 or REKEY3.
+/// Bytes for what may come on top: EOF, DONE, ABORT, ACK, and one REKEY2 or REKEY3.
 /// (OPEN comes before any data, and REKEY1 takes the place of data.) No peer can
-/// make more of them due before it has read these.
-const RESERVE: usize = 3 * frame_len(1) + frame_len(REKEY2_LEN);
+/// make more of them due before it has read these, and an ACK waits for the one before it.
+const RESERVE: usize = 4 * frame_len(8) + frame_len(REKEY2_LEN);
 /// Bytes of the buffer.
 pub const CAPACITY: usize = BULK + RESERVE;
 

@@ -8,9 +8,11 @@
 use crate::protocol::frame::{self, Kind};
 use crate::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use crate::protocol::inbound::{self, Inbound, PIECES};
+use crate::protocol::kept::{self, Kept, Owed};
 use crate::protocol::noise::{self, Ephemerals};
 use crate::protocol::outbound::{self, Outbound};
 use crate::protocol::ratchet::{REKEY1_LEN, Ratchet};
+use crate::protocol::reconnect::{self, Proven, R1_LEN, R2_LEN, Refused, Tickets};
 use crate::protocol::role::Role;
 use crate::protocol::sas::{self, Sas};
 use crate::protocol::secret::Secret;
@@ -19,7 +21,8 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::time::{Duration, Instant};
 
-/// When the connector starts a ratchet, and how often the listener lets it.
+/// When the connector starts a ratchet, how often the listener lets it, and what is kept
+/// for another connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     /// Connector: time after the last one, or after OPEN.
@@ -28,14 +31,21 @@ pub struct Schedule {
     pub bytes: u64,
     /// Listener: time for each, of which [`BURST`] may be used at once.
     pub spacing: Duration,
+    /// Bytes of sealed frames that are kept for another connection, at which no more
+    /// input is taken.
+    pub kept: u64,
+    /// Bytes of the peer's frames until they are acknowledged at once.
+    pub unacknowledged: u64,
 }
 
 impl Schedule {
-    /// What scat-protocol(7) says: 120 s, 2^36 bytes; one a second.
+    /// What scat-protocol(7) says: 120 s, 2^36 bytes; one a second; 64 MiB; 256 KiB.
     pub const STANDARD: Schedule = Schedule {
         interval: Duration::from_secs(120),
         bytes: 1 << 36,
         spacing: Duration::from_secs(1),
+        kept: 1 << 26,
+        unacknowledged: 1 << 18,
     };
 }
 
@@ -99,7 +109,7 @@ pub enum Event {
     Done,
     /// REKEY1 was answered, or REKEY2 came: the keys of one or both directions are new.
     Ratchet,
-    /// Nothing for the loop: REKEY3, or a REKEY1 that this side no longer answers.
+    /// Nothing for the loop: ACK, REKEY3, or a REKEY1 that this side no longer answers.
     Control,
     /// The peer ends the session early; nothing follows.
     Abort(Reason),
@@ -116,6 +126,9 @@ pub enum Error {
     Commitment,
     /// A message of the ratchet does not verify.
     Ratchet(noise::Error),
+    /// What the peer lacks after a lost connection is not kept any more: neither end is
+    /// to blame.
+    LetGo,
 }
 
 impl fmt::Display for Error {
@@ -128,6 +141,7 @@ impl fmt::Display for Error {
                 write!(f, "forged handshake: the opening does not fit the commitment")
             }
             Error::Ratchet(_) => write!(f, "protocol error: a bad key exchange"),
+            Error::LetGo => write!(f, "too much was lost with the connection"),
         }
     }
 }
@@ -141,6 +155,16 @@ impl From<frame::Error> for Error {
 impl From<noise::Error> for Error {
     fn from(error: noise::Error) -> Self {
         Error::Ratchet(error)
+    }
+}
+
+impl From<kept::Error> for Error {
+    fn from(error: kept::Error) -> Self {
+        match error {
+            kept::Error::Beyond => Error::Rule("an acknowledgement of what was not sent"),
+            kept::Error::Back => Error::Rule("an acknowledgement that goes back"),
+            kept::Error::LetGo => Error::LetGo,
+        }
     }
 }
 
@@ -220,8 +244,10 @@ pub struct Session {
     unconfirmed: bool,
     sent: Ends,
     received: Ends,
-    /// Bytes that the socket took.
+    /// Bytes that a socket took, each counted once.
     drained: u64,
+    /// Where a lost connection may be replaced.
+    resumption: Option<Resumption>,
     /// Bytes for the socket up to the end of EOF and DONE, as far as they are sealed.
     told_at: u64,
     /// Bytes of space that the last read had.
@@ -250,6 +276,17 @@ struct Asked {
     /// Frames that came since, each [`SIGN`] or more after the one before.
     signs: u32,
     last_sign: Option<Instant>,
+}
+
+/// What a session has so that it can go on over another connection.
+struct Resumption {
+    tickets: Tickets,
+    kept: Kept,
+    owed: Owed,
+    /// Bytes for the socket up to the end of the last ACK, and up to the end of the last
+    /// other frame before that.
+    acked_at: u64,
+    spoke_at: u64,
 }
 
 /// What the connector keeps to check OPEN.
@@ -296,6 +333,13 @@ impl Session {
             Role::Connector => (keys.c2l, keys.l2c),
             Role::Listener => (keys.l2c, keys.c2l),
         };
+        let resumption = keys.kr.map(|kr| Resumption {
+            tickets: Tickets::new(kr),
+            kept: Kept::default(),
+            owed: Owed::default(),
+            acked_at: 0,
+            spoke_at: 0,
+        });
         Session {
             role,
             peer,
@@ -311,6 +355,7 @@ impl Session {
             sent: Ends::default(),
             received: Ends::default(),
             drained: 0,
+            resumption,
             told_at: 0,
             offered: 0,
             is_behind: false,
@@ -357,7 +402,12 @@ impl Session {
 
     /// Whether more of the input may be taken now.
     pub fn wants_input(&self) -> bool {
-        self.may_stream() && !self.sent.eof && self.outbound.has_room()
+        // One that reads nothing hears of no ACK: it goes on, and lets the oldest go.
+        let may_keep = self
+            .resumption
+            .as_ref()
+            .is_none_or(|it| it.kept.len() < self.schedule.kept || !self.inbound.has_space());
+        self.may_stream() && !self.sent.eof && self.outbound.has_room() && may_keep
     }
 
     /// Takes input by way of `read`, as [`Outbound::fill`]. Zero bytes are the input's
@@ -411,13 +461,25 @@ impl Session {
         Ok(())
     }
 
-    /// What waits for the socket.
+    /// What waits for the socket, or the first part of it.
     pub fn sealed(&self) -> &[u8] {
-        self.outbound.sealed()
+        match &self.resumption {
+            Some(Resumption { kept, .. }) if !kept.lacking().is_empty() => kept.lacking(),
+            _ => self.outbound.sealed(),
+        }
     }
 
     /// The socket took the first `n` bytes of [`Session::sealed`].
     pub fn drained(&mut self, n: usize) {
+        if let Some(Resumption { kept, .. }) = &mut self.resumption {
+            if !kept.lacking().is_empty() {
+                return kept.resent(n);
+            }
+            kept.sent(&self.outbound.sealed()[..n]);
+            if !self.inbound.has_space() {
+                kept.let_go_beyond(self.schedule.kept);
+            }
+        }
         self.outbound.drained(n);
         self.drained += n as u64;
     }
@@ -429,7 +491,7 @@ impl Session {
 
     /// Bytes for the socket so far, taken or not.
     fn sealed_at(&self) -> u64 {
-        self.drained + self.sealed().len() as u64
+        self.drained + self.outbound.sealed().len() as u64
     }
 
     // The way in.
@@ -519,7 +581,7 @@ impl Session {
             Kind::Rekey1 => {
                 let rekey1 = content.try_into().map_err(|_| noise::Error::Length)?;
                 if self.open_rekey1(now)? {
-                    self.inbound.accept();
+                    self.accept(kind, now);
                     return Ok(Some(Opened::Request(Box::new(rekey1))));
                 }
                 Event::Control
@@ -532,10 +594,25 @@ impl Session {
                 empty(content)?;
                 self.open_rekey3(now)?
             }
+            Kind::Ack => {
+                let count = content.try_into().map_err(|_| Error::Rule("ACK's length"))?;
+                self.open_ack(u64::from_be_bytes(count))?
+            }
         };
-        self.inbound.accept();
-        self.note_sign(now);
+        self.accept(kind, now);
         Ok(Some(Opened::Event(event)))
+    }
+
+    /// The frame just opened keeps the rules.
+    fn accept(&mut self, kind: Kind, now: Instant) {
+        let len = self.inbound.accept();
+        if let Some(Resumption { owed, .. }) = &mut self.resumption {
+            owed.note(len, kind == Kind::Ack, now);
+        }
+        // An ACK may be an old one that is sent again, and shows nothing.
+        if kind != Kind::Ack {
+            self.note_sign(now);
+        }
     }
 
     fn open_data(&mut self, len: usize) -> Result<Event, Error> {
@@ -636,6 +713,13 @@ impl Session {
         Ok(Event::Control)
     }
 
+    /// So much of this side's frames has verified at the peer.
+    fn open_ack(&mut self, count: u64) -> Result<Event, Error> {
+        let resumption = self.resumption.as_mut().ok_or(Error::Rule("ACK unasked"))?;
+        resumption.kept.acknowledge(count)?;
+        Ok(Event::Control)
+    }
+
     /// A frame came. If it is not the answer to REKEY1, it is a sign that the listener is
     /// alive; but one whose output is stuck reads on only as long as it has room.
     fn note_sign(&mut self, now: Instant) {
@@ -695,6 +779,94 @@ impl Session {
     /// Whether the peer's data has ended, may be written out, and is.
     pub fn output_ended(&self) -> bool {
         !self.unconfirmed && self.received.eof && self.inbound.plain_len() == 0
+    }
+
+    // Another connection.
+
+    /// Whether the session can go on over another connection: agreed on, and no ABORT was
+    /// sealed or opened.
+    pub fn may_reconnect(&self) -> bool {
+        self.resumption.is_some() && !self.abort_sent && !self.receive_closed
+    }
+
+    /// Connector: R1 for another connection, with the fresh nonce `n_c`. Until the attempt
+    /// is over nothing may be received.
+    pub fn ask(&self, n_c: &[u8; reconnect::NONCELEN]) -> Option<(reconnect::Asked, [u8; R1_LEN])> {
+        let Resumption { tickets, owed, .. } = self.resumption.as_ref()?;
+        Some(tickets.ask(n_c, owed.verified()))
+    }
+
+    /// Listener: answers R1 with R2, with the fresh nonce `n_l`. Until the attempt is over
+    /// nothing may be received.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn answer(
+        &mut self,
+        r1: &[u8; R1_LEN],
+        n_l: &[u8; reconnect::NONCELEN],
+    ) -> Result<(reconnect::Answered, [u8; R2_LEN]), Refused> {
+        let Resumption { tickets, owed, .. } = self.resumption.as_mut().ok_or(Refused)?;
+        tickets.answer(r1, n_l, owed.verified())
+    }
+
+    /// Another connection is there: all goes on from where each side has the other's
+    /// frames.
+    ///
+    /// # Errors
+    /// [`Error::Rule`] if the peer cannot be there, [`Error::LetGo`].
+    pub fn go_on(&mut self, from: Proven) -> Result<(), Error> {
+        if let Some(Resumption { kept, .. }) = &mut self.resumption {
+            kept.go_on(from.offset())?;
+        }
+        self.inbound.forget_rest();
+        // The new connection may hold something.
+        self.is_behind = true;
+        Ok(())
+    }
+
+    /// When [`Session::send_ack`] has to be called, if an ACK is owed and may be sent.
+    pub fn ack_at(&self, now: Instant) -> Option<Instant> {
+        let Resumption { owed, acked_at, .. } = self.resumption.as_ref()?;
+        let may_send = self.commitment.is_none() && !self.abort_sent && !self.is_finished();
+        // No second one before the first has left: there is one place.
+        let is_free = self.drained >= *acked_at;
+        owed.due(self.schedule.unacknowledged, now).filter(|_| may_send && is_free)
+    }
+
+    /// Tells the peer how much of its frames has verified.
+    ///
+    /// # Errors
+    /// [`Error::Frame`] after 2^64 - 1 frames.
+    pub fn send_ack(&mut self) -> Result<(), Error> {
+        let sealed_at = self.sealed_at();
+        if let Some(it) = &mut self.resumption {
+            if it.acked_at < sealed_at {
+                it.spoke_at = sealed_at;
+            }
+            self.outbound.control(Kind::Ack, &it.owed.settle().to_be_bytes())?;
+            it.acked_at = sealed_at + frame::frame_len(8) as u64;
+        }
+        Ok(())
+    }
+
+    /// Bytes up to the last frame other than ACK, as far as a socket took them.
+    pub fn spoken(&self) -> u64 {
+        match &self.resumption {
+            Some(it) if self.drained <= it.acked_at => self.drained.min(it.spoke_at),
+            _ => self.drained,
+        }
+    }
+
+    /// Whether a socket took more than the peer has acknowledged.
+    pub fn is_in_flight(&self) -> bool {
+        self.resumption.as_ref().is_some_and(|it| !it.kept.is_empty())
+    }
+
+    /// Bytes that have come to be acknowledged, here and there. More than before means
+    /// that the connection is of use.
+    pub fn progress(&self) -> u64 {
+        self.resumption.as_ref().map_or(0, |it| it.owed.verified() + it.kept.acknowledged())
     }
 
     // The session as a whole.

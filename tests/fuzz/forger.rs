@@ -217,7 +217,8 @@ impl Model {
         let plain = self.opening.open(&rest[..len]).ok_or(Fatal::Forged)?;
         self.wire.drain(..2 + len);
         let clen = usize::from(u16::from_be_bytes([plain[1], plain[2]]));
-        let sizes = [None, Some(0), Some(0), Some(32), Some(1248), Some(1152), Some(0), Some(1)];
+        let sizes =
+            [None, Some(0), Some(0), Some(32), Some(1248), Some(1152), Some(0), Some(1), Some(8)];
         let (Some(size), Some(content)) =
             (sizes.get(usize::from(plain[0])), plain.get(3..3 + clen))
         else {
@@ -343,7 +344,8 @@ impl Game {
             cipher,
         };
         let peer = Peer { key: [0x50; 32], long_lived: false };
-        let schedule = Schedule { interval: INTERVAL, bytes: 1 << 20, spacing: SPACING };
+        let schedule =
+            Schedule { interval: INTERVAL, bytes: 1 << 20, spacing: SPACING, ..Schedule::STANDARD };
         let buffers = Buffers::new().unwrap();
         let (role, session) = if is_listener {
             let accepted = Accepted { keys, peer, n_l: Secret::copy(&N_L) };

@@ -46,7 +46,7 @@ impl Game {
                 self.frame(0, len, 0);
             }
             2 => self.frame(
-                input.byte() % if is_bold { 9 } else { 8 },
+                input.byte() % if is_bold { 10 } else { 8 },
                 input.byte().into(),
                 input.size(),
             ),
@@ -137,7 +137,7 @@ impl Game {
         let plain = self.opening.open(sealed).ok_or(Error::Forged)?;
         self.given.drain(..2 + len);
         let clen = usize::from(u16::from_be_bytes([plain[1], plain[2]]));
-        if plain[0] > 7 {
+        if plain[0] > 8 {
             return Err(Error::Kind);
         }
         let content = plain.get(3..3 + clen).ok_or(Error::Clen)?;

@@ -162,7 +162,7 @@ impl Pair {
         let held = [options & 1 == 1, options & 2 == 2];
         let bytes = if options & 4 == 4 { 1 << 17 } else { 1 << 36 };
         let interval = Duration::from_secs(120);
-        let schedule = Schedule { interval, bytes, spacing: Duration::ZERO };
+        let schedule = Schedule { interval, bytes, spacing: Duration::ZERO, ..Schedule::STANDARD };
         let peer = Peer { key: [0x50; 32], long_lived: false };
         let connected = Connected { keys: keys(), peer, h1: H1, commit: sas::commit(&H1, &N_L) };
         let connector = Session::connector(connected, Buffers::new().unwrap());

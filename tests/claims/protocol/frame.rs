@@ -10,7 +10,7 @@ use scat::protocol::noise::CipherState;
 
 const K: [u8; 32] = [7; 32];
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Data,
     Kind::Eof,
     Kind::Done,
@@ -19,6 +19,7 @@ const KINDS: [Kind; 8] = [
     Kind::Rekey2,
     Kind::Rekey3,
     Kind::Abort,
+    Kind::Ack,
 ];
 
 fn seal(sealer: &mut Sealer, kind: Kind, content: &[u8]) -> Vec<u8> {
@@ -231,7 +232,7 @@ fn a_len_shorter_than_any_frame_is_refused_at_once() {
 }
 
 #[test]
-fn only_the_eight_types_are_opened() {
+fn only_the_nine_types_are_opened() {
     for kind in 0..=255u8 {
         let frame = frame_around(&mut CipherState::new(Cipher::ChaChaPoly, &K), &[kind, 0, 0]);
         let expected = match KINDS.get(usize::from(kind)) {

@@ -9,6 +9,7 @@ mod handshake;
 mod interop;
 mod primitives;
 mod ratchet;
+mod reconnect;
 mod reveal;
 mod session;
 mod vectors;

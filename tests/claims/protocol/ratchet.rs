@@ -2,7 +2,7 @@
 //! and against somebody who has copied one side.
 
 use crate::support::ends::{
-    self, End, Forger, NEVER, Pair, accepted, bytes, connector, feed, fill, is_ratchet_due,
+    self, End, Forger, NEVER, Pair, accepted, bytes, connector, feed, fill, is_ratchet_due, keys,
     listener, listener_with, open, open_all, start_ratchet, start_time, write,
 };
 use proptest::prelude::*;
@@ -413,7 +413,7 @@ fn ask(session: &mut Session, peer: &mut Forger, now: Instant) -> Result<Event, 
 
 #[test]
 fn a_listener_answers_16_exchanges_at_once_and_then_one_a_second() {
-    let mut session = listener_with(Schedule::STANDARD, false);
+    let mut session = listener_with(keys(), Schedule::STANDARD, false);
     let mut peer = Forger::new(Role::Connector);
     peer.recv(&mut session);
     let mut now = start_time();

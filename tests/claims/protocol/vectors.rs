@@ -8,6 +8,7 @@ use scat::protocol::handshake::{Accepted, Connected, Features, Initiator, Local,
 use scat::protocol::hash::hash;
 use scat::protocol::noise::{CipherState, Ephemerals, Error, HandshakeState, Pattern, Token};
 use scat::protocol::ratchet::{Fresh, Ratchet};
+use scat::protocol::reconnect::Tickets;
 use scat::protocol::role::Role;
 use scat::protocol::sas::{self, Sas};
 use scat::protocol::secret::Secret;
@@ -157,6 +158,7 @@ fn kind(f: &Value) -> Kind {
         Kind::Rekey2,
         Kind::Rekey3,
         Kind::Abort,
+        Kind::Ack,
     ];
     kinds[f["type"].as_u64().unwrap() as usize]
 }
@@ -185,9 +187,9 @@ fn replay(tag: &str) {
     let mut ratchet = &Value::Null;
     let mut due: Option<Fresh> = None;
 
-    // Acknowledgements, type 8, are not there yet.
-    let frames = v["frames"].as_array().unwrap().iter();
-    for f in frames.take_while(|f| f["type"] != 8) {
+    // Bytes of frames so far, C's and L's.
+    let mut passed = [0u64; 2];
+    for f in v["frames"].as_array().unwrap() {
         let (kind, content) = (kind(f), content(f));
         // What a ratchet makes comes before the frame that carries it.
         match kind {
@@ -205,9 +207,19 @@ fn replay(tag: &str) {
             Kind::Open => assert_eq!(content, *accepted.n_l),
             _ => {}
         }
-        let direction = if f["dir"] == "C>L" { &mut c2l } else { &mut l2c };
+        let is_c = f["dir"] == "C>L";
+        if kind == Kind::Ack {
+            assert_eq!(content, passed[is_c as usize].to_be_bytes());
+        }
+        let direction = if is_c { &mut c2l } else { &mut l2c };
         for _ in 0..f.get("repeat").map_or(1, |n| n.as_u64().unwrap()) {
             direction.pass(kind, &content, f);
+            passed[!is_c as usize] += frame_len(content.len()) as u64;
+        }
+        // Behind L's acknowledgement the session goes on over another connection.
+        if kind == Kind::Ack && !is_c {
+            let kr = || Secret::copy(connected.keys.kr.as_ref().unwrap());
+            replay_reconnection(&v, [kr(), kr()], passed);
         }
         // A switch comes directly after the frame that makes it due.
         match kind {
@@ -219,6 +231,19 @@ fn replay(tag: &str) {
     assert!(due.is_none() && ratchets.next().is_none());
     assert_eq!((c_ratchet.finished(), l_ratchet.finished()), (2, 2));
     assert!(!ratchet.is_null());
+}
+
+fn replay_reconnection(v: &Value, kr: [Secret; 2], [by_c, by_l]: [u64; 2]) {
+    let [c, mut l] = kr.map(Tickets::new);
+    let v = &v["reconnect"];
+    assert_eq!((&v["C_offset"], &v["L_offset"]), (&by_l.into(), &by_c.into()));
+    let (asked, r1) = c.ask(&array(&v["C_nonce"]), by_l);
+    assert_eq!(r1, array(&v["flight1"]));
+    let (answered, r2) = l.answer(&r1, &array(&v["L_nonce"]), by_c).unwrap();
+    assert_eq!(r2, array(&v["flight2"]));
+    let (proven, r3) = asked.read_r2(&r2).unwrap();
+    assert_eq!((proven.offset(), r3), (by_c, array(&v["flight3"])));
+    assert_eq!(answered.read_r3(&r3).unwrap().offset(), by_l);
 }
 
 #[test]

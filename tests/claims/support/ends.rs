@@ -17,11 +17,16 @@ use std::time::{Duration, Instant};
 pub const N_L: [u8; 32] = [0x10; 32];
 pub const H1: [u8; 32] = [0x11; 32];
 pub const H3: [u8; 32] = [0x13; 32];
+pub const KR: [u8; 32] = [4; 32];
 const PEER: Peer = Peer { key: [0x50; 32], long_lived: false };
 
 /// No exchange of fresh keys unless a test starts one.
-pub const NEVER: Schedule =
-    Schedule { interval: Duration::MAX, bytes: u64::MAX, spacing: Duration::ZERO };
+pub const NEVER: Schedule = Schedule {
+    interval: Duration::MAX,
+    bytes: u64::MAX,
+    spacing: Duration::ZERO,
+    ..Schedule::STANDARD
+};
 
 fn key(byte: u8) -> Secret {
     Secret::copy(&[byte; 32])
@@ -32,18 +37,27 @@ pub fn keys() -> Keys {
     Keys { c2l: key(1), l2c: key(2), rk: key(3), kr: None, h3: H3, cipher: Cipher::ChaChaPoly }
 }
 
+/// The same where reconnection was agreed on.
+pub fn lasting_keys() -> Keys {
+    Keys { kr: Some(Secret::copy(&KR)), ..keys() }
+}
+
 pub fn connector(schedule: Schedule, held: bool) -> Session {
-    let connected = Connected { keys: keys(), peer: PEER, h1: H1, commit: sas::commit(&H1, &N_L) };
+    connector_with(keys(), schedule, held)
+}
+
+pub fn connector_with(keys: Keys, schedule: Schedule, held: bool) -> Session {
+    let connected = Connected { keys, peer: PEER, h1: H1, commit: sas::commit(&H1, &N_L) };
     let session = Session::connector(connected, Buffers::new().unwrap());
     prepared(session, schedule, held)
 }
 
 pub fn listener(held: bool) -> Session {
-    listener_with(NEVER, held)
+    listener_with(keys(), NEVER, held)
 }
 
-pub fn listener_with(schedule: Schedule, held: bool) -> Session {
-    let accepted = Accepted { keys: keys(), peer: PEER, n_l: Secret::copy(&N_L) };
+pub fn listener_with(keys: Keys, schedule: Schedule, held: bool) -> Session {
+    let accepted = Accepted { keys, peer: PEER, n_l: Secret::copy(&N_L) };
     let listener = Session::listener(accepted, Buffers::new().unwrap(), start_time());
     prepared(listener.unwrap().0, schedule, held)
 }

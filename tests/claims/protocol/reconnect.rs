@@ -1,0 +1,727 @@
+//! A session goes on over other connections: two ends, a network that cuts, loses and
+//! stalls, and attempts that fail at every step. What is written out is what was sent,
+//! and both ends finish as soon as the network lets them. Then each rule by itself.
+//!
+//! `RECONNECT_SEEDS=20000` runs more schedules than a usual test does, `RECONNECT_SEED`
+//! the one of that number.
+
+use crate::support::ends::{
+    Forger, KR, N_L, NEVER, connector_with, feed, fill, lasting_keys, listener, listener_with,
+    open_all, open_at, start_ratchet, start_time, write,
+};
+use scat::protocol::frame::{Kind, frame_len};
+use scat::protocol::inbound;
+use scat::protocol::outbound::CAPACITY;
+use scat::protocol::reconnect::{
+    Answered, Asked, NONCELEN, R1_LEN, R2_LEN, R3_LEN, Refused, Tickets,
+};
+use scat::protocol::role::Role;
+use scat::protocol::secret::Secret;
+use scat::protocol::session::{Error, Event, Reason, Schedule, Session};
+use std::collections::VecDeque;
+use std::env;
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+// ---- a network that does what it likes ----
+
+/// SplitMix64 (Steele, Lea and Flood 2014).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 up to and without `end`.
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    /// Once in `n` times.
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick(&mut self, from: &[u64]) -> u64 {
+        from[self.below(from.len() as u64) as usize]
+    }
+
+    fn nonce(&mut self) -> [u8; NONCELEN] {
+        std::array::from_fn(|_| self.next() as u8)
+    }
+}
+
+/// The byte at `at` of what `role` sends: 251 and 256 have no common part, so that no
+/// piece can stand for another one.
+fn byte(role: Role, at: u64) -> u8 {
+    (at % 251) as u8 ^ (at >> 8) as u8 ^ if role == Role::Listener { 0x80 } else { 0 }
+}
+
+struct Side {
+    role: Role,
+    session: Session,
+    /// Bytes of its input, and how many it has taken.
+    total: u64,
+    taken: u64,
+    /// Bytes that it wrote out.
+    written: u64,
+    /// Its output takes nothing before it has taken so much of its input.
+    writes_after: u64,
+    is_blocked: bool,
+    /// An attempt is under way: it reads nothing from the connection in use.
+    is_paused: bool,
+}
+
+impl Side {
+    fn new(session: Session, total: u64) -> Self {
+        let role = session.role();
+        Side {
+            role,
+            session,
+            total,
+            taken: 0,
+            written: 0,
+            writes_after: 0,
+            is_blocked: false,
+            is_paused: false,
+        }
+    }
+
+    fn fill(&mut self, most: u64) {
+        if !self.session.wants_input() {
+            return;
+        }
+        let (role, mut at) = (self.role, self.taken);
+        let end = self.total.min(at + most);
+        let filled = self.session.fill(|pieces| {
+            for place in pieces.iter_mut().flat_map(|piece| piece.iter_mut()) {
+                if at == end {
+                    break;
+                }
+                *place = byte(role, at);
+                at += 1;
+            }
+            Ok((at - self.taken) as usize)
+        });
+        match filled.unwrap() {
+            0 => self.session.end_input().unwrap(),
+            n => self.taken += n as u64,
+        }
+    }
+
+    fn receive(&mut self, wire: &mut VecDeque<u8>, most: u64, now: Instant) -> Result<(), Error> {
+        if self.is_paused {
+            return Ok(());
+        }
+        let space = self.session.space();
+        let most = space.len().min(most as usize);
+        let n = wire.read(&mut space[..most]).unwrap();
+        self.session.received(n);
+        while open_at(&mut self.session, now)?.is_some() {}
+        Ok(())
+    }
+
+    fn send(&mut self, wire: &mut VecDeque<u8>, most: u64, room: usize) {
+        let sealed = self.session.sealed();
+        let n = sealed.len().min(most as usize).min(room.saturating_sub(wire.len()));
+        wire.extend(&sealed[..n]);
+        self.session.drained(n);
+    }
+
+    fn write(&mut self, most: u64) {
+        if self.is_blocked || self.taken < self.writes_after {
+            return;
+        }
+        for received in write(&mut self.session, most as usize) {
+            assert_eq!(received, byte(self.role.peer(), self.written), "at {}", self.written);
+            self.written += 1;
+        }
+    }
+
+    fn ack(&mut self, now: Instant) {
+        if self.session.ack_at(now).is_some_and(|at| at <= now) {
+            self.session.send_ack().unwrap();
+        }
+    }
+}
+
+/// How far an attempt has come; the wires between its steps are left out, because a flight
+/// either arrives or the attempt is over.
+enum Attempt {
+    R1(Asked, [u8; R1_LEN]),
+    R2(Asked, [u8; R2_LEN], Answered),
+    R3([u8; R3_LEN], Answered),
+}
+
+struct Network {
+    dice: Dice,
+    now: Instant,
+    c: Side,
+    l: Side,
+    c2l: VecDeque<u8>,
+    l2c: VecDeque<u8>,
+    is_up: bool,
+    /// Bytes that a wire holds.
+    room: usize,
+    attempt: Option<Attempt>,
+    /// An R1 that somebody has recorded.
+    recorded: Option<[u8; R1_LEN]>,
+    cuts: u64,
+    ratchets: u64,
+}
+
+/// What came of a schedule.
+#[derive(Default)]
+struct Outcome {
+    cuts: u64,
+    let_go: u64,
+}
+
+impl Network {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let small = Schedule { kept: 24_000, unacknowledged: 4_000, ..NEVER };
+        // Only more than an inbound buffer holds makes one stop reading.
+        let is_big = dice.one_in(16);
+        let most = if is_big { 2_500_000 } else { dice.pick(&[500, 5_000, 60_000]) };
+        let mut c = Side::new(connector_with(lasting_keys(), small, false), dice.below(most));
+        let l = Side::new(listener_with(lasting_keys(), small, false), dice.below(most));
+        if dice.one_in(if is_big { 1 } else { 3 }) {
+            c.writes_after = c.total;
+        }
+        let room = dice.pick(if is_big { &[300_000] } else { &[700, 5_000, 300_000] }) as usize;
+        Network {
+            now: start_time(),
+            c,
+            l,
+            c2l: VecDeque::new(),
+            l2c: VecDeque::new(),
+            is_up: true,
+            room,
+            attempt: None,
+            recorded: None,
+            cuts: 0,
+            ratchets: 0,
+            dice,
+        }
+    }
+
+    /// Runs until both ends are finished; `Err` as a session ends with it.
+    fn run(&mut self) -> Result<(), Error> {
+        let bulk = self.c.total.max(self.l.total);
+        let calm = self.dice.pick(&[100, 1_000, 4_000]);
+        let piece = (bulk / 100).max(600);
+        for step in 0..calm + 20_000 + bulk / 20 {
+            if self.c.session.is_finished() && self.l.session.is_finished() {
+                assert_eq!((self.c.written, self.l.written), (self.l.total, self.c.total));
+                assert!(self.c.session.is_acknowledged() && self.l.session.is_acknowledged());
+                return Ok(());
+            }
+            let is_calm = step > calm;
+            self.now += Duration::from_millis(self.dice.below(100));
+            if is_calm {
+                (self.c.is_blocked, self.l.is_blocked) = (false, false);
+            } else {
+                self.disturb();
+            }
+            self.advance(is_calm)?;
+            for role in [Role::Connector, Role::Listener] {
+                self.step(role, piece)?;
+            }
+        }
+        let (c, l) = (self.c.session.counters(), self.l.session.counters());
+        panic!("came to a stand: {c:?} of {}, {l:?} of {}", self.c.total, self.l.total);
+    }
+
+    fn disturb(&mut self) {
+        if self.is_up && self.dice.one_in(60) {
+            self.cut();
+        }
+        if self.dice.one_in(50) {
+            self.c.is_blocked ^= true;
+        }
+        if self.dice.one_in(50) {
+            self.l.is_blocked ^= true;
+        }
+        if self.ratchets < 3 && self.dice.one_in(100) && self.c.session.may_start_ratchet() {
+            start_ratchet(&mut self.c.session);
+            self.ratchets += 1;
+        }
+        if let Some(r1) = self.recorded.filter(|_| self.dice.one_in(20)) {
+            let n_l = self.dice.nonce();
+            assert_eq!(self.l.session.answer(&r1, &n_l).err(), Some(Refused), "answered twice");
+        }
+    }
+
+    /// The connection ends; of what is on its way a part may still be read.
+    fn cut(&mut self) {
+        self.is_up = false;
+        self.cuts += 1;
+        for wire in [&mut self.c2l, &mut self.l2c] {
+            let left = self.dice.below(wire.len() as u64 + 1);
+            wire.truncate(if self.dice.one_in(2) { 0 } else { left as usize });
+        }
+    }
+
+    /// One step of a reconnection: the connector may try while the connection stands.
+    fn advance(&mut self, is_calm: bool) -> Result<(), Error> {
+        let Network { dice, c, l, .. } = self;
+        match self.attempt.take() {
+            None => {
+                if !self.is_up && dice.one_in(3) || self.is_up && !is_calm && dice.one_in(200) {
+                    let (asked, r1) = c.session.ask(&dice.nonce()).unwrap();
+                    c.is_paused = true;
+                    self.attempt = Some(Attempt::R1(asked, r1));
+                }
+            }
+            Some(attempt) if !is_calm && dice.one_in(6) => {
+                (c.is_paused, l.is_paused) = (false, false);
+                // C has left the old connection already, and L never comes to the new one.
+                if let Attempt::R3(..) = attempt {
+                    self.cut();
+                    self.c2l.clear();
+                    self.l2c.clear();
+                }
+            }
+            Some(Attempt::R1(asked, r1)) => {
+                let (answered, r2) = l.session.answer(&r1, &dice.nonce()).unwrap();
+                l.is_paused = true;
+                self.recorded = Some(r1);
+                self.attempt = Some(Attempt::R2(asked, r2, answered));
+            }
+            Some(Attempt::R2(asked, r2, answered)) => {
+                let (proven, r3) = asked.read_r2(&r2).unwrap();
+                c.session.go_on(proven)?;
+                c.is_paused = false;
+                // L reads the old wire no more, and C neither reads nor writes it.
+                self.c2l.clear();
+                self.l2c.clear();
+                self.is_up = true;
+                self.attempt = Some(Attempt::R3(r3, answered));
+            }
+            Some(Attempt::R3(r3, answered)) => {
+                l.session.go_on(answered.read_r3(&r3).unwrap())?;
+                l.is_paused = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// One thing that one side does.
+    fn step(&mut self, role: Role, piece: u64) -> Result<(), Error> {
+        let Network { dice, c, l, c2l, l2c, room, now, .. } = self;
+        // What L gives to a socket before it has R3 goes to the old one, and is lost.
+        let is_behind = matches!(self.attempt, Some(Attempt::R3(..)));
+        let mut lost = VecDeque::new();
+        let (side, out, into) = match role {
+            Role::Connector => (c, c2l, l2c),
+            Role::Listener if is_behind => (l, &mut lost, c2l),
+            Role::Listener => (l, l2c, c2l),
+        };
+        let most = 1 + dice.below(piece);
+        match dice.below(6) {
+            0 => side.fill(most),
+            1 if self.is_up => side.send(out, most, *room),
+            2 | 3 => side.receive(into, most, *now)?,
+            4 => side.write(most),
+            _ => side.ack(*now),
+        }
+        Ok(())
+    }
+}
+
+fn run(seed: u64) -> Outcome {
+    let mut network = Network::new(seed);
+    let mut outcome = Outcome::default();
+    match network.run() {
+        Ok(()) => {}
+        Err(Error::LetGo) => outcome.let_go = 1,
+        Err(why) => panic!("{why}"),
+    }
+    outcome.cuts = network.cuts;
+    outcome
+}
+
+#[test]
+fn whatever_the_network_does_what_arrives_is_what_was_sent() {
+    let number = |name| env::var(name).ok().map(|it| it.parse::<u64>().unwrap());
+    let seeds = match number("RECONNECT_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("RECONNECT_SEEDS").unwrap_or(500),
+    };
+    let mut total = Outcome::default();
+    for seed in seeds.clone() {
+        let outcome = std::panic::catch_unwind(|| run(seed));
+        let outcome = outcome.unwrap_or_else(|_| panic!("RECONNECT_SEED={seed}"));
+        total.cuts += outcome.cuts;
+        total.let_go += outcome.let_go;
+    }
+    println!("{} runs, {} cuts, {} let go", seeds.count(), total.cuts, total.let_go);
+}
+
+// ---- the flights ----
+
+fn tickets() -> Tickets {
+    Tickets::new(Secret::copy(&KR))
+}
+
+#[test]
+fn no_bit_of_a_flight_can_be_another() {
+    let (c, mut l) = (tickets(), tickets());
+    let mut nonces = Dice(1);
+    let mut attempt = || {
+        let (asked, r1) = c.ask(&nonces.nonce(), 7);
+        let (answered, r2) = l.answer(&r1, &N_L, 8).unwrap();
+        (asked, r1, answered, r2)
+    };
+    for bit in 0..8 * R1_LEN {
+        let (_, mut r1) = tickets().ask(&[bit as u8; NONCELEN], 7);
+        r1[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(tickets().answer(&r1, &N_L, 8).err(), Some(Refused), "bit {bit} of R1");
+    }
+    for bit in 0..8 * R2_LEN {
+        let (asked, _, _, mut r2) = attempt();
+        r2[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(asked.read_r2(&r2).err(), Some(Refused), "bit {bit} of R2");
+    }
+    for bit in 0..8 * R3_LEN {
+        let (asked, _, answered, r2) = attempt();
+        let (_, mut r3) = asked.read_r2(&r2).unwrap();
+        r3[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(answered.read_r3(&r3), Err(Refused), "bit {bit} of R3");
+    }
+}
+
+#[test]
+fn flights_of_another_session_or_another_attempt_are_refused() {
+    let (c, mut l) = (tickets(), tickets());
+    let mut other = Tickets::new(Secret::copy(&[9; 32]));
+    let (asked, r1) = c.ask(&[1; NONCELEN], 0);
+    assert_eq!(other.answer(&r1, &N_L, 0).err(), Some(Refused));
+    let (answered, r2) = l.answer(&r1, &N_L, 0).unwrap();
+    // The same R1 once more: recorded, or left over in a queue.
+    assert_eq!(l.answer(&r1, &[2; NONCELEN], 0).err(), Some(Refused));
+    // The answer to another R1.
+    let (asked_2, r1_2) = c.ask(&[2; NONCELEN], 0);
+    assert_eq!(asked_2.read_r2(&r2).err(), Some(Refused));
+    let (_, r3) = asked.read_r2(&r2).unwrap();
+    // The end of another attempt, and a first flight that nobody waits for any more.
+    let (answered_2, _) = l.answer(&r1_2, &N_L, 0).unwrap();
+    assert_eq!(answered_2.read_r3(&r3), Err(Refused));
+    assert_eq!(answered.read_r3(&r3).unwrap().offset(), 0);
+}
+
+// ---- acknowledgements ----
+
+const FRAME: u64 = frame_len(0) as u64;
+
+/// A session where reconnection was agreed on, its peer, and OPEN passed.
+fn lasting(role: Role, schedule: Schedule, held: bool) -> (Session, Forger) {
+    let mut peer = Forger::new(role.peer());
+    let mut session = match role {
+        Role::Connector => connector_with(lasting_keys(), schedule, held),
+        Role::Listener => listener_with(lasting_keys(), schedule, held),
+    };
+    match role {
+        Role::Connector => assert!(peer.send(&mut session, Kind::Open, &N_L).is_ok()),
+        Role::Listener => assert_eq!(peer.kinds(&mut session), [Kind::Open]),
+    }
+    (session, peer)
+}
+
+fn both(schedule: Schedule, held: bool) -> [(Session, Forger); 2] {
+    [Role::Connector, Role::Listener].map(|role| lasting(role, schedule, held))
+}
+
+fn acks(session: &mut Session, peer: &mut Forger, now: Instant) -> Vec<u64> {
+    while session.ack_at(now).is_some_and(|at| at <= now) {
+        session.send_ack().unwrap();
+    }
+    let count = |content: Vec<u8>| u64::from_be_bytes(content.try_into().unwrap());
+    let acks = peer.recv(session).into_iter().filter(|(kind, _)| *kind == Kind::Ack);
+    acks.map(|(_, content)| count(content)).collect()
+}
+
+#[test]
+fn an_ack_is_due_one_second_after_a_frame_or_at_256_kib() {
+    let (now, second) = (start_time(), Duration::from_secs(1));
+    for (mut session, mut peer) in both(NEVER, false) {
+        // OPEN is the first frame that a connector has to acknowledge.
+        let open = if session.role() == Role::Connector { FRAME } else { 0 };
+        peer.send(&mut session, Kind::Data, b"x").unwrap();
+        assert_eq!(session.ack_at(now), Some(now + second));
+        assert!(acks(&mut session, &mut peer, now).is_empty());
+        assert_eq!(acks(&mut session, &mut peer, now + second), [open + FRAME]);
+        assert_eq!(session.ack_at(now + 9 * second), None);
+        // An ACK is answered by none, until there are many.
+        let before = open + FRAME;
+        let mut most = 1 << 18;
+        for n in 1..=(most / FRAME) {
+            peer.send_at(&mut session, Kind::Ack, &0u64.to_be_bytes(), now + second).unwrap();
+            let at = session.ack_at(now + 9 * second);
+            assert_eq!(at, None, "{n} ACKs");
+        }
+        peer.send_at(&mut session, Kind::Ack, &0u64.to_be_bytes(), now + second).unwrap();
+        most = most / FRAME * FRAME + FRAME;
+        assert_eq!(acks(&mut session, &mut peer, now + second), [before + most]);
+    }
+}
+
+#[test]
+fn acks_go_on_while_a_person_is_asked_and_after_both_ends_but_not_behind_the_last_frame() {
+    let later = start_time() + Duration::from_secs(1);
+    for (mut session, mut peer) in both(NEVER, true) {
+        peer.send(&mut session, Kind::Data, b"x").unwrap();
+        assert_eq!(acks(&mut session, &mut peer, later).len(), 1);
+        session.confirm().unwrap();
+        write(&mut session, 9);
+        session.end_input().unwrap();
+        peer.send(&mut session, Kind::Eof, &[]).unwrap();
+        // EOF and DONE are sealed; what the peer still says is acknowledged.
+        assert_eq!(acks(&mut session, &mut peer, later).len(), 1);
+        peer.send(&mut session, Kind::Done, &[]).unwrap();
+        assert!(session.is_finished());
+        assert_eq!(session.ack_at(later), None);
+    }
+    for (mut session, mut peer) in both(NEVER, false) {
+        peer.send(&mut session, Kind::Data, b"x").unwrap();
+        session.abort(Reason::Interrupted).unwrap();
+        assert_eq!(session.ack_at(later), None);
+        assert!(!session.may_reconnect());
+    }
+    // Before OPEN a connector says nothing but ABORT.
+    let mut session = connector_with(lasting_keys(), NEVER, false);
+    assert_eq!(session.ack_at(later), None);
+    let mut peer = Forger::new(Role::Listener);
+    let early = peer.send(&mut session, Kind::Ack, &[0; 8]);
+    assert_eq!(early, Err(Error::Rule("a frame before OPEN")));
+    assert!(!session.may_reconnect());
+}
+
+#[test]
+fn one_ack_waits_and_has_its_place_behind_a_full_outbound() {
+    let later = start_time() + Duration::from_secs(1);
+    for (mut session, mut peer) in both(NEVER, false) {
+        let is_connector = session.role() == Role::Connector;
+        if is_connector {
+            start_ratchet(&mut session);
+            peer.take(&mut session, usize::MAX);
+        }
+        while session.wants_input() {
+            fill(&mut session, &[7; 1000]);
+        }
+        // The peer makes everything due that can be.
+        if is_connector {
+            let (_, rekey1) = peer.open().unwrap();
+            let (rekey2, fresh) = peer.rekey2(&rekey1);
+            peer.send(&mut session, Kind::Rekey2, &rekey2).unwrap();
+            peer.switch_sealer(&fresh);
+        } else {
+            let rekey1 = peer.rekey1();
+            peer.send(&mut session, Kind::Rekey1, &rekey1).unwrap();
+        }
+        for _ in 0..2000 {
+            peer.send_at(&mut session, Kind::Data, &[1; 300], later).unwrap();
+            write(&mut session, 300);
+            if session.ack_at(later).is_some_and(|at| at <= later) {
+                session.send_ack().unwrap();
+                assert_eq!(session.ack_at(later + Duration::from_secs(9)), None, "a second one");
+            }
+        }
+        peer.send(&mut session, Kind::Eof, &[]).unwrap();
+        session.end_input().unwrap();
+        session.abort(Reason::Interrupted).unwrap();
+        assert!(session.sealed().len() <= CAPACITY);
+    }
+}
+
+#[test]
+fn an_ack_has_a_count_that_grows_and_was_given_to_a_socket() {
+    let breaks = |session: &mut Session, peer: &mut Forger, content: &[u8], rule| {
+        let result = peer.send(session, Kind::Ack, content);
+        assert_eq!(result, Err(Error::Rule(rule)), "{content:?}");
+        assert!(!session.may_reconnect());
+    };
+    for len in [0, 7, 9] {
+        let (mut session, mut peer) = lasting(Role::Connector, NEVER, false);
+        breaks(&mut session, &mut peer, &[0; 9][..len], "ACK's length");
+    }
+    for (mut session, mut peer) in both(NEVER, false) {
+        let open = if session.role() == Role::Listener { FRAME } else { 0 };
+        fill(&mut session, b"x");
+        // Sealed, and not given to a socket.
+        let ack = |count: u64| count.to_be_bytes();
+        assert!(session.sealed().len() as u64 >= FRAME);
+        peer.take(&mut session, 1);
+        assert_eq!(peer.send(&mut session, Kind::Ack, &ack(open + 1)), Ok(Event::Control));
+        assert_eq!(peer.send(&mut session, Kind::Ack, &ack(open + 1)), Ok(Event::Control));
+        breaks(&mut session, &mut peer, &ack(open + 2), "an acknowledgement of what was not sent");
+    }
+    for (mut session, mut peer) in both(NEVER, false) {
+        fill(&mut session, b"x");
+        peer.take(&mut session, usize::MAX);
+        peer.send(&mut session, Kind::Ack, &FRAME.to_be_bytes()).unwrap();
+        breaks(&mut session, &mut peer, &0u64.to_be_bytes(), "an acknowledgement that goes back");
+    }
+    // Where nobody agreed on it, there is no such frame.
+    let (mut session, mut peer) = (listener(false), Forger::new(Role::Connector));
+    breaks(&mut session, &mut peer, &[0; 8], "ACK unasked");
+}
+
+#[test]
+fn only_frames_other_than_ack_want_an_answer() {
+    for (mut session, mut peer) in both(NEVER, false) {
+        let mut later = start_time();
+        let before = session.spoken();
+        for _ in 0..3 {
+            peer.send_at(&mut session, Kind::Data, b"x", later).unwrap();
+            later += Duration::from_secs(1);
+            assert_eq!(acks(&mut session, &mut peer, later).len(), 1);
+            assert_eq!(session.spoken(), before);
+        }
+        fill(&mut session, b"y");
+        assert_eq!(session.spoken(), before);
+        peer.take(&mut session, usize::MAX);
+        assert_eq!(session.spoken(), before + 4 * FRAME);
+    }
+}
+
+// ---- offsets, and what is kept ----
+
+/// The peer at `offset` goes on over another connection, the `n`th.
+fn reconnect(session: &mut Session, n: u8, offset: u64) -> Result<(), Error> {
+    let mut peer = tickets();
+    let proven = match session.role() {
+        Role::Connector => {
+            let (asked, r1) = session.ask(&[n; NONCELEN]).unwrap();
+            asked.read_r2(&peer.answer(&r1, &N_L, offset).unwrap().1).unwrap().0
+        }
+        Role::Listener => {
+            let (asked, r1) = peer.ask(&[n; NONCELEN], offset);
+            let (answered, r2) = session.answer(&r1, &N_L).unwrap();
+            answered.read_r3(&asked.read_r2(&r2).unwrap().1).unwrap()
+        }
+    };
+    session.go_on(proven)
+}
+
+#[test]
+fn an_offset_is_judged_like_an_ack() {
+    for (mut session, mut peer) in both(NEVER, false) {
+        let start = session.spoken();
+        fill(&mut session, &[5; 10_000]);
+        peer.take(&mut session, 5_000);
+        peer.send(&mut session, Kind::Ack, &(start + FRAME).to_be_bytes()).unwrap();
+        let sealed = session.sealed().to_vec();
+        reconnect(&mut session, 1, start + 4_000).unwrap();
+        // The last 1000 bytes come again, as they were, and then the rest.
+        assert_eq!(session.sealed().len(), 1_000);
+        session.drained(1_000);
+        assert_eq!(session.sealed(), sealed);
+        let beyond = Error::Rule("an acknowledgement of what was not sent");
+        assert_eq!(reconnect(&mut session, 2, start + 5_001), Err(beyond));
+    }
+    for (mut session, mut peer) in both(NEVER, false) {
+        let start = session.spoken();
+        fill(&mut session, &[5; 10_000]);
+        peer.take(&mut session, 5_000);
+        peer.send(&mut session, Kind::Ack, &(start + FRAME).to_be_bytes()).unwrap();
+        let back = Error::Rule("an acknowledgement that goes back");
+        assert_eq!(reconnect(&mut session, 1, start + FRAME - 1), Err(back));
+    }
+}
+
+#[test]
+fn a_frame_that_has_begun_comes_again_whole() {
+    for (mut session, mut peer) in both(NEVER, false) {
+        let frame = peer.seal(Kind::Data, b"once");
+        feed(&mut session, &frame[..100]);
+        assert_eq!(open_all(&mut session), Ok(vec![]));
+        reconnect(&mut session, 1, 0).unwrap();
+        feed(&mut session, &frame);
+        assert_eq!(open_all(&mut session), Ok(vec![Event::Data]));
+        assert_eq!(write(&mut session, 99), b"once");
+    }
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_an_ack_makes_room() {
+    const KEPT: u64 = 1 << 20;
+    for (mut session, mut peer) in both(Schedule { kept: KEPT, ..NEVER }, false) {
+        let mut sent = 0;
+        while session.wants_input() {
+            fill(&mut session, &[1; 50_000]);
+            peer.take(&mut session, usize::MAX);
+            sent += frame_len(50_000) as u64;
+        }
+        assert!(sent >= KEPT - FRAME && sent < KEPT + CAPACITY as u64, "{sent}");
+        // Control frames leave regardless.
+        session.end_input().unwrap();
+        assert!(!session.sealed().is_empty());
+    }
+    for (mut session, mut peer) in both(Schedule { kept: KEPT, ..NEVER }, false) {
+        while session.wants_input() {
+            fill(&mut session, &[1; 50_000]);
+            peer.take(&mut session, usize::MAX);
+        }
+        peer.send(&mut session, Kind::Ack, &(1u64 << 19).to_be_bytes()).unwrap();
+        assert!(session.wants_input());
+    }
+    assert_eq!(Schedule::STANDARD.kept, 64 << 20);
+}
+
+/// One whose output is stuck cannot see the peer's ACKs, and is not stopped by that.
+#[test]
+fn one_that_cannot_read_goes_on_and_lets_the_oldest_go() {
+    const KEPT: u64 = 1 << 18;
+    for (mut session, mut peer) in both(Schedule { kept: KEPT, ..NEVER }, true) {
+        let start = session.spoken();
+        while session.has_space() {
+            let n = session.space().len().min(frame_len(50_000));
+            let frame = peer.seal(Kind::Data, &[0; 50_000]);
+            feed(&mut session, &frame[..n]);
+            open_all(&mut session).unwrap();
+        }
+        session.confirm().unwrap();
+        let mut sent = start;
+        for _ in 0..100 {
+            assert!(session.wants_input(), "stopped after {sent}");
+            fill(&mut session, &[1; 50_000]);
+            peer.take(&mut session, usize::MAX);
+            sent += frame_len(50_000) as u64;
+        }
+        assert!(sent > 10 * KEPT && inbound::CAPACITY as u64 > KEPT);
+        // What is left can be had again, and not what lies before it.
+        reconnect(&mut session, 1, sent - KEPT).unwrap();
+        assert!(!session.sealed().is_empty());
+        if session.role() == Role::Listener {
+            continue;
+        }
+        let mut again = 0;
+        while again < KEPT {
+            let n = session.sealed().len();
+            session.drained(n);
+            again += n as u64;
+        }
+        assert_eq!((again, session.sealed().len()), (KEPT, 0));
+    }
+    for (mut session, mut peer) in both(Schedule { kept: KEPT, ..NEVER }, true) {
+        while session.has_space() {
+            let n = session.space().len().min(frame_len(50_000));
+            let frame = peer.seal(Kind::Data, &[0; 50_000]);
+            feed(&mut session, &frame[..n]);
+            open_all(&mut session).unwrap();
+        }
+        session.confirm().unwrap();
+        for _ in 0..10 {
+            fill(&mut session, &[1; 50_000]);
+            peer.take(&mut session, usize::MAX);
+        }
+        assert_eq!(reconnect(&mut session, 1, FRAME), Err(Error::LetGo));
+    }
+}
