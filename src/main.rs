@@ -4,6 +4,7 @@ use scat::auth::keys;
 use scat::cli::{self, Command};
 use scat::error::Error;
 use scat::net::Limits;
+use scat::run::descriptors::Claimed;
 use scat::run::{self, key_file};
 use scat::sys::poller::{self, Poller};
 use scat::sys::{memory, random, stream};
@@ -22,11 +23,11 @@ fn main() -> ExitCode {
 pub fn program(words: Vec<OsString>, limits: Limits) -> ExitCode {
     memory::protect();
     poller::ignore_file_size_limit();
-    // Both take descriptors, before their numbers can be another's.
-    let status = cli::status_fd(&words);
-    let command = cli::parse(words);
-    let mut report = Report::new(status);
-    let result = command.and_then(|command| execute(command, limits, &mut report));
+    let (named, command) = cli::parse(words);
+    // Claim inherited descriptors before anything we open can reuse their numbers.
+    let claimed = Claimed::new(&named);
+    let mut report = Report::new(claimed.status.as_ref().ok().copied().flatten());
+    let result = command.and_then(|command| execute(command, claimed, limits, &mut report));
     report.event(&Line::Exit(result.as_ref().err()));
     let code = result.map_or_else(|error| conclude(&error, &report), |()| ExitCode::SUCCESS);
     report.finish();
@@ -43,7 +44,12 @@ fn conclude(error: &Error, report: &Report) -> ExitCode {
     (error.account().status as u8).into()
 }
 
-fn execute(command: Command, limits: Limits, report: &mut Report) -> Result<(), Error> {
+fn execute(
+    command: Command,
+    claimed: Claimed,
+    limits: Limits,
+    report: &mut Report,
+) -> Result<(), Error> {
     if !stream::stdout_was_open() {
         return Err(Error::NoOutput);
     }
@@ -60,7 +66,7 @@ fn execute(command: Command, limits: Limits, report: &mut Report) -> Result<(), 
             print(&format!("{key}\n"))
         }
         Command::GeneratePsk(path) => key_file::create_psk(&path, &random::key()?),
-        Command::Run(options) => run::session(options, limits, report),
+        Command::Run(options) => run::session(options, claimed, limits, report),
     }
 }
 

@@ -1,18 +1,19 @@
 //! The command line, in netcat's ways: bundled options, values attached or
 //! not, `host port`, `host:port`, `[v6]:port`.
 
+mod argv;
 mod foreign;
 mod place;
 
 use crate::auth::keys::{self, Kind, KnownKey, Why};
 use crate::auth::policy::Confirm;
 use crate::error::Error;
-use crate::net::inherited::Inherited;
 use crate::protocol::cipher;
+use crate::sys::argument;
 use crate::sys::resolver::Family;
-use crate::sys::stream;
-use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
-use std::ffi::OsString;
+use argh::{ArgsInfo, FromArgs};
+use argv::{Argv, not_text};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -84,15 +85,23 @@ pub enum Endpoint {
     },
     /// `--fd n`
     Inherited {
-        /// The connection, taken before anything else could get that number.
-        socket: Inherited,
         /// `-l`: which role to play there.
         listen: bool,
     },
 }
 
+/// The descriptors that the command line names. It may make no sense otherwise.
+#[derive(Default)]
+pub struct Descriptors {
+    /// `--fd`: connections, one of them if it makes sense.
+    pub connections: Vec<i32>,
+    /// `--status-fd`
+    pub status: Option<i32>,
+}
+
 /// Encrypted netcat: standard input and output to one peer and back. Read the
 /// words aloud to know that nobody sits in between.
+// Values are numbers: argv's words by their place in a list.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     help_triggers("-h", "--help"),
@@ -105,10 +114,10 @@ struct Args {
     listen: bool,
     /// port to listen on, or to connect from
     #[argh(option, short = 'p', arg_name = "port")]
-    port: Option<String>,
+    port: Option<usize>,
     /// address to listen on, or to connect from
     #[argh(option, short = 's', arg_name = "addr")]
-    source: Option<String>,
+    source: Option<usize>,
     /// IPv4 only
     #[argh(switch, short = '4')]
     ipv4: bool,
@@ -118,20 +127,20 @@ struct Args {
     /// use the connection at this file descriptor, a stream socket that
     /// something else has connected
     #[argh(option, arg_name = "n")]
-    fd: Option<String>,
+    fd: Option<usize>,
     /// addresses are numbers: never ask DNS
     #[argh(switch, short = 'n')]
     numeric: bool,
     /// tell programs what happens, one event a line, at this file descriptor
     #[argh(option, arg_name = "n")]
-    status_fd: Option<String>,
+    status_fd: Option<usize>,
     /// accepted for netcat's sake: the end of input is always sent
     #[argh(switch, short = 'N')]
     #[allow(dead_code)]
     end: bool,
     /// accepted for netcat's sake: scat ends when both ends have ended
     #[argh(option, short = 'q', arg_name = "secs")]
-    quit: Option<String>,
+    quit: Option<usize>,
     /// send nothing: standard input is not read
     #[argh(switch, short = 'd')]
     no_input: bool,
@@ -145,47 +154,54 @@ struct Args {
     no_confirm: bool,
     /// use the key in this file, that the other end can pin
     #[argh(option, short = 'i', arg_name = "file")]
-    identity: Option<PathBuf>,
+    identity: Option<usize>,
     /// the other end must have this public key, or one of those in a file
     /// (may be repeated with -l)
     #[argh(option, arg_name = "key|@file")]
-    peer: Vec<String>,
+    peer: Vec<usize>,
     /// the other end must have the same pre-shared key file
     #[argh(option, arg_name = "file")]
-    psk: Option<PathBuf>,
+    psk: Option<usize>,
     /// make a new key in this new file, and print its public key
     #[argh(option, arg_name = "file")]
-    genkey: Option<PathBuf>,
+    genkey: Option<usize>,
     /// print the public key of the key in this file
     #[argh(option, arg_name = "file")]
-    pubkey: Option<PathBuf>,
+    pubkey: Option<usize>,
     /// make a new pre-shared key in this new file
     #[argh(option, arg_name = "file")]
-    genpsk: Option<PathBuf>,
+    genpsk: Option<usize>,
     /// report each stage
     #[argh(switch, short = 'v')]
     verbose: bool,
     /// give up unless there is a session within this time
     #[argh(option, short = 'w', arg_name = "secs")]
-    within: Option<String>,
+    within: Option<usize>,
     /// print the version
     #[argh(switch)]
     version: bool,
     /// host and port; with -l, address (if any) and port
     #[argh(positional, arg_name = "where")]
-    places: Vec<String>,
+    places: Vec<usize>,
 }
 
-/// Reads the words behind the program's name.
+/// Reads the words behind the program's name. Opens and asks nothing.
 ///
 /// # Errors
-/// [`Error::Usage`].
-pub fn parse(words: Vec<OsString>) -> Result<Command, Error> {
-    let words = words
-        .into_iter()
-        .map(|word| word.into_string().map_err(|_| usage("an argument is not valid UTF-8")))
-        .collect::<Result<Vec<_>, _>>()?;
-    let words = one_each(words)?;
+/// [`Error::Usage`], [`Error::Foreign`], [`Error::Argument`]; the descriptors are known all
+/// the same, so that a program that watches is told.
+pub fn parse(words: Vec<OsString>) -> (Descriptors, Result<Command, Error>) {
+    let argv = Argv::new(words);
+    let number = |given: &str| descriptor("", given).ok();
+    let descriptors = Descriptors {
+        connections: argv.values_of("--fd").filter_map(number).collect(),
+        status: argv.values_of("--status-fd").next().and_then(number),
+    };
+    (descriptors, command(argv))
+}
+
+fn command(argv: Argv) -> Result<Command, Error> {
+    let (words, values) = argv.finish()?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let args = match Args::from_args(&["scat"], &words) {
         Ok(args) => args,
@@ -199,58 +215,61 @@ pub fn parse(words: Vec<OsString>) -> Result<Command, Error> {
             cipher::NAME
         )));
     }
-    for (option, file) in [
-        ("-i", &args.identity),
-        ("--psk", &args.psk),
-        ("--genkey", &args.genkey),
-        ("--pubkey", &args.pubkey),
-        ("--genpsk", &args.genpsk),
-    ] {
-        file.iter().try_for_each(|file| names_a_file(option, file))?;
-    }
+    let text = |at: usize| values[at].to_str().ok_or_else(|| not_text(&values[at]));
+    let texts = |at: &[usize]| at.iter().map(|&at| text(at)).collect::<Result<Vec<_>, _>>();
+    let owned = |at: Option<usize>| at.map(|at| text(at).map(str::to_owned)).transpose();
+    let file = |option: &str, at: Option<usize>| {
+        at.map(|at| file_of_a_key(option, &values[at])).transpose()
+    };
+    let identity = file("-i", args.identity)?;
+    let psk = file("--psk", args.psk)?;
     let key_work = [
-        args.genkey.map(Command::GenerateKey),
-        args.pubkey.map(Command::PublicKey),
-        args.genpsk.map(Command::GeneratePsk),
+        file("--genkey", args.genkey)?.map(Command::GenerateKey),
+        file("--pubkey", args.pubkey)?.map(Command::PublicKey),
+        file("--genpsk", args.genpsk)?.map(Command::GeneratePsk),
     ];
-    let mut key_work = key_work.into_iter().flatten();
-    if let Some(command) = key_work.next() {
+    if let Some(command) = key_work.into_iter().flatten().next() {
         return match words.len() {
             2 => Ok(command),
             _ => Err(usage("--genkey, --pubkey and --genpsk stand alone")),
         };
     }
     // An option that has taken a host or a port for its value is named first.
-    let within = args.within.as_deref().map(|given| seconds("-w", given)).transpose()?;
+    let within = args.within.map(|at| seconds("-w", text(at)?)).transpose()?;
     if within.is_some_and(|time| time.is_zero()) {
         return Err(corrected("-w 0: no time at all", "without -w there is no limit"));
     }
-    if let Some(given) = &args.quit {
+    if let Some(at) = args.quit {
         // Some netcats take -1 for "never".
+        let given = text(at)?;
         seconds("-q", given.strip_prefix('-').unwrap_or(given))?;
     }
-    let peers = args.peer.iter().map(|given| peers(given)).collect::<Result<_, _>>()?;
-    if let Some(given) = &args.status_fd {
-        status(given, args.fd.as_deref())?;
-    }
+    let peers = args.peer.iter().map(|&at| peers(&values[at])).collect::<Result<Vec<_>, _>>()?;
+    args.status_fd.map(|at| descriptor("--status-fd", text(at)?)).transpose()?;
+    let (places, port, source) = (texts(&args.places)?, owned(args.port)?, owned(args.source)?);
     let endpoint = match args.fd {
-        Some(_) if !args.places.is_empty() || args.port.is_some() || args.source.is_some() => {
+        Some(_) if !places.is_empty() || port.is_some() || source.is_some() => {
             return Err(usage("--fd has its connection already: no address or port"));
         }
-        Some(fd) => {
-            Endpoint::Inherited { socket: Inherited::take(connection(&fd)?)?, listen: args.listen }
-        }
-        None if args.listen => place::listen(&args.places, args.port, args.source)?,
-        None => place::connect(&args.places, args.port, args.source)?,
+        Some(at) => match descriptor("--fd", text(at)?)? {
+            fd @ 0..=2 => {
+                return Err(usage(&format!(
+                    "--fd {fd}: that is where data and messages go; \
+                     as 3: scat --fd 3 3<&{fd} <FILE"
+                )));
+            }
+            _ => Endpoint::Inherited { listen: args.listen },
+        },
+        None if args.listen => place::listen(&places, port, source)?,
+        None => place::connect(&places, port, source)?,
     };
-    if let Some(number) = args.identity.as_deref().and_then(Path::to_str).filter(|it| is_number(it))
-    {
+    if let Some(number) = identity.as_deref().and_then(Path::to_str).filter(|it| is_number(it)) {
         return Err(corrected(
             format!("-i {number}: -i names a key file here, no time between lines"),
             format!("leave it out; for a file of that name: -i ./{number}"),
         ));
     }
-    if args.peer.len() > 1 && !args.listen {
+    if peers.len() > 1 && !args.listen {
         return Err(usage("--peer can be repeated with -l only"));
     }
     Ok(Command::Run(Options {
@@ -271,91 +290,10 @@ pub fn parse(words: Vec<OsString>) -> Result<Command, Error> {
             (false, true) => Confirm::Never,
             (false, false) => Confirm::AtTerminal,
         },
-        identity: args.identity,
+        identity,
         peers,
-        psk: args.psk,
+        psk,
     }))
-}
-
-/// Takes bundles (`-lvp9000`) and `--name=value` apart, so that each option and
-/// each value is one word.
-fn one_each(words: Vec<String>) -> Result<Vec<String>, Error> {
-    let mut out = Vec::new();
-    let mut words = words.into_iter();
-    while let Some(word) = words.next() {
-        if word == "--" {
-            out.push(word);
-            out.extend(words);
-            break;
-        }
-        if let Some(long) = word.strip_prefix("--") {
-            let (name, value) = match long.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (long, None),
-            };
-            let name = format!("--{name}");
-            refuse_foreign(&name)?;
-            let is_valued = takes_value(|flag| flag.long == name);
-            out.push(name.clone());
-            match value {
-                Some(_) if !is_valued => return Err(usage(&format!("{name} takes no value"))),
-                Some(value) => out.push(value),
-                // A value may look like an option.
-                None if is_valued => out.extend(words.next()),
-                None => {}
-            }
-            continue;
-        }
-        if word == "-" {
-            let what = "-: standard input and output are always used";
-            return Err(corrected(what, "leave it out"));
-        }
-        let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
-            out.push(word);
-            continue;
-        };
-        let mut letters = letters.chars();
-        let mut listens = false;
-        while let Some(letter) = letters.next() {
-            // `--` would end the options.
-            if letter == '-' {
-                return Err(usage(&format!("{word}: a dash among the letters")));
-            }
-            let name = format!("-{letter}");
-            refuse_foreign(&name)?;
-            out.push(name);
-            listens |= letter == 'l';
-            let rest = letters.as_str();
-            if takes_value(|flag| flag.short == Some(letter)) {
-                if rest.is_empty() {
-                    out.extend(words.next());
-                } else {
-                    out.push(rest.to_owned());
-                }
-                break;
-            }
-            // `-l9000`, `-lv9000`; a single digit is an option.
-            if listens && rest.len() > 1 && is_number(rest) {
-                out.extend(["-p".to_owned(), rest.to_owned()]);
-                break;
-            }
-        }
-    }
-    Ok(out)
-}
-
-fn refuse_foreign(option: &str) -> Result<(), Error> {
-    match foreign::instead(option) {
-        Some(instead) => Err(Error::Foreign { option: option.to_owned(), instead }),
-        None => Ok(()),
-    }
-}
-
-/// Whether the option that `is_it` finds takes a value. (argh knows, but wants each
-/// option and each value to be a word of its own.)
-fn takes_value(is_it: impl Fn(&FlagInfo<'_>) -> bool) -> bool {
-    let info = Args::get_args_info();
-    info.flags.iter().any(|flag| is_it(flag) && matches!(flag.kind, FlagInfoKind::Option { .. }))
 }
 
 fn is_number(word: &str) -> bool {
@@ -386,8 +324,8 @@ fn holds_no_secret(option: &str, given: &str) -> Result<(), Error> {
     }
 }
 
-/// A file that holds a key, or is to.
-fn names_a_file(option: &str, file: &Path) -> Result<(), Error> {
+/// A file that holds a key, or is to. Its name need not be text.
+fn file_of_a_key(option: &str, file: &OsStr) -> Result<PathBuf, Error> {
     let given = file.to_string_lossy();
     holds_no_secret(option, &given)?;
     if given.contains(Kind::Public.prefix()) {
@@ -400,71 +338,21 @@ fn names_a_file(option: &str, file: &Path) -> Result<(), Error> {
             "for standard input: /dev/stdin; for a file of that name: ./-",
         ));
     }
-    Ok(())
+    Ok(file.into())
 }
 
-/// The descriptor of `--status-fd`. What is said there includes a command line that makes
-/// no sense, so it is looked for in `words` as they are.
-pub fn status_fd(words: &[OsString]) -> Option<stream::Inherited> {
-    let words = words.iter().filter_map(|word| word.to_str()).take_while(|word| *word != "--");
-    let words = &words.collect::<Vec<_>>();
-    let values = |name: &'static str| {
-        words.iter().enumerate().filter_map(move |(at, word)| match word.split_once('=') {
-            Some((option, value)) => (option == name).then_some(value),
-            None => words.get(at + 1).copied().filter(|_| *word == name),
-        })
-    };
-    status(values("--status-fd").next()?, values("--fd")).ok()
-}
-
-/// A descriptor that takes lines, and is neither standard input, nor where the data
-/// goes, nor one of the `connections`.
-fn status<'a>(
-    given: &str,
-    connections: impl IntoIterator<Item = &'a str>,
-) -> Result<stream::Inherited, Error> {
-    let wrong = |what: &str| usage(&format!("--status-fd {given}: {what}"));
-    let fd = match given.parse().ok().filter(|_| is_number(given)) {
-        None => return Err(wrong("not a file descriptor")),
-        Some(0 | 1) => return Err(wrong("that is where data goes; 2 or more")),
-        Some(fd) => stream::inherited(fd).map_err(|_| wrong("not open"))?,
-    };
-    let inherited = |given: &str| stream::inherited(given.parse().ok()?).ok();
-    let mut connections = connections.into_iter().filter_map(inherited);
-    if connections.any(|connection| {
-        stream::are_one(connection, fd) || stream::are_same(stream::Kind::Socket, connection, fd)
-    }) {
-        return Err(usage("--fd and --status-fd are the same connection"));
-    }
-    if !stream::is_for_writing(fd) {
-        return Err(wrong("not open for writing"));
-    }
-    // Of messages, and lines among them, it is found out elsewhere.
-    let has_messages = stream::are_one(fd, stream::stderr());
-    if !has_messages && stream::are_same(stream::Kind::File, fd, stream::stdout()) {
-        return Err(wrong("standard output is the same file"));
-    }
-    Ok(fd)
-}
-
-/// The number of a descriptor that is not standard input, output or error.
-fn connection(given: &str) -> Result<i32, Error> {
+/// The number of a descriptor.
+fn descriptor(option: &str, given: &str) -> Result<i32, Error> {
     let number = given.parse().ok().filter(|_| is_number(given));
-    match number {
-        None => Err(usage(&format!("--fd {given}: not a file descriptor"))),
-        Some(0..=2) => Err(usage(&format!(
-            "--fd {given}: that is where data and messages go; as 3: scat --fd 3 3<&{given} <FILE"
-        ))),
-        Some(fd) => Ok(fd),
-    }
+    number.ok_or_else(|| usage(&format!("{option} {given}: not a file descriptor")))
 }
 
 /// `scat-public:BASE64`, with or without a name behind it; `@file`.
-fn peers(given: &str) -> Result<Peers, Error> {
-    if let Some(file) = given.strip_prefix('@') {
-        names_a_file("--peer", Path::new(file))?;
-        return Ok(Peers::File(file.into()));
+fn peers(given: &OsStr) -> Result<Peers, Error> {
+    if given.as_encoded_bytes().starts_with(b"@") {
+        return file_of_a_key("--peer", argument::split(given, 1).1).map(Peers::File);
     }
+    let given = given.to_str().ok_or_else(|| not_text(given))?;
     holds_no_secret("--peer", given)?;
     keys::parse_public(given)
         .map(Peers::Key)

@@ -7,14 +7,13 @@ use std::net::Ipv6Addr;
 
 /// `-l port`, `-l addr port`, `-l addr:port`, and `-p port` and `-s addr` in their place.
 pub fn listen(
-    places: &[String],
+    places: &[&str],
     port: Option<String>,
     source: Option<String>,
 ) -> Result<Endpoint, Error> {
     const WRITE: &str = "scat -l [ADDR] PORT";
-    let places: Vec<&str> = places.iter().map(String::as_str).collect();
     places.iter().copied().chain(source.as_deref()).try_for_each(|place| meant(place, WRITE))?;
-    let (address, service) = match (places.as_slice(), port) {
+    let (address, service) = match (places, port) {
         ([], Some(port)) => (None, port),
         ([], None) => return Err(corrected("no port to listen on", "scat -l PORT")),
         ([address], Some(port)) if !is_number(address) => (Some(bare(address)), port),
@@ -63,14 +62,13 @@ fn listening_at(only: &str) -> Result<(Option<String>, String), Error> {
 
 /// `host port`, `host:port`.
 pub fn connect(
-    places: &[String],
+    places: &[&str],
     source_port: Option<String>,
     source: Option<String>,
 ) -> Result<Endpoint, Error> {
     const WRITE: &str = "scat HOST PORT";
-    let places: Vec<&str> = places.iter().map(String::as_str).collect();
     places.iter().copied().chain(source.as_deref()).try_for_each(|place| meant(place, WRITE))?;
-    let (host, service) = match places.as_slice() {
+    let (host, service) = match places {
         [] => {
             let hint = match &source_port {
                 Some(port) => format!("scat HOST {port}, or to listen there: scat -l {port}"),

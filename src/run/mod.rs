@@ -1,5 +1,6 @@
 //! One session, from the options to its end.
 
+pub mod descriptors;
 pub mod key_file;
 pub mod pipe;
 pub mod verification;
@@ -21,6 +22,7 @@ use crate::ui::ceremony;
 use crate::ui::report::Report;
 use crate::ui::stdio::{self, Stdio};
 use crate::ui::waiting::Deadline;
+use descriptors::Claimed;
 use pipe::Pipe;
 use std::io;
 use std::path::PathBuf;
@@ -29,7 +31,14 @@ use std::path::PathBuf;
 ///
 /// # Errors
 /// Why it did not end well.
-pub fn session(options: Options, limits: Limits, report: &mut Report) -> Result<(), Error> {
+pub fn session(
+    options: Options,
+    claimed: Claimed,
+    limits: Limits,
+    report: &mut Report,
+) -> Result<(), Error> {
+    claimed.status?;
+    let connection = claimed.connection?;
     let Options { endpoint, family, numeric, verbose, ask, peers, .. } = options;
     report.verbose = verbose;
     if options.no_input {
@@ -98,8 +107,15 @@ pub fn session(options: Options, limits: Limits, report: &mut Report) -> Result<
             let to = Target { name: format!("{host} port {service}"), addresses, sources };
             connect(&mut poller, &to, setup)?
         }
-        Endpoint::Inherited { socket, listen: true } => socket.listen(&mut poller, setup)?,
-        Endpoint::Inherited { socket, listen: false } => socket.connect(&mut poller, setup)?,
+        Endpoint::Inherited { listen } => {
+            let missing =
+                || Error::Usage { what: "--fd: no descriptor".into(), hint: String::new() };
+            let connection = connection.ok_or_else(missing)?;
+            match listen {
+                true => connection.listen(&mut poller, setup)?,
+                false => connection.connect(&mut poller, setup)?,
+            }
+        }
     };
 
     // The session needs no long-lived secret.

@@ -1,7 +1,10 @@
 //! The command line: netcat's ways, and what makes no sense.
 
-use crate::support::scat::{Ended, Scat};
+use crate::support::scat::{self, Ended, Place, Scat};
 use crate::support::{has_ipv6, skip};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::process::Stdio;
 
 /// Runs scat without input to its end.
 fn run(args: &[&str]) -> Ended {
@@ -151,6 +154,41 @@ fn service_names_stand_for_their_ports() {
 fn a_host_may_be_named_help() {
     let ended = run(&["-w20", "-n", "help", "9"]).expect(2, "resolve help port 9");
     assert!(ended.stdout.is_empty());
+}
+
+/// Arguments are bytes. Those that have to be text are named, and a key file may be called
+/// anything.
+#[test]
+fn an_argument_that_is_not_text_is_named_and_a_key_file_may_be_one() {
+    let odd = |before: &[u8]| OsString::from_vec([before, b"caf\xe9"].concat());
+    let of = |args: Vec<OsString>| {
+        let mut command = std::process::Command::new(scat::program());
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped());
+        Scat::spawn(command).end()
+    };
+    for (args, named) in [
+        (vec![odd(b""), "9".into()], "\"caf\\xE9\": this argument is not valid UTF-8"),
+        (vec!["-l".into(), odd(b"")], "\"caf\\xE9\": this"),
+        (vec!["-s".into(), odd(b""), "h".into(), "9".into()], "\"caf\\xE9\": this"),
+        (vec![odd(b"--"), "h".into(), "9".into()], "\"--caf\\xE9\": this"),
+        (vec![odd(b"-lv\xff"), "9".into()], "\"-lv\\xFFcaf\\xE9\": this"),
+        (vec![odd(b"--peer="), "h".into(), "9".into()], "\"caf\\xE9\": this"),
+    ] {
+        of(args).expect(2, named);
+    }
+    let place = Place::new("");
+    let directory = place.arg();
+    std::fs::create_dir(directory).unwrap();
+    let path = |before: &[u8]| odd(&[before, directory.as_bytes(), b"/"].concat());
+    let public = of(vec!["--genkey".into(), path(b"")]).expect(0, "").stdout;
+    assert_eq!(of(vec![path(b"--pubkey=")]).expect(0, "").stdout, public);
+    for attached in [path(b"-i"), path(b"--psk="), path(b"--peer=@")] {
+        // It is read: as a key of the wrong kind, or until the connection is refused.
+        let ended = of(vec![attached, "127.0.0.1".into(), "1".into()]);
+        assert!(!ended.stderr.contains("UTF-8") && ended.code != Some(2), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("no such file"), "{}", ended.stderr);
+    }
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]

@@ -43,9 +43,9 @@ const SYSTEM: &[&str] = &[
 /// Who may use what shows something to somebody.
 const MOUTHS: &[(&str, &[&str])] = &[
     // Messages; whether they go into the file of the data.
-    ("stderr()", &["sys/", "ui/", "cli/mod.rs"]),
+    ("stderr()", &["sys/", "ui/", "run/descriptors.rs"]),
     // Keys, help and the version; the data.
-    ("stdout()", &["main.rs", "sys/", "ui/", "cli/mod.rs"]),
+    ("stdout()", &["main.rs", "sys/", "ui/", "run/descriptors.rs"]),
     ("/dev/tty", &["sys/"]),
     ("print!", &[]),
     ("println!", &[]),

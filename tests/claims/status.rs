@@ -359,6 +359,19 @@ fn a_descriptor_that_is_the_connection_is_2_and_carries_nothing() {
     }
 }
 
+/// What is another option's value names no descriptor.
+#[test]
+fn a_value_that_looks_like_status_fd_is_written_nowhere() {
+    let out = Place::new("status-value");
+    for options in ["-i --status-fd 5 h 9000", "-n -- --status-fd 5", "--psk --status-fd=5 h"] {
+        let mut command = Command::new("sh");
+        let script = format!("exec \"$@\" {options} 5>\"$0\"");
+        command.args(["-c", &script, out.arg(), &program()]).stdin(Stdio::null());
+        Scat::spawn(command).end().expect(2, "");
+        assert_eq!(std::fs::read(&out).unwrap(), b"", "{options}");
+    }
+}
+
 #[test]
 fn a_descriptor_that_takes_no_lines_or_is_the_file_of_the_data_is_2() {
     let out = Place::new("status-out");

@@ -10,13 +10,7 @@ use scat::auth::keys;
 use scat_fuzz::input::Input;
 use std::ffi::OsString;
 use std::net::Ipv6Addr;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::net::UnixStream;
-use std::sync::LazyLock;
-
-/// A connection that --fd can take.
-static SOCKET: LazyLock<(UnixStream, UnixStream)> = LazyLock::new(|| UnixStream::pair().unwrap());
 
 const KEY: &str = "scat-public:hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
 
@@ -27,7 +21,7 @@ fn told(options: &Options) -> String {
         Endpoint::Connect { host, service, source, source_port } => {
             format!("connect {host:?} {service:?} from {source:?} {source_port:?}")
         }
-        Endpoint::Inherited { listen, .. } => format!("inherited {listen}"),
+        Endpoint::Inherited { listen } => format!("inherited {listen}"),
     };
     let peer = |peer: &Peers| match peer {
         Peers::Key(known) => format!("{} {:?}", keys::public_text(&known.key), known.name),
@@ -48,7 +42,7 @@ fn told(options: &Options) -> String {
 }
 
 fn parse(words: &[String]) -> Result<Command, scat::error::Error> {
-    cli::parse(words.iter().map(OsString::from).collect())
+    cli::parse(words.iter().map(OsString::from).collect()).1
 }
 
 /// An option, its value if it takes one.
@@ -194,8 +188,9 @@ fn meant(input: &mut Input<'_>) {
     all.extend(is_listening.then(|| given('l', "listen")));
     let endpoint = match form >> 1 & 7 {
         0 => {
-            let fd = SOCKET.0.as_raw_fd().to_string();
-            all.push(given(None, "fd").value(fd));
+            let fd = input.short();
+            all.push(given(None, "fd").value(fd.to_string()));
+            is_valid &= fd > 2;
             is_valid &= source.is_none();
             format!("inherited {is_listening}")
         }
@@ -346,14 +341,14 @@ fn anything(input: &mut Input<'_>) {
         match input.byte() {
             0..64 => words.push(Vec::new()),
             64..208 => word.extend_from_slice(input.pick(PARTS).as_bytes()),
-            208..216 => word.extend(SOCKET.0.as_raw_fd().to_string().bytes()),
             _ => word.push(input.byte()),
         }
     }
     let raw: Vec<_> = words.iter().cloned().map(OsString::from_vec).collect();
-    let status_fd = cli::status_fd(&raw);
-    let parsed = cli::parse(raw);
-    let words: Vec<_> = words.into_iter().filter_map(|word| String::from_utf8(word).ok()).collect();
+    let (descriptors, parsed) = cli::parse(raw);
+    let is_text = words.iter().all(|word| std::str::from_utf8(word).is_ok());
+    let words: Vec<_> =
+        words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect();
     let is_in = |text: &str| words.iter().any(|word| word.contains(text));
     let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let is_port = |text: &str| {
@@ -392,16 +387,19 @@ fn anything(input: &mut Input<'_>) {
                     .identity
                     .iter()
                     .chain(&options.psk)
-                    .all(|path| is_in(path.to_str().unwrap()))
+                    .all(|path| is_in(&path.to_string_lossy()))
             );
             for peer in &options.peers {
                 match peer {
                     Peers::Key(known) => assert!(is_in(&keys::public_text(&known.key))),
-                    Peers::File(path) => assert!(is_in(&format!("@{}", path.to_str().unwrap()))),
+                    Peers::File(path) => assert!(is_in(&format!("@{}", path.to_string_lossy()))),
                 }
             }
             // What was accepted and changes nothing, changes nothing; and what ends the
             // options does not either.
+            if !is_text {
+                return;
+            }
             let mut again = words.clone();
             again.insert(0, "-N".to_owned());
             match parse(&again) {
@@ -415,7 +413,7 @@ fn anything(input: &mut Input<'_>) {
             assert!(is_in("h") || is_in("--version"), "{words:?}");
         }
         Ok(Command::GenerateKey(path) | Command::PublicKey(path) | Command::GeneratePsk(path)) => {
-            assert!(is_in(path.to_str().unwrap()) && status_fd.is_none());
+            assert!(is_in(&path.to_string_lossy()) && descriptors.status.is_none());
         }
         Err(error) => {
             let account = error.account();

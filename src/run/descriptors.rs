@@ -1,0 +1,50 @@
+//! The descriptors that the process was started with and the command line names.
+
+use crate::cli::Descriptors;
+use crate::error::Error;
+use crate::net::inherited::Inherited;
+use crate::sys::stream;
+
+/// Those that may be used, and why the others may not.
+pub struct Claimed {
+    /// `--status-fd`, if given.
+    pub status: Result<Option<stream::Inherited>, Error>,
+    /// `--fd`, if given.
+    pub connection: Result<Option<Inherited>, Error>,
+}
+
+impl Claimed {
+    /// Takes what is `named`. To be called before anything is opened, which could get the
+    /// number of a descriptor that is not open.
+    pub fn new(named: &Descriptors) -> Self {
+        let status = named.status.map(|fd| status(fd, &named.connections)).transpose();
+        let connection = named.connections.first().map(|&fd| Inherited::take(fd)).transpose();
+        Claimed { status, connection }
+    }
+}
+
+/// A descriptor that takes lines, and is neither standard input, nor where the data goes,
+/// nor one of the `connections`.
+fn status(number: i32, connections: &[i32]) -> Result<stream::Inherited, Error> {
+    let usage = |what: String| Error::Usage { what, hint: "see scat --help".to_owned() };
+    let wrong = |what: &str| usage(format!("--status-fd {number}: {what}"));
+    if number <= 1 {
+        return Err(wrong("that is where data goes; 2 or more"));
+    }
+    let fd = stream::inherited(number).map_err(|_| wrong("not open"))?;
+    let mut connections = connections.iter().filter_map(|&fd| stream::inherited(fd).ok());
+    if connections.any(|connection| {
+        stream::are_one(connection, fd) || stream::are_same(stream::Kind::Socket, connection, fd)
+    }) {
+        return Err(usage("--fd and --status-fd are the same connection".to_owned()));
+    }
+    if !stream::is_for_writing(fd) {
+        return Err(wrong("not open for writing"));
+    }
+    // Of messages, and lines among them, it is found out elsewhere.
+    let has_messages = stream::are_one(fd, stream::stderr());
+    if !has_messages && stream::are_same(stream::Kind::File, fd, stream::stdout()) {
+        return Err(wrong("standard output is the same file"));
+    }
+    Ok(fd)
+}
