@@ -18,6 +18,7 @@ use crate::protocol::secret;
 use crate::protocol::session::Buffers;
 use crate::sys::poller::Poller;
 use crate::sys::random;
+use crate::sys::sandbox::Sandbox;
 use crate::ui::ceremony;
 use crate::ui::report::Report;
 use crate::ui::stdio::{self, Stdio};
@@ -78,6 +79,7 @@ pub fn session(
     let s = identity.map_or_else(random::key, Ok)?;
     let local = Local::new(s, long_lived, psk, Features::NONE);
 
+    let sandbox = Sandbox::prepare();
     // What may fail for want of something here does so before there is a peer.
     let stdio = Stdio::new(&poller)?;
     let no_memory = |_| Error::System("session", io::ErrorKind::OutOfMemory.into());
@@ -121,5 +123,5 @@ pub fn session(
     // The session needs no long-lived secret.
     drop(local);
     secret::wipe_stack();
-    Pipe::run(&mut poller, established, stdio, &policy, tty, report)
+    Pipe::run(&mut poller, established, stdio, &policy, tty, sandbox, report)
 }

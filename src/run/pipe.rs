@@ -20,7 +20,7 @@ use crate::protocol::session::{Counters, Event, Reason, Session};
 use crate::run::verification::Verification;
 use crate::sys::poller::{LINK, Poller, STDIN, STDOUT, Signals, TTY};
 use crate::sys::random;
-use crate::sys::sandbox;
+use crate::sys::sandbox::Sandbox;
 use crate::sys::tty::Tty;
 use crate::ui::ceremony::Ceremony;
 use crate::ui::report::Report;
@@ -56,7 +56,8 @@ pub struct Pipe<'a> {
 }
 
 impl<'a> Pipe<'a> {
-    /// Runs the session of a peer to its end. With `tty`, a person is asked there first.
+    /// Runs the session of a peer to its end, in the sandbox. With `tty`, a person is asked
+    /// there first.
     ///
     /// # Errors
     /// Why it did not end well; the peer knows it too, if it could be told.
@@ -66,11 +67,13 @@ impl<'a> Pipe<'a> {
         stdio: Stdio,
         policy: &'a Policy,
         tty: Option<Tty>,
+        sandbox: Sandbox,
         report: &'a Report,
     ) -> Result<(), Error> {
         let Established { link, mut session, opening } = established;
         let Stdio { input: stdin, output: stdout } = stdio;
-        report.detail(format_args!("sandbox: {}", sandbox::enter()));
+        let held = sandbox.enter();
+        report.detail(format_args!("sandbox: {held}"));
         let (sas, open_by) = match opening {
             Opening::Ours(sas) => (Some(sas), None),
             Opening::Theirs(by) => (None, Some(Limit::new(Some(by)))),

@@ -5,7 +5,7 @@
 //! lost ones are counted, and a line says how many as soon as one can be written.
 
 use super::poller::{Interest, Poller, Token};
-use super::stream::{Inherited, Stream};
+use super::stream::{self, Inherited, Stream};
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
@@ -31,6 +31,7 @@ impl Lines {
     /// # Errors
     /// The system's: above all that it is not open.
     pub fn new(fd: Inherited, lost_line: fn(u64) -> String) -> io::Result<Self> {
+        stream::keep(fd)?;
         let stream = Stream::new(fd, Interest::WRITABLE)?;
         Ok(Lines(RefCell::new(Queue { stream, unsent: Vec::new(), lost: 0, lost_line })))
     }

@@ -2,59 +2,105 @@
 //! with the descriptors that it has, and whatever is still to be opened has to be
 //! opened before.
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod calls;
+#[cfg(target_os = "linux")]
+mod linux;
+
+use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use std::fmt;
+use std::os::fd::{BorrowedFd, RawFd};
 
-/// Enters the sandbox and says what holds, for `-v`. What the system does not have is
-/// left out: that never makes a session fail.
-///
-/// Call it while there is one thread: Landlock and capabilities are a thread's own.
-pub fn enter() -> String {
-    let mut holds = Vec::new();
-    #[cfg(target_os = "linux")]
-    linux(&mut holds);
-    // Not even one of 0, 1 and 2, closed and opened again: a single socket could reach
-    // a desktop's or a container's control socket. (It makes poll(2) fail; epoll and
-    // select go on.)
-    if setrlimit(Resource::Nofile, NONE).is_ok() {
-        holds.push("no new descriptors".to_owned());
-    }
-    // Root may all the same.
-    if setrlimit(Resource::Nproc, NONE).is_ok() && !rustix::process::geteuid().is_root() {
-        holds.push("no new processes".to_owned());
-    }
-    holds.join(", ")
-}
-
+/// Where the system lists the descriptors of the process that asks.
+const OPEN: &str = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+/// Descriptors up to here are looked at where it does not list them.
+const UNLISTED: RawFd = 1024;
+/// No more than there are.
 const NONE: Rlimit = Rlimit { current: Some(0), maximum: Some(0) };
 
-#[cfg(target_os = "linux")]
-fn linux(holds: &mut Vec<String>) {
-    use landlock::{
-        ABI, Access, AccessFs, AccessNet, LandlockStatus, Ruleset, RulesetAttr, RulesetError, Scope,
-    };
-    use rustix::thread::{CapabilitySet, CapabilitySets};
+/// A sandbox that can be entered.
+pub struct Sandbox {
+    #[cfg(target_os = "linux")]
+    steps: linux::Steps,
+}
 
-    // Every right that there is to grant, and no rule that grants one.
-    let restrict = || -> Result<_, RulesetError> {
-        Ruleset::default()
-            .handle_access(AccessFs::from_all(ABI::V7))?
-            .handle_access(AccessNet::from_all(ABI::V7))?
-            .scope(Scope::from_all(ABI::V7))?
-            .create()?
-            .restrict_self()
-    };
-    if let Ok(status) = restrict() {
-        if let LandlockStatus::Available { effective_abi, .. } = status.landlock {
-            holds.push(format!("Landlock ABI {}", effective_abi as i32));
-        }
-        if status.no_new_privs {
-            holds.push("no new privileges".to_owned());
+impl Sandbox {
+    /// Closes the descriptors that scat was started with and does not use, and finds out
+    /// what the sandbox may do here. Call it before there is a peer, in the only thread.
+    pub fn prepare() -> Self {
+        close_unused();
+        Sandbox {
+            #[cfg(target_os = "linux")]
+            steps: linux::Steps::find(),
         }
     }
-    // Root could raise its limits again.
-    let none = CapabilitySet::empty();
-    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    if rustix::thread::set_capabilities(None, none).is_ok() {
-        holds.push("no capabilities".to_owned());
+
+    /// Enters the sandbox. What the system lacks is left out: that never makes a session
+    /// fail.
+    ///
+    /// Call it in the only thread: Landlock, capabilities and the filter are a thread's
+    /// own.
+    pub fn enter(self) -> Held {
+        let mut held = Held::default();
+        #[cfg(target_os = "linux")]
+        self.steps.take(&mut held);
+        // Not even one of 0, 1 and 2, closed and opened again: a single socket could reach
+        // a desktop's or a container's control socket. (It makes poll(2) fail; epoll and
+        // select go on.)
+        held.note("no new descriptors", setrlimit(Resource::Nofile, NONE).is_ok());
+        // No limit holds root back; the filter does.
+        let is_limited = setrlimit(Resource::Nproc, NONE).is_ok();
+        let is_root = rustix::process::geteuid().is_root();
+        held.note("no new processes", is_limited && !is_root || held.refuses_calls);
+        held
+    }
+}
+
+/// What is in force in a session, as `-v` shows it.
+#[derive(Default)]
+pub struct Held {
+    holds: Vec<String>,
+    /// What this system lacks.
+    lacks: Vec<&'static str>,
+    refuses_calls: bool,
+}
+
+impl Held {
+    fn note(&mut self, what: &'static str, holds: bool) {
+        match holds {
+            true => self.holds.push(what.to_owned()),
+            false => self.lacks.push(what),
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.holds.join(", "))?;
+        match self.lacks.is_empty() {
+            true => Ok(()),
+            false => write!(f, "; not available: {}", self.lacks.join(", ")),
+        }
+    }
+}
+
+/// Closes what scat was started with and does not use. Everything that it has opened is
+/// marked close-on-exec, and so is what it keeps (`stream::keep`); what has just come
+/// through exec(2) is not.
+fn close_unused() {
+    let listed = std::fs::read_dir(OPEN).map(|open| {
+        let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        numbers.collect::<Vec<RawFd>>()
+    });
+    for fd in listed.unwrap_or_else(|_| (3..UNLISTED).collect()).into_iter().filter(|fd| *fd > 2) {
+        // SAFETY: what is closed here is nobody's: nothing uses it, or closes it again.
+        #[allow(unsafe_code)]
+        unsafe {
+            let flags = rustix::io::fcntl_getfd(BorrowedFd::borrow_raw(fd));
+            if flags.is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC)) {
+                rustix::io::close(fd);
+            }
+        }
     }
 }

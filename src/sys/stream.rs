@@ -9,7 +9,7 @@ use mio::unix::SourceFd;
 use rustix::event::{FdSetElement, Timespec, fd_set_insert, fd_set_num_elements, select};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -50,6 +50,14 @@ pub fn inherited(number: RawFd) -> io::Result<Inherited> {
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     rustix::io::fcntl_getfd(fd)?;
     Ok(fd)
+}
+
+/// Keeps a descriptor that this process was started with: the sandbox closes all others.
+///
+/// # Errors
+/// The system's: above all that it is not open.
+pub fn keep(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC)?)
 }
 
 /// What a descriptor is, as far as it matters here.

@@ -7,39 +7,45 @@ use crate::support::skip;
 use libc::c_long;
 use rustix::io::Errno;
 use std::fs::{self, Permissions};
+use std::io::{self, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-/// A user's directory, with scat in it. No limit holds root back from starting
-/// processes, so the user is somebody else.
-struct Home(PathBuf);
+/// A user's directory, with scat in it.
+struct Home {
+    path: PathBuf,
+    /// Somebody else than the user of the tests: no limit holds root back.
+    user: Option<u32>,
+}
 
 impl Home {
-    fn new() -> Home {
-        let home = std::env::temp_dir().join(format!("scat-hole-{}", std::process::id()));
-        fs::create_dir(&home).unwrap();
-        fs::set_permissions(&home, Permissions::from_mode(0o777)).unwrap();
-        fs::copy(scat::program(), home.join("scat")).unwrap();
-        let home = Home(home);
+    fn new(user: Option<u32>) -> Home {
+        let name = format!("scat-hole-{}-{user:?}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+        fs::copy(scat::program(), path.join("scat")).unwrap();
+        let home = Home { path, user };
         home.victim();
         home
     }
 
     /// What is to be opened, run, cut off and removed.
     fn victim(&self) -> PathBuf {
-        let victim = self.0.join("victim");
+        let victim = self.path.join("victim");
         fs::write(&victim, "#!/bin/sh\n").unwrap();
         fs::set_permissions(&victim, Permissions::from_mode(0o777)).unwrap();
+        std::os::unix::fs::chown(&victim, self.user, None).unwrap();
         victim
     }
 
     fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(program);
-        if rustix::process::geteuid().is_root() {
-            command.uid(65534).gid(65534);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
         }
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         command
@@ -51,13 +57,13 @@ impl Home {
     }
 
     fn scat(&self, args: &[&str]) -> Scat {
-        Scat::spawn(self.command(self.0.join("scat").to_str().unwrap(), args))
+        Scat::spawn(self.command(self.path.join("scat").to_str().unwrap(), args))
     }
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
@@ -86,42 +92,85 @@ struct Try {
     refused: Errno,
     /// The first Landlock that refuses it; 0 if it takes none.
     abi: i64,
-    /// Whether it is tried before as well, where it has to work. Not what would change
-    /// the process too much.
-    works_before: bool,
+    before: Before,
+}
+
+/// What it comes to before.
+#[derive(PartialEq)]
+enum Before {
+    /// It works.
+    Works,
+    /// It fails, but for another reason.
+    Fails(Errno),
+    /// It would change the process too much, or not every machine allows it.
+    Untried,
 }
 
 /// Bytes between the path and the address that it is followed by.
 const TO_ADDRESS: usize = 512;
+/// And from there to zeroes.
+const TO_ZEROES: usize = 16;
+/// x32's number of a call.
+const X32: c_long = 0x4000_0000;
 
 /// `path` is where the path stands, `link` the connection.
+#[rustfmt::skip]
 fn tries(path: u64, link: u64, other: u64) -> Vec<Try> {
-    let new = |name, number, args, refused, abi, works_before| Try {
-        name,
-        number,
-        args,
-        refused,
-        abi,
-        works_before,
-    };
+    use Before::{Fails, Untried, Works};
+    let new = |name, number, args, refused, abi, before| Try { name, number, args, refused, abi, before };
+    // What the filter refuses.
+    let call = |name, number, args, before| new(name, number, args, Errno::PERM, 0, before);
     let address = path + TO_ADDRESS as u64;
+    let zeroes = address + TO_ZEROES as u64;
     let unix = [libc::AF_UNIX as u64, libc::SOCK_STREAM as u64, 0, 0];
     let udp = [libc::AF_INET as u64, libc::SOCK_DGRAM as u64, 0, 0];
-    let seize = libc::PTRACE_SEIZE.into();
+    let user_keys = libc::KEY_SPEC_USER_KEYRING as u64;
+    let acl = [path, zeroes, zeroes, 1];
     vec![
-        new("open", libc::SYS_open, [path, 0, 0, 0], Errno::MFILE, 0, true),
-        new("a Unix socket", libc::SYS_socket, unix, Errno::MFILE, 0, true),
-        new("a UDP socket", libc::SYS_socket, udp, Errno::MFILE, 0, true),
-        new("memfd", libc::SYS_memfd_create, [path, 0, 0, 0], Errno::MFILE, 0, true),
-        new("dup", libc::SYS_dup, [2, 0, 0, 0], Errno::MFILE, 0, true),
-        new("dup2", libc::SYS_dup2, [2, 0, 0, 0], Errno::BADF, 0, false),
-        new("fork", libc::SYS_fork, [0; 4], Errno::AGAIN, 0, false),
-        new("exec", libc::SYS_execve, [path, 0, 0, 0], Errno::ACCESS, 1, false),
-        new("ptrace", libc::SYS_ptrace, [seize, other, 0, 0], Errno::PERM, 1, true),
-        new("truncate", libc::SYS_truncate, [path, 0, 0, 0], Errno::ACCESS, 3, true),
-        new("unlink", libc::SYS_unlink, [path, 0, 0, 0], Errno::ACCESS, 1, true),
-        new("connect", libc::SYS_connect, [link, address, 16, 0], Errno::ACCESS, 4, false),
-        new("kill", libc::SYS_kill, [other, 0, 0, 0], Errno::PERM, 6, true),
+        new("open", libc::SYS_open, [path, 0, 0, 0], Errno::MFILE, 0, Works),
+        new("a Unix socket", libc::SYS_socket, unix, Errno::MFILE, 0, Works),
+        new("a UDP socket", libc::SYS_socket, udp, Errno::MFILE, 0, Works),
+        new("memfd", libc::SYS_memfd_create, [path, 0, 0, 0], Errno::MFILE, 0, Works),
+        new("dup", libc::SYS_dup, [2, 0, 0, 0], Errno::MFILE, 0, Works),
+        new("dup2", libc::SYS_dup2, [2, 0, 0, 0], Errno::BADF, 0, Untried),
+        new("connect", libc::SYS_connect, [link, address, 16, 0], Errno::ACCESS, 4, Untried),
+        call("fork", libc::SYS_fork, [0; 4], Untried),
+        call("clone", libc::SYS_clone, [libc::SIGCHLD as u64, 0, 0, 0], Untried),
+        call("clone3", libc::SYS_clone3, [zeroes, 0, 0, 0], Fails(Errno::INVAL)),
+        call("exec", libc::SYS_execve, [path, 0, 0, 0], Untried),
+        call("execveat", libc::SYS_execveat, [0, path, 0, 0], Untried),
+        call("ptrace", libc::SYS_ptrace, [libc::PTRACE_SEIZE.into(), other, 0, 0], Works),
+        call("another's memory", libc::SYS_process_vm_readv, [other, zeroes, 0, zeroes], Works),
+        call("another's limits", libc::SYS_prlimit64, [other, 7, 0, zeroes], Works),
+        call("another's priority", libc::SYS_setpriority, [0, other, 5, 0], Works),
+        call("another's processor", libc::SYS_sched_setaffinity, [other, 0, 0, 0], Untried),
+        call("kill", libc::SYS_kill, [other, 0, 0, 0], Works),
+        call("tgkill", libc::SYS_tgkill, [other, other, 0, 0], Works),
+        call("a signal at input", libc::SYS_fcntl, [0, libc::F_SETOWN as u64, other, 0], Works),
+        call("truncate", libc::SYS_truncate, [path, 0, 0, 0], Works),
+        call("mode", libc::SYS_chmod, [path, 0o777, 0, 0], Works),
+        call("times", libc::SYS_utimensat, [libc::AT_FDCWD as u64, path, 0, 0], Works),
+        call("an ACL", libc::SYS_setxattr, acl, Untried),
+        call("an ACL by a descriptor", libc::SYS_fsetxattr, [1, zeroes, zeroes, 1], Untried),
+        call("a newer number for it", 463, [0; 4], Untried),
+        call("mkdir", libc::SYS_mkdir, [path, 0, 0, 0], Fails(Errno::EXIST)),
+        call("unlink", libc::SYS_unlink, [path, 0, 0, 0], Works),
+        call("typing", libc::SYS_ioctl, [0, libc::TIOCSTI, path, 0], Fails(Errno::NOTTY)),
+        call("pasting", libc::SYS_ioctl, [0, 0x541c, path, 0], Fails(Errno::NOTTY)),
+        // Only the lower half of a request counts.
+        call("typing, at length", libc::SYS_ioctl, [0, libc::TIOCSTI | 1 << 32, path, 0], Fails(Errno::NOTTY)),
+        call("shared memory", libc::SYS_shmget, [0, 4096, 0o600, 0], Works),
+        call("another's shared memory", libc::SYS_shmat, [0, 0, 0, 0], Untried),
+        call("messages", libc::SYS_msgget, [0, 0o600, 0, 0], Works),
+        call("semaphores", libc::SYS_semget, [0, 1, 0o600, 0], Works),
+        call("a message queue", libc::SYS_mq_unlink, [zeroes, 0, 0, 0], Untried),
+        call("keys", libc::SYS_keyctl, [0, user_keys, 0, 0], Untried),
+        call("a key", libc::SYS_add_key, [zeroes, zeroes, zeroes, 0], Untried),
+        call("a user namespace", libc::SYS_unshare, [libc::CLONE_NEWUSER as u64, 0, 0, 0], Untried),
+        call("io_uring", libc::SYS_io_uring_setup, [1, zeroes, 0, 0], Untried),
+        call("bpf", libc::SYS_bpf, [0, zeroes, 0, 0], Untried),
+        call("the kernel's log", libc::SYS_syslog, [3, zeroes, 0, 0], Untried),
+        call("another number for it", libc::SYS_unshare | X32, [0; 4], Fails(Errno::NOSYS)),
     ]
 }
 
@@ -136,14 +185,19 @@ fn newest_socket(id: u32) -> u64 {
 
 #[test]
 fn code_inside_of_a_session_can_open_run_reach_and_attack_nothing() {
-    let home = Home::new();
+    let users: &[_] =
+        if rustix::process::geteuid().is_root() { &[Some(65534), None] } else { &[None] };
+    users.iter().for_each(|user| attacks_nothing(&Home::new(*user)));
+}
+
+fn attacks_nothing(home: &Home) {
     let target = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut strings = home.victim().into_os_string().into_encoded_bytes();
     strings.resize(TO_ADDRESS, 0);
     strings.extend((libc::AF_INET as u16).to_ne_bytes());
     strings.extend(target.local_addr().unwrap().port().to_be_bytes());
     strings.extend([127, 0, 0, 1]);
-    strings.extend([0; 8]);
+    strings.extend([0; 512]);
 
     {
         // Without the sandbox it is possible.
@@ -154,9 +208,15 @@ fn code_inside_of_a_session_can_open_run_reach_and_attack_nothing() {
             Ok(inside) => inside,
         };
         let path = inside.put(&strings);
-        for it in tries(path, 0, other.id()).iter().filter(|it| it.works_before) {
+        for it in tries(path, 0, other.id()).iter().filter(|it| it.before != Before::Untried) {
             let result = inside.call(it.number, it.args);
-            assert!(result.is_ok(), "{}: {result:?}", it.name);
+            match it.before {
+                Before::Fails(errno) => assert_eq!(errno_of(&result), Some(errno), "{}", it.name),
+                _ => assert!(result.is_ok(), "{}: {result:?}", it.name),
+            }
+            if let Some(remove) = remover(it.number) {
+                inside.call(remove, [result.unwrap(), 0, 0, 0]).unwrap();
+            }
         }
         // It traces the other one, which can only end after it.
         drop((inside, listener, other));
@@ -177,10 +237,11 @@ fn code_inside_of_a_session_can_open_run_reach_and_attack_nothing() {
                 skip(format_args!("{} takes Landlock ABI {}, not {abi}", it.name, it.abi));
                 continue;
             }
-            let error = inside.call(it.number, it.args).err();
-            let errno = error.as_ref().and_then(Errno::from_io_error);
-            assert_eq!(errno, Some(it.refused), "{}", it.name);
+            let result = inside.call(it.number, it.args);
+            assert_eq!(errno_of(&result), Some(it.refused), "{}", it.name);
         }
+        // Itself it may signal: by a signal it ends.
+        inside.call(libc::SYS_kill, [scat.id().into(), 0, 0, 0]).unwrap();
     }
     // The session goes on.
     listener.write(b"there");
@@ -191,6 +252,128 @@ fn code_inside_of_a_session_can_open_run_reach_and_attack_nothing() {
     let mut inside = Inside::of(listener.id()).unwrap();
     let path = inside.put(&strings);
     inside.call(libc::SYS_close, [0; 4]).unwrap();
-    let open = inside.call(libc::SYS_open, [path, 0, 0, 0]);
-    assert_eq!(Errno::from_io_error(&open.unwrap_err()), Some(Errno::MFILE));
+    assert_eq!(errno_of(&inside.call(libc::SYS_open, [path, 0, 0, 0])), Some(Errno::MFILE));
+}
+
+fn errno_of(result: &io::Result<u64>) -> Option<Errno> {
+    result.as_ref().err().and_then(Errno::from_io_error)
+}
+
+/// What takes away again what this call has made: shmctl and its like, with IPC_RMID, 0.
+fn remover(number: c_long) -> Option<c_long> {
+    match number {
+        libc::SYS_shmget => Some(libc::SYS_shmctl),
+        libc::SYS_msgget => Some(libc::SYS_msgctl),
+        libc::SYS_semget => Some(libc::SYS_semctl),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_session_runs_in_the_sandbox_whatever_it_prints() {
+    for options in [&[][..], &["-v"]] {
+        let (mut listener, port) = Scat::listen_with(options);
+        let mut connector = Scat::connect_with(options, port);
+        connector.words();
+        listener.words();
+        for scat in [&listener, &connector] {
+            let proc = |file| fs::read_to_string(format!("/proc/{}/{file}", scat.id())).unwrap();
+            let (status, limits) = (proc("status"), proc("limits"));
+            for holds in ["NoNewPrivs:\t1\n", "Seccomp:\t2\n", "CapPrm:\t0000000000000000\n"] {
+                assert!(status.contains(holds), "{options:?}: no {holds:?} in {status}");
+            }
+            let limit = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+            assert!(
+                limit.split_whitespace().skip(3).eq(["0", "0", "files"]),
+                "{options:?}: {limit}"
+            );
+        }
+    }
+}
+
+/// `-v` says what holds, and nothing is missing where the kernel has all of it.
+#[test]
+fn what_the_sandbox_holds_is_told() {
+    let (mut listener, port) = Scat::listen_with(&["-v"]);
+    let connector = Scat::connect(port);
+    let line = listener.line("scat: sandbox: ");
+    let landlock = match inside::landlock_abi() {
+        Some(abi) => format!("Landlock ABI {}, no new privileges", abi.min(7)),
+        None => "no new privileges".to_owned(),
+    };
+    assert!(line.starts_with(&format!("scat: sandbox: {landlock}, no capabilities, ")), "{line}");
+    assert!(line.contains("refused system calls, no new descriptors, no new processes"), "{line}");
+    assert_eq!(line.contains("not available"), inside::landlock_abi().is_none(), "{line}");
+    drop(connector);
+}
+
+#[test]
+fn what_scat_was_started_with_and_does_not_use_is_closed_before_anybody_comes() {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec 9>&0 8<. </dev/null && exec \"$@\"", "sh", &scat::program()]);
+    command.args(["-l", "127.0.0.1", "0"]).stdin(writer).stdout(Stdio::null());
+    let (listener, _) = Scat::spawn(command).with_port();
+    // It still listens, and the pipe's last writer is gone.
+    assert!(scat::readable(&reader));
+    assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
+    drop(listener);
+}
+
+/// Starts it under a filter that has this answer to these calls, as service managers and
+/// containers have them, and no say in any other.
+fn filtered(mut command: Command, answer: u32, calls: &[c_long]) -> Scat {
+    let statement = |code: u32, jf, k| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+    let end = |k| statement(libc::BPF_RET | libc::BPF_K, 0, k);
+    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    for call in calls {
+        let is_it = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, *call as u32);
+        program.extend([is_it, end(answer)]);
+    }
+    program.push(end(libc::SECCOMP_RET_ALLOW));
+    let install = move || {
+        let program =
+            libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+        // SAFETY: the program lives until the kernel has copied it.
+        #[allow(unsafe_code)]
+        let result = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: it makes two system calls and allocates nothing.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(install);
+    }
+    Scat::spawn(command)
+}
+
+/// Bytes go both ways and both end well. The listener says this on the way.
+fn works((mut listener, port): (Scat, u16), said: &str) {
+    let mut connector = Scat::connect(port);
+    listener.write(b"there");
+    connector.write(b"back");
+    listener.end_input();
+    connector.end_input();
+    assert_eq!(connector.end().expect(0, "").stdout, b"there");
+    assert_eq!(listener.end().expect(0, said).stdout, b"back");
+}
+
+/// A service manager's SystemCallFilter that does not know the calls of the sandbox.
+#[test]
+fn a_filter_that_ends_whoever_sandboxes_itself_ends_no_session() {
+    const LANDLOCK: [c_long; 3] = [444, 445, 446];
+    const BOTH: [c_long; 4] = [444, 445, 446, libc::SYS_seccomp];
+    let kills = libc::SECCOMP_RET_KILL_PROCESS;
+    for (answer, calls, missing) in [
+        (kills, &LANDLOCK[..], "not available: Landlock"),
+        (kills, &BOTH, "not available: Landlock, refused system calls"),
+        (libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, &BOTH, "not available: Landlock, refused"),
+    ] {
+        let mut command = scat::command(&["-v", "-l", "127.0.0.1", "0"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        works(filtered(command, answer, calls).with_port(), missing);
+    }
 }

@@ -42,7 +42,8 @@ impl Inside {
         Ok(inside)
     }
 
-    /// Makes the system call `number` and returns the error that it ends with.
+    /// Makes the system call `number`, its fifth and sixth arguments 0, and returns its
+    /// result or the error that it ends with.
     pub fn call(&mut self, number: c_long, args: [u64; 4]) -> Result<u64, io::Error> {
         let mut registers = self.held;
         // Back to the instruction that it waits in.
@@ -50,6 +51,7 @@ impl Inside {
         registers.orig_rax = u64::MAX;
         registers.rax = number as u64;
         [registers.rdi, registers.rsi, registers.rdx, registers.r10] = args;
+        [registers.r8, registers.r9] = [0; 2];
         self.set_registers(&mut registers);
         self.trace(libc::PTRACE_SINGLESTEP, ptr::null_mut()).unwrap();
         self.wait();
