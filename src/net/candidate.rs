@@ -2,9 +2,9 @@
 //! handshake as it goes through.
 //!
 //! ```text
-//! Flight1 --whole--> Queued --its turn--> Flight3 --whole, verified--> accepted
-//!    |                                       |
-//!    +---------------> Closing <-------------+          told why, then drained
+//! Flight1 --whole--> Flight3 --whole, verified--> accepted
+//!    |                  |
+//!    +---> Closing <----+        told why, then drained
 //! ```
 //!
 //! A candidate never makes the listener fail: whatever it does, it becomes the
@@ -67,8 +67,6 @@ pub struct Candidate<'a> {
 enum State<'a> {
     /// Flight 1 is arriving.
     Flight1(Vec<u8>),
-    /// Flight 1 is whole and waits for its turn.
-    Queued(Vec<u8>),
     /// Flight 2 is written but for what is left in `unsent`; flight 3 is arriving.
     Flight3 { reply: Box<ResponderReply<'a>>, unsent: Vec<u8>, flight3: Vec<u8> },
     /// Turned away: told what is left in `unsent`, then drained, so that no reset
@@ -161,13 +159,11 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Whether its flight 1 waits for [`Candidate::answer`].
-    pub fn is_queued(&self) -> bool {
-        matches!(self.state, State::Queued(_))
-    }
-
     /// Reads and writes what is possible now.
-    pub fn advance(&mut self, local: &'a Local, policy: &Policy) -> Progress {
+    ///
+    /// # Errors
+    /// [`Error::Random`].
+    pub fn advance(&mut self, local: &'a Local, policy: &Policy) -> Result<Progress, Error> {
         let mut discarded = 0;
         loop {
             match &mut self.state {
@@ -176,30 +172,30 @@ impl<'a> Candidate<'a> {
                     receive(&mut self.link, flight1, whole);
                     match check_preface(flight1, Role::Connector, local.has_psk()) {
                         Preface::Fits if flight1.len() == whole => {
-                            self.state = State::Queued(std::mem::take(flight1));
+                            let flight1 = std::mem::take(flight1);
+                            self.answer(local, &flight1)?;
                         }
                         Preface::Unfinished | Preface::Fits => {
-                            return self.wait_or(Rejection::Closed);
+                            return Ok(self.wait_or(Rejection::Closed));
                         }
                         // Only another scat is told what we speak.
                         Preface::Foreign => {
                             let dialect = Dialect::of(flight1);
-                            return Progress::Rejected(Rejection::Foreign(dialect));
+                            return Ok(Progress::Rejected(Rejection::Foreign(dialect)));
                         }
                         Preface::Differs(mismatch) => {
                             self.turn_away(local, Rejection::Preface(mismatch));
                         }
                     }
                 }
-                State::Queued(_) => return Progress::Waiting,
                 State::Flight3 { unsent, flight3, .. } => {
                     send(&mut self.link, unsent);
                     receive(&mut self.link, flight3, FLIGHT3_LEN);
                     let Ok(flight3) = <[u8; FLIGHT3_LEN]>::try_from(flight3.as_slice()) else {
-                        return self.wait_or(Rejection::HungUp);
+                        return Ok(self.wait_or(Rejection::HungUp));
                     };
                     if let Some(progress) = self.judge(&flight3, policy) {
-                        return progress;
+                        return Ok(progress);
                     }
                 }
                 State::Closing { unsent, why } => {
@@ -212,10 +208,10 @@ impl<'a> Candidate<'a> {
                     discarded += n;
                     let is_gone = self.link.end().is_some() || self.link.is_broken();
                     if is_gone || discarded > DISCARD {
-                        return Progress::Rejected(why);
+                        return Ok(Progress::Rejected(why));
                     }
                     if n == 0 {
-                        return Progress::Waiting;
+                        return Ok(Progress::Waiting);
                     }
                 }
             }
@@ -232,14 +228,8 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Its turn has come: the expensive step, taken once flight 1 is whole.
-    ///
-    /// # Errors
-    /// [`Error::Random`].
-    pub fn answer(&mut self, local: &'a Local) -> Result<(), Error> {
-        let State::Queued(flight1) = &self.state else {
-            return Ok(());
-        };
+    /// The expensive step: flight 1 is whole.
+    fn answer(&mut self, local: &'a Local, flight1: &[u8]) -> Result<(), Error> {
         match Responder::new(local).answer(flight1, random::ephemerals()?, &*random::key()?) {
             Ok((reply, flight2)) => {
                 self.state = State::Flight3 {

@@ -55,7 +55,7 @@ impl Inherited {
         }
         let mut candidate = Candidate::new(link, LINK, limits.step);
         loop {
-            match candidate.advance(local, policy) {
+            match candidate.advance(local, policy)? {
                 Progress::Accepted(accepted) => {
                     return Established::listener(poller, candidate.link, *accepted, setup);
                 }
@@ -65,10 +65,6 @@ impl Inherited {
                         report.peer_key(keys::public_text(&key));
                     }
                     return Err(failure(why));
-                }
-                Progress::Waiting if candidate.is_queued() => {
-                    candidate.answer(local)?;
-                    continue;
                 }
                 Progress::Waiting => {}
             }

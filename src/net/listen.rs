@@ -1,9 +1,8 @@
 //! Listening: many candidates, of whom the first good one becomes the peer.
 //!
 //! Nothing that a candidate does stops the listener. Each has a time limit for its
-//! whole handshake; networks take turns at the expensive step; when all places
-//! are taken, the network that holds the most gives one up. The source is
-//! scat-protocol(7), LISTENING.
+//! whole handshake; when all places are taken, the network that holds the most gives
+//! one up. The source is scat-protocol(7), LISTENING.
 
 use super::candidate::{Candidate, Network, Progress, Rejection};
 use super::dialect::Dialect;
@@ -98,15 +97,14 @@ pub fn listen(
                 listener.failed
             ));
         }
-        if let Some(winner) = poller.ready().find_map(|ready| listener.handle(ready)) {
-            break winner;
+        let mut winners = poller.ready().filter_map(|ready| listener.handle(ready).transpose());
+        if let Some(winner) = winners.next() {
+            break winner?;
         }
+        drop(winners);
         listener.reject_late();
         if listener.accept_at.is_some_and(|at| at <= Instant::now()) {
             listener.accept_at = listener.accept(poller).map(|pause| Instant::now() + pause);
-        }
-        if let Some(winner) = listener.answer_one()? {
-            break winner;
         }
     };
     // The door is closed behind the peer before anything of the opening is used.
@@ -125,9 +123,6 @@ struct Listener<'a> {
     socket: socket::Listener,
     candidates: Vec<Candidate<'a>>,
     next_token: usize,
-    /// When each network had its last turn, by [`Listener::turns`].
-    served: BTreeMap<Option<Network>, u64>,
-    turns: u64,
     failed: u64,
     /// The user was told of one.
     refused: bool,
@@ -152,8 +147,6 @@ impl<'a> Listener<'a> {
             socket,
             candidates: Vec::new(),
             next_token: FIRST_CANDIDATE,
-            served: BTreeMap::new(),
-            turns: 0,
             failed: 0,
             refused: false,
             accept_at: None,
@@ -165,12 +158,27 @@ impl<'a> Listener<'a> {
     }
 
     /// Somebody waits to be taken in, or a candidate can go on.
-    fn handle(&mut self, ready: Ready) -> Option<Winner<'a>> {
+    ///
+    /// # Errors
+    /// [`Error::Random`].
+    fn handle(&mut self, ready: Ready) -> Result<Option<Winner<'a>>, Error> {
         if ready.token == LISTENER {
             self.accept_at.get_or_insert_with(Instant::now);
-            return None;
+            return Ok(None);
         }
-        self.visit(ready.token, Some(ready))
+        let Some(at) = self.candidates.iter().position(|it| it.token == ready.token) else {
+            return Ok(None);
+        };
+        let candidate = &mut self.candidates[at];
+        candidate.link.note(ready);
+        match candidate.advance(self.local, self.policy)? {
+            Progress::Waiting => Ok(None),
+            Progress::Rejected(why) => {
+                self.reject(ready.token, why);
+                Ok(None)
+            }
+            Progress::Accepted(accepted) => Ok(Some((self.candidates.swap_remove(at), *accepted))),
+        }
     }
 
     /// Takes in those who wait. Returns the pause until the next ones, or nothing when
@@ -229,43 +237,6 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Lets one candidate go on, after `event` or after its turn.
-    fn visit(&mut self, token: Token, ready: Option<Ready>) -> Option<Winner<'a>> {
-        let at = self.candidates.iter().position(|it| it.token == token)?;
-        let candidate = &mut self.candidates[at];
-        if let Some(ready) = ready {
-            candidate.link.note(ready);
-        }
-        match candidate.advance(self.local, self.policy) {
-            Progress::Waiting => None,
-            Progress::Rejected(why) => {
-                self.reject(token, why);
-                None
-            }
-            Progress::Accepted(accepted) => Some((self.candidates.swap_remove(at), *accepted)),
-        }
-    }
-
-    /// Gives one turn at the expensive step, to the network that has had none for the
-    /// longest time: a flood from one network delays the others by one step each.
-    ///
-    /// # Errors
-    /// [`Error::Random`].
-    fn answer_one(&mut self) -> Result<Option<Winner<'a>>, Error> {
-        let queued = self.candidates.iter_mut().filter(|it| it.is_queued());
-        let served = &self.served;
-        let Some(next) = queued.min_by_key(|it| (served.get(&it.network), it.limit.at())) else {
-            return Ok(None);
-        };
-        let (token, network) = (next.token, next.network);
-        next.answer(self.local)?;
-        self.turns += 1;
-        self.served.insert(network, self.turns);
-        let candidates = &self.candidates;
-        self.served.retain(|network, _| candidates.iter().any(|it| it.network == *network));
-        Ok(self.visit(token, None))
-    }
-
     /// Rejects those whose time is up.
     fn reject_late(&mut self) {
         let mut late = Vec::new();
@@ -281,11 +252,8 @@ impl<'a> Listener<'a> {
 
     /// When something has to be done although no event comes.
     fn poll_timeout(&self, deadline: &Limit) -> Option<Instant> {
-        let now = Instant::now();
-        let is_queued = self.candidates.iter().any(Candidate::is_queued);
-        let turn = is_queued.then_some(now);
         let late = self.candidates.iter().filter_map(|it| it.limit.at()).min();
-        [turn, self.accept_at, late, deadline.at()].into_iter().flatten().min()
+        [self.accept_at, late, deadline.at()].into_iter().flatten().min()
     }
 
     /// Lets a candidate go, and says so as far as it concerns the user.
