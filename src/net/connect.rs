@@ -161,8 +161,8 @@ pub(super) fn handshake(
     let mut sent = 0;
     loop {
         sent += link.write(&flight3[sent..]);
-        if let Some(why) = link.send_error() {
-            return Err(Error::Cut(Some(why), Some(Totals::default())));
+        if link.is_broken() {
+            return Err(Error::Cut(link.error(), Some(Totals::default())));
         }
         if sent == flight3.len() {
             break;
@@ -189,6 +189,6 @@ fn hung_up(link: &Link, len: usize, psk: bool) -> Error {
     match len {
         0 => Error::Silent,
         PREFACE_LEN if psk => Error::PskDiffers,
-        _ => Error::HandshakeCut(link.receive_error().or(link.send_error())),
+        _ => Error::HandshakeCut(link.error()),
     }
 }

@@ -5,6 +5,7 @@ use crate::sys::poller::{Interest, Poller, Ready, Token};
 use crate::sys::socket::Socket;
 use std::io;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
@@ -29,6 +30,8 @@ pub struct Link {
     writable: bool,
     end: Option<End>,
     send_error: Option<io::Error>,
+    /// When something was sent first after everything had been acknowledged.
+    unacknowledged_since: Option<Instant>,
 }
 
 impl Link {
@@ -42,8 +45,15 @@ impl Link {
             socket.tune()?;
         }
         socket.watch(poller, token, BOTH)?;
-        let socket = Some(socket);
-        Ok(Link { socket, peer, readable: true, writable: true, end: None, send_error: None })
+        Ok(Link {
+            socket: Some(socket),
+            peer,
+            readable: true,
+            writable: true,
+            end: None,
+            send_error: None,
+            unacknowledged_since: None,
+        })
     }
 
     /// The other end's address, if it has one.
@@ -108,7 +118,27 @@ impl Link {
                 Err(err) => self.send_error = Some(err),
             }
         }
+        if written > 0 {
+            self.unacknowledged_since.get_or_insert_with(Instant::now);
+        }
         written
+    }
+
+    /// Whether [`Link::unacknowledged_for`] may have something to tell.
+    pub fn may_be_unacknowledged(&self) -> bool {
+        self.unacknowledged_since.is_some()
+    }
+
+    /// For how long the other end's TCP has acknowledged nothing, not even that it has no
+    /// room, although something was sent. A peer that lives and does not read does so.
+    /// `None` also where the system does not tell.
+    pub fn unacknowledged_for(&mut self) -> Option<Duration> {
+        let silence = self.socket.as_ref().and_then(Socket::unacknowledged);
+        if silence.is_none() {
+            self.unacknowledged_since = None;
+        }
+        // The last acknowledgement may be older than what was sent.
+        Some(silence?.min(self.unacknowledged_since?.elapsed()))
     }
 
     /// Whether sending has failed.
@@ -121,17 +151,16 @@ impl Link {
         self.end.as_ref()
     }
 
-    /// What made receiving fail, if something did.
-    pub fn receive_error(&self) -> Option<io::Error> {
-        match &self.end {
-            Some(End::Failed(why)) => Some(again(why)),
+    /// What made the connection fail, if something did. The system tells a failure once,
+    /// to whichever call comes first: then the other one sees an end, or a broken pipe.
+    pub fn error(&self) -> Option<io::Error> {
+        let received = match &self.end {
+            Some(End::Failed(err)) => Some(err),
             Some(End::Fin) | None => None,
-        }
-    }
-
-    /// What made sending fail, if something did.
-    pub fn send_error(&self) -> Option<io::Error> {
-        self.send_error.as_ref().map(again)
+        };
+        let sent = self.send_error.as_ref();
+        let told = sent.filter(|err| err.kind() != io::ErrorKind::BrokenPipe);
+        received.or(told).map(again)
     }
 
     /// Sends FIN behind what was written. A connection that is gone refuses, and

@@ -30,12 +30,14 @@ use std::time::{Duration, Instant};
 pub struct Limits {
     /// For each step of the handshake, and for each address while others remain.
     pub step: Duration,
+    /// To acknowledge what was sent: a peer that does not has vanished.
+    pub vanished: Duration,
 }
 
 impl Default for Limits {
-    /// scat-protocol(7), LISTENING.
+    /// scat-protocol(7), LISTENING; scat(1), A peer that vanishes.
     fn default() -> Self {
-        Limits { step: Duration::from_secs(10) }
+        Limits { step: Duration::from_secs(10), vanished: Duration::from_secs(300) }
     }
 }
 
@@ -63,6 +65,8 @@ pub struct Established {
     pub session: Session,
     /// What this side still waits for, or already has.
     pub opening: Opening,
+    /// How long the other end may take.
+    pub limits: Limits,
 }
 
 /// The listener's opening of its commitment.
@@ -83,12 +87,13 @@ impl Established {
     ) -> Result<Self, Error> {
         link.rewatch(poller, LINK)?;
         let (session, sas) = Session::listener(accepted, setup.buffers, Instant::now())?;
-        Ok(Established { link, session, opening: Opening::Ours(sas) })
+        Ok(Established { link, session, opening: Opening::Ours(sas), limits: setup.limits })
     }
 
     /// A connector's peer, which owes OPEN until `open_by`.
     fn connector(link: Link, connected: Connected, open_by: Instant, setup: Setup<'_>) -> Self {
         let session = Session::connector(connected, setup.buffers);
-        Established { link, session, opening: Opening::Theirs(open_by) }
+        let opening = Opening::Theirs(open_by);
+        Established { link, session, opening, limits: setup.limits }
     }
 }

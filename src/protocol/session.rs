@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// for another connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// Connector: time after the last one, or after OPEN.
+    /// Connector: time after the last one, or after OPEN, if data has moved since.
     pub interval: Duration,
     /// Connector: bytes of data in either direction after the last one.
     pub bytes: u64,
@@ -916,15 +916,18 @@ impl Session {
             && self.outbound.has_room()
     }
 
-    /// When the connector has to call [`Session::start_ratchet`], if it may.
+    /// When the connector has to call [`Session::start_ratchet`], if it may. Never while no
+    /// data has moved under the present keys: REKEY1 on an idle line that is dead would
+    /// keep TCP from sending keepalives.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let keyed_at = self.keyed_at.filter(|_| self.may_start_ratchet())?;
         let sent = self.counters.sent - self.keyed_with.sent;
         let received = self.counters.received - self.keyed_with.received;
-        if sent.max(received) >= self.schedule.bytes {
-            return Some(keyed_at);
+        match sent.max(received) {
+            0 => None,
+            bytes if bytes >= self.schedule.bytes => Some(keyed_at),
+            _ => keyed_at.checked_add(self.schedule.interval),
         }
-        keyed_at.checked_add(self.schedule.interval)
     }
 
     /// Connector: starts a ratchet with REKEY1; does nothing unless

@@ -14,13 +14,14 @@
 use crate::auth::policy::Policy;
 use crate::error::{Error, Totals};
 use crate::net::link::Link;
-use crate::net::{Established, Opening};
+use crate::net::{Established, Limits, Opening};
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Counters, Event, Reason, Session};
 use crate::run::verification::Verification;
 use crate::sys::poller::{LINK, Poller, STDIN, STDOUT, Signals, TTY};
 use crate::sys::random;
 use crate::sys::sandbox::Sandbox;
+use crate::sys::socket::Socket;
 use crate::sys::tty::Tty;
 use crate::ui::ceremony::Ceremony;
 use crate::ui::report::Report;
@@ -36,6 +37,8 @@ const CLOSE: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// PROGRESS is told at most once in this time.
 const PROGRESS: Duration = Duration::from_secs(1);
+/// How often it is looked, within the time for it, whether what was sent is acknowledged.
+const LOOKS: u32 = 60;
 /// Rounds without a poll while there is always something to do.
 const ROUNDS: u32 = 16;
 
@@ -53,6 +56,9 @@ pub struct Pipe<'a> {
     open_by: Option<Limit>,
     /// What the last PROGRESS told, and when the next one may.
     told: (Counters, Instant),
+    limits: Limits,
+    /// When it is looked next whether what was sent is acknowledged.
+    look_at: Instant,
 }
 
 impl<'a> Pipe<'a> {
@@ -70,7 +76,7 @@ impl<'a> Pipe<'a> {
         sandbox: Sandbox,
         report: &'a Report,
     ) -> Result<(), Error> {
-        let Established { link, mut session, opening } = established;
+        let Established { link, mut session, opening, limits } = established;
         let Stdio { input: stdin, output: stdout } = stdio;
         let held = sandbox.enter();
         report.detail(format_args!("sandbox: {held}"));
@@ -91,6 +97,8 @@ impl<'a> Pipe<'a> {
             started: Instant::now(),
             open_by,
             told: (Counters::default(), Instant::now() + PROGRESS),
+            limits,
+            look_at: Instant::now(),
         };
         pipe.report.event(&Line::Connected(pipe.link.peer()));
         // A listener shows the words before OPEN leaves.
@@ -132,7 +140,7 @@ impl<'a> Pipe<'a> {
                 return Ok(());
             }
             if self.link.end().is_some() {
-                return Err(Error::Cut(self.link.receive_error(), None));
+                return Err(Error::Cut(self.link.error(), None));
             }
             if self.open_by.as_mut().is_some_and(Limit::is_up) {
                 return Err(Error::OpenTimeout);
@@ -163,7 +171,9 @@ impl<'a> Pipe<'a> {
         let has_to_poll = self.verification.ceremony.as_ref().is_some_and(Ceremony::has_to_poll);
         let look = has_to_poll.then(|| Instant::now() + LOOK_AGAIN);
         let open_by = self.open_by.as_ref().and_then(Limit::at);
-        let timeouts = [open_by, self.session.poll_timeout(), look, self.progress_at()];
+        let acknowledged = self.link.may_be_unacknowledged().then_some(self.look_at);
+        let timeouts =
+            [open_by, self.session.poll_timeout(), look, self.progress_at(), acknowledged];
         timeouts.into_iter().flatten().min()
     }
 
@@ -214,7 +224,9 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// PROGRESS, and the connector's ratchets.
+    /// PROGRESS, the connector's ratchets, and a peer that has vanished while something
+    /// was on its way to it. (One that is idle is noticed by TCP's keepalive, which does
+    /// nothing as long as bytes are unacknowledged.)
     fn handle_timeout(&mut self) -> Result<(), Error> {
         let now = Instant::now();
         if self.progress_at().is_some_and(|at| at <= now) {
@@ -222,6 +234,13 @@ impl<'a> Pipe<'a> {
         }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.start_ratchet(random::ephemerals()?)?;
+        }
+        if self.link.may_be_unacknowledged() && self.look_at <= now {
+            self.look_at = now + self.limits.vanished / LOOKS;
+            let silence = self.link.unacknowledged_for();
+            if silence.is_some_and(|time| time >= self.limits.vanished) {
+                return Err(Error::Cut(Some(Socket::timed_out()), None));
+            }
         }
         Ok(())
     }

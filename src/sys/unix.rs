@@ -5,6 +5,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::io::{IoSlice, IoSliceMut};
+use std::time::Duration;
 
 pub const HAS_NOWAIT: bool = false;
 
@@ -38,3 +39,10 @@ pub fn terminal(own: Option<BorrowedFd<'_>>) -> CString {
 pub fn hide_memory() {}
 
 pub const KEEP_FROM_DUMPS: Option<rustix::mm::Advice> = None;
+
+pub fn limit_backoff(_socket: BorrowedFd<'_>, _most: Duration) {}
+
+/// Nobody knows.
+pub fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<Duration> {
+    None
+}

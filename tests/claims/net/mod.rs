@@ -5,3 +5,5 @@ mod inherited;
 mod listen;
 #[cfg(target_os = "linux")]
 mod load;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+mod vanish;

@@ -81,11 +81,17 @@ fn an_exchange_is_due_after_120_s_or_2_to_the_36_bytes() {
     assert_eq!(Schedule::STANDARD.bytes, 68_719_476_736);
     let (mut session, mut peer) = opened(Schedule::STANDARD);
     let due = Some(start_time() + Duration::from_secs(120));
+    // None on an idle line.
+    assert_eq!(session.poll_timeout(), None);
+    fill(&mut session, b"x");
     assert_eq!(session.poll_timeout(), due);
+    peer.recv(&mut session);
     // At most one is under way.
     start_ratchet(&mut session);
     assert_eq!(session.poll_timeout(), None);
     finish_exchange(&mut session, &mut peer);
+    assert_eq!(session.poll_timeout(), None);
+    peer.send(&mut session, Kind::Data, b"x").unwrap();
     assert_eq!(session.poll_timeout(), due);
     assert_eq!(session.ratchets(), 1);
     // The listener starts none.
@@ -127,10 +133,11 @@ fn the_bytes_of_either_direction_make_an_exchange_due() {
 #[test]
 fn no_exchange_starts_after_eof_and_done() {
     let (mut session, mut peer) = opened(ALWAYS);
+    fill(&mut session, b"x");
     session.end_input().unwrap();
     assert!(is_ratchet_due(&session));
     peer.send(&mut session, Kind::Eof, &[]).unwrap();
-    assert_eq!(peer.kinds(&mut session), [Kind::Eof, Kind::Done]);
+    assert_eq!(peer.kinds(&mut session), [Kind::Data, Kind::Eof, Kind::Done]);
     assert_eq!(session.poll_timeout(), None);
 }
 

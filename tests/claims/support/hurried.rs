@@ -14,6 +14,9 @@ mod main;
 /// Instead of 10 s. Long enough for a step of a handshake on a busy machine.
 pub const STEP: Duration = Duration::from_secs(2);
 
+/// Instead of 5 minutes. Only time counts in which no TCP acknowledges anything.
+pub const VANISHED: Duration = Duration::from_secs(2);
+
 /// Set where this test program is scat.
 const MARK: &str = "SCAT_IN_A_HURRY";
 
@@ -43,7 +46,7 @@ fn this_program_is_scat_where_it_was_started_as_scat() {
     let stdout = File::options().write(true).open("/dev/fd/9").unwrap();
     rustix::stdio::dup2_stdout(stdout).unwrap();
     let args = std::env::args_os().skip_while(|arg| arg != "--").skip(1).collect();
-    let code = main::program(args, Limits { step: STEP });
+    let code = main::program(args, Limits { step: STEP, vanished: VANISHED });
     // ExitCode does not tell its number.
     let number = (0..=u8::MAX).find(|number| code == (*number).into());
     std::process::exit(number.unwrap().into());
