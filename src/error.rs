@@ -1,7 +1,7 @@
 //! Why scat ends other than well: one enum, grouped as the exit statuses are.
 //!
-//! [`Error::account`] has, for each error in one place, its exit status, its line,
-//! its hint and what the peer is told.
+//! An error answers by itself: [`Error::status`], [`Error::abort`], [`Error::hint`],
+//! [`Error::totals`], and its line by [`fmt::Display`].
 
 use crate::auth::keys;
 use crate::protocol::handshake::{self, Mismatch};
@@ -9,6 +9,7 @@ use crate::protocol::session::{self, Counters, Reason};
 use crate::sys;
 use crate::sys::socket::Refusal;
 use crate::text::{Rounded, plain};
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -251,234 +252,153 @@ pub enum Status {
     Output = 7,
 }
 
-/// What the user can do about it.
+/// What the user can do about words that differ.
 const IN_THE_MIDDLE: &str = "talk to each other before you try again, and try another network";
 
-/// What an error comes to.
-pub struct Account {
-    /// The exit status.
-    pub status: Status,
-    /// What to tell the peer, if it is there to be told and does not know.
-    pub abort: Option<Reason>,
-    /// What the user is told.
-    pub line: String,
-    /// How far the session had come.
-    pub totals: Option<Totals>,
-    /// What the user can do about it.
-    pub hint: Option<String>,
-}
-
-impl Status {
-    fn line(self, line: impl Into<String>) -> Account {
-        Account { status: self, abort: None, line: line.into(), totals: None, hint: None }
-    }
-
-    fn key(self, error: &keys::Error) -> Account {
-        Account { hint: error.hint().map(str::to_owned), ..self.line(error.to_string()) }
-    }
-}
-
-impl Account {
-    fn abort(self, reason: Reason) -> Self {
-        Account { abort: Some(reason), ..self }
-    }
-
-    fn totals(self, totals: &Option<Totals>) -> Self {
-        Account { totals: *totals, ..self }
-    }
-
-    fn hint(self, hint: impl Into<String>) -> Self {
-        Account { hint: Some(hint.into()), ..self }
-    }
-}
-
 impl Error {
-    /// Everything that follows from an error.
-    pub fn account(&self) -> Account {
-        use Status::{Cut, Failure, Forged, Identity, NoSession, Output, Usage};
+    /// The exit status.
+    pub fn status(&self) -> Status {
         match self {
-            Error::System(what, why) => {
-                Failure.line(format!("{what}: {}", plain(why))).abort(Reason::Interrupted)
-            }
-            Error::Input(why) => Failure
-                .line(format!("read standard input: {}", plain(why)))
-                .abort(Reason::InputFailed),
-            Error::Output(why) => Failure
-                .line(format!("write standard output: {}", plain(why)))
-                .abort(Reason::OutputFailed),
-            Error::NoOutput => Failure
-                .line("standard output is closed")
-                .hint("> /dev/null throws away what arrives"),
-            Error::Random => {
-                Failure.line("the system gives no random numbers").abort(Reason::Interrupted)
-            }
-            Error::Key(error) => Failure.key(error),
-            Error::Bind { at, why } => {
-                let account = Failure.line(format!("bind {at}: {}", plain(why)));
-                match why.kind() {
-                    io::ErrorKind::AddrInUse => account.hint(
-                        "another program has that port: take another one, or 0 for a free one",
-                    ),
-                    io::ErrorKind::AddrNotAvailable => {
-                        account.hint("not an address of this machine; leave it out to use any")
-                    }
-                    io::ErrorKind::PermissionDenied => {
-                        account.hint("ports below 1024 are for root: take a higher one")
-                    }
-                    _ => account,
-                }
-            }
-            Error::Own { name, why } => Failure
-                .line(format!("resolve {name}: {why}"))
-                .hint("an address of this machine is wanted; leave it out to use any"),
-
-            Error::Usage { what, hint } => Usage.line(what.as_str()).hint(hint.as_str()),
-            Error::Source { to } => Usage
-                .line(format!("connect {to}: -s is an address of the other kind"))
-                .hint("IPv4 goes with IPv4, IPv6 with IPv6"),
-            Error::Argument(error) => Usage.key(error),
-            Error::Foreign { option, instead } => Usage.line(format!("{option}: {instead}")),
-            Error::Unverified => Usage.line(
-                "-l --fd needs --peer, --psk or -c: \
-                 each caller would get a try at the words that nobody sees",
-            ),
-            Error::NoTerminal(why) => match why {
-                None => Usage.line("-c needs a terminal"),
-                Some(err) => Usage.line(format!("open the terminal: {}", plain(err))),
-            }
-            .hint("start it in a terminal (over ssh: ssh -t), or verify with --peer or --psk"),
-
-            Error::Resolve { name, why } => {
-                let account = NoSession.line(format!("resolve {name}: {why}"));
-                match name.split_once(" port ") {
-                    Some((host, _)) if Path::new(host).exists() => {
-                        account.hint("to send a file: scat HOST PORT < FILE")
-                    }
-                    _ => account,
-                }
-            }
-            Error::Connect { to, why } => {
-                let line = format!("connect {to}: {}", plain(why));
-                match Refusal::of(why) {
-                    Refusal::Refused => {
-                        let port = to.rsplit(' ').next().unwrap_or_default();
-                        let listen = format!("at the other end: scat -l {port}");
-                        NoSession.line(line).hint(format!("nobody listens there yet? {listen}"))
-                    }
-                    // The system will say no the next time as well.
-                    Refusal::Invalid if to.starts_with("fe80:") => Usage
-                        .line(line)
-                        .hint("a link-local address needs its interface: fe80::1%eth0"),
-                    Refusal::Invalid | Refusal::Forbidden => Failure.line(line),
-                    Refusal::Other => NoSession.line(line),
-                }
-            }
-            Error::Waited(time, stage) => NoSession
-                .line(format!("no session within {}: still {stage}", Rounded(*time)))
-                .hint(stage.hint()),
-            Error::Silent => NoSession
-                .line("the other end closed without a word")
-                .hint("is scat listening there? a port forwarder accepts for nobody as well"),
-            Error::NotScat(looks) => NoSession
-                .line(format!("the other end {looks}"))
-                .hint("is it scat that listens there, at that port?"),
-            Error::HandshakeCut(None) => NoSession.line("the handshake was cut off"),
-            Error::HandshakeCut(Some(why)) => {
-                NoSession.line(format!("the handshake was cut off: {}", plain(why)))
-            }
-            Error::HandshakeTimeout => NoSession
-                .line("the other end does not answer")
-                .hint("the port is open, but is it scat that listens there?"),
-            Error::HandshakeAltered => NoSession.line("the handshake was altered on its way"),
-            Error::CallerFailed(why) => NoSession.line(format!("caller rejected: {why}")),
-
-            Error::Preface { mismatch, psk } => match mismatch {
-                Mismatch::Version(byte) if byte.is_ascii_graphic() => {
-                    let version = char::from(*byte);
-                    Identity
-                        .line(format!("the other end speaks version {version}"))
-                        .hint("use the same version of scat at both ends")
-                }
-                Mismatch::Version(_) | Mismatch::Unknown => Identity
-                    .line("the other end speaks an unknown version")
-                    .hint("use the same version of scat at both ends"),
-                Mismatch::SameRole => Identity
-                    .line("both ends are connecting")
-                    .hint("one of them has to listen, with -l"),
-                Mismatch::Psk if *psk => Identity
-                    .line("the listener has no pre-shared key")
-                    .hint("start the listener with --psk too, or leave it out here"),
-                Mismatch::Psk => Identity
-                    .line("the listener wants a pre-shared key")
-                    .hint("ask for the key file and give it with --psk"),
+            Error::System(..)
+            | Error::Input(_)
+            | Error::Output(_)
+            | Error::NoOutput
+            | Error::Random
+            | Error::Key(_)
+            | Error::Bind { .. }
+            | Error::Own { .. } => Status::Failure,
+            Error::Usage { .. }
+            | Error::Source { .. }
+            | Error::Argument(_)
+            | Error::Foreign { .. }
+            | Error::Unverified
+            | Error::NoTerminal(_) => Status::Usage,
+            Error::Connect { to, why } => match Refusal::of(why) {
+                // The system will say no the next time as well.
+                Refusal::Invalid if to.starts_with("fe80:") => Status::Usage,
+                Refusal::Invalid | Refusal::Forbidden => Status::Failure,
+                Refusal::Refused | Refusal::Other => Status::NoSession,
             },
-
-            Error::PskDiffers => Identity
-                .line("the listener hung up: the pre-shared keys may differ")
-                .hint("both ends need a copy of one file that scat --genpsk made"),
-            Error::CallerRefused(why) => Identity.line(format!("caller rejected: {why}")),
-            Error::Myself => Identity.line("connected to myself: both ends have the same key"),
-            Error::OtherKey => Identity
-                .line("the listener's key is not the one expected: someone may be in the middle")
-                .hint("without -i at their end, they have a new key each time"),
-            Error::WordsDiffer => Identity
-                .line("those are not the words: someone may be in the middle; nothing was sent")
-                .hint(IN_THE_MIDDLE)
-                .abort(Reason::Refused),
-            Error::NotAccepted => {
-                Identity.line("you refused; nothing was sent").abort(Reason::Refused)
+            Error::Resolve { .. }
+            | Error::Waited(..)
+            | Error::Silent
+            | Error::NotScat(_)
+            | Error::HandshakeCut(_)
+            | Error::HandshakeTimeout
+            | Error::HandshakeAltered
+            | Error::CallerFailed(_) => Status::NoSession,
+            Error::Preface { .. }
+            | Error::PskDiffers
+            | Error::CallerRefused(_)
+            | Error::Myself
+            | Error::OtherKey
+            | Error::WordsDiffer
+            | Error::NotAccepted
+            | Error::KeyRefused => Status::Identity,
+            Error::Session(_) => Status::Forged,
+            Error::Cut(..) | Error::HungUp | Error::OpenTimeout | Error::RatchetTimeout(_) => {
+                Status::Cut
             }
-            Error::KeyRefused => {
-                Identity.line("the listener refused our key; nothing was sent").hint(
-                    "give your key with -i; they need, for --peer, what scat --pubkey prints of it",
-                )
-            }
-
-            Error::Session(why) => Forged.line(why.to_string()).abort(Reason::Protocol),
-
-            Error::Cut(None, totals) => {
-                Cut.line("cut off: the connection ended too early").totals(totals)
-            }
-            Error::Cut(Some(why), totals) => {
-                Cut.line(format!("cut off: {}", plain(why))).totals(totals)
-            }
-            Error::HungUp => Cut.line("the terminal was closed").abort(Reason::Interrupted),
-            Error::OpenTimeout => Cut
-                .line("cut off: the other end did not finish the handshake")
-                .abort(Reason::Timeout),
-            Error::RatchetTimeout(totals) => Cut
-                .line("cut off: the other end does not renew the keys")
-                .totals(totals)
-                .abort(Reason::Timeout),
-
-            Error::OutputClosed => {
-                Output.line("standard output was closed").abort(Reason::OutputClosed)
-            }
-
-            Error::Aborted(reason, totals) => match reason {
-                Reason::Refused => Identity
-                    .line("the other end refused the words: someone may be in the middle")
-                    .hint(IN_THE_MIDDLE),
-                Reason::OutputClosed => Output.line("the other end's output was closed"),
-                Reason::Protocol => Forged.line("the other end received corrupted or forged data"),
-                Reason::Timeout => Cut.line("cut off: the other end gave up waiting"),
-                Reason::Interrupted => {
-                    Cut.line("cut off: the other end was interrupted by Ctrl-C or a signal")
-                }
-                Reason::OutputFailed => Output.line("the other end could not write its output"),
-                Reason::InputFailed => Cut.line("cut off: the other end could not read its input"),
-                Reason::Left => {
-                    Identity.line("the other person left before the words were compared")
-                }
-            }
-            .totals(totals),
-
+            Error::OutputClosed => Status::Output,
+            Error::Aborted(reason, _) => match reason {
+                Reason::Refused | Reason::Left => Status::Identity,
+                Reason::Protocol => Status::Forged,
+                Reason::Timeout | Reason::Interrupted | Reason::InputFailed => Status::Cut,
+                Reason::OutputClosed | Reason::OutputFailed => Status::Output,
+            },
             // The shell's own account of a signal is 128 + n; this is for the case
             // that the default action did not end the process.
-            Error::Signal(number) => {
-                Cut.line(format!("ended by signal {number}")).abort(Reason::Interrupted)
-            }
+            Error::Signal(_) => Status::Cut,
         }
+    }
+
+    /// What to tell the peer, if it is there to be told and does not know.
+    pub fn abort(&self) -> Option<Reason> {
+        Some(match self {
+            Error::System(..) | Error::Random | Error::HungUp | Error::Signal(_) => {
+                Reason::Interrupted
+            }
+            Error::Input(_) => Reason::InputFailed,
+            Error::Output(_) => Reason::OutputFailed,
+            Error::OutputClosed => Reason::OutputClosed,
+            Error::WordsDiffer | Error::NotAccepted => Reason::Refused,
+            Error::Session(_) => Reason::Protocol,
+            Error::OpenTimeout | Error::RatchetTimeout(_) => Reason::Timeout,
+            _ => return None,
+        })
+    }
+
+    /// How far the session had come, if that is to be told.
+    pub fn totals(&self) -> Option<Totals> {
+        match self {
+            Error::Cut(_, totals) | Error::Aborted(_, totals) | Error::RatchetTimeout(totals) => {
+                *totals
+            }
+            _ => None,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Error::NoOutput => "> /dev/null throws away what arrives",
+            Error::Key(error) | Error::Argument(error) => return error.hint().map(Cow::from),
+            Error::Bind { why, .. } => match why.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "another program has that port: take another one, or 0 for a free one"
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    "not an address of this machine; leave it out to use any"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 are for root: take a higher one"
+                }
+                _ => return None,
+            },
+            Error::Own { .. } => "an address of this machine is wanted; leave it out to use any",
+            Error::Usage { hint, .. } => hint,
+            Error::Source { .. } => "IPv4 goes with IPv4, IPv6 with IPv6",
+            Error::NoTerminal(_) => {
+                "start it in a terminal (over ssh: ssh -t), or verify with --peer or --psk"
+            }
+            Error::Resolve { name, .. } => match name.split_once(" port ") {
+                Some((host, _)) if Path::new(host).exists() => {
+                    "to send a file: scat HOST PORT < FILE"
+                }
+                _ => return None,
+            },
+            Error::Connect { to, why } => match Refusal::of(why) {
+                Refusal::Refused => {
+                    let port = to.rsplit(' ').next().unwrap_or_default();
+                    let listen = format!("at the other end: scat -l {port}");
+                    return Some(format!("nobody listens there yet? {listen}").into());
+                }
+                Refusal::Invalid if to.starts_with("fe80:") => {
+                    "a link-local address needs its interface: fe80::1%eth0"
+                }
+                _ => return None,
+            },
+            Error::Waited(_, stage) => stage.hint(),
+            Error::Silent => "is scat listening there? a port forwarder accepts for nobody as well",
+            Error::NotScat(_) => "is it scat that listens there, at that port?",
+            Error::HandshakeTimeout => "the port is open, but is it scat that listens there?",
+            Error::Preface { mismatch, psk } => match mismatch {
+                Mismatch::Version(_) | Mismatch::Unknown => {
+                    "use the same version of scat at both ends"
+                }
+                Mismatch::SameRole => "one of them has to listen, with -l",
+                Mismatch::Psk if *psk => "start the listener with --psk too, or leave it out here",
+                Mismatch::Psk => "ask for the key file and give it with --psk",
+            },
+            Error::PskDiffers => "both ends need a copy of one file that scat --genpsk made",
+            Error::OtherKey => "without -i at their end, they have a new key each time",
+            Error::WordsDiffer | Error::Aborted(Reason::Refused, _) => IN_THE_MIDDLE,
+            Error::KeyRefused => {
+                "give your key with -i; they need, for --peer, what scat --pubkey prints of it"
+            }
+            _ => return None,
+        };
+        Some(hint.into())
     }
 
     /// The same of an address that this machine should have, where no retry helps.
@@ -503,7 +423,7 @@ impl Error {
     /// signal is to see that it worked; that somebody may be in the middle matters more
     /// than what failed here, and that more than that the peer has gone.
     pub fn weight(&self) -> u8 {
-        match (self, self.account().status) {
+        match (self, self.status()) {
             (Error::Signal(_), _) => 4,
             (_, Status::Identity | Status::Forged) => 3,
             (_, Status::Failure | Status::Usage) => 2,
@@ -515,7 +435,86 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.account().line)
+        let said = match self {
+            Error::System(what, why) => return write!(f, "{what}: {}", plain(why)),
+            Error::Input(why) => return write!(f, "read standard input: {}", plain(why)),
+            Error::Output(why) => return write!(f, "write standard output: {}", plain(why)),
+            Error::NoOutput => "standard output is closed",
+            Error::Random => "the system gives no random numbers",
+            Error::Key(error) | Error::Argument(error) => return error.fmt(f),
+            Error::Bind { at, why } => return write!(f, "bind {at}: {}", plain(why)),
+            Error::Own { name, why } | Error::Resolve { name, why } => {
+                return write!(f, "resolve {name}: {why}");
+            }
+            Error::Usage { what, .. } => what,
+            Error::Source { to } => {
+                return write!(f, "connect {to}: -s is an address of the other kind");
+            }
+            Error::Foreign { option, instead } => return write!(f, "{option}: {instead}"),
+            Error::Unverified => {
+                "-l --fd needs --peer, --psk or -c: \
+                 each caller would get a try at the words that nobody sees"
+            }
+            Error::NoTerminal(None) => "-c needs a terminal",
+            Error::NoTerminal(Some(why)) => return write!(f, "open the terminal: {}", plain(why)),
+            Error::Connect { to, why } => return write!(f, "connect {to}: {}", plain(why)),
+            Error::Waited(time, stage) => {
+                return write!(f, "no session within {}: still {stage}", Rounded(*time));
+            }
+            Error::Silent => "the other end closed without a word",
+            Error::NotScat(looks) => return write!(f, "the other end {looks}"),
+            Error::HandshakeCut(None) => "the handshake was cut off",
+            Error::HandshakeCut(Some(why)) => {
+                return write!(f, "the handshake was cut off: {}", plain(why));
+            }
+            Error::HandshakeTimeout => "the other end does not answer",
+            Error::HandshakeAltered => "the handshake was altered on its way",
+            Error::CallerFailed(why) | Error::CallerRefused(why) => {
+                return write!(f, "caller rejected: {why}");
+            }
+            Error::Preface { mismatch, psk } => match mismatch {
+                Mismatch::Version(byte) if byte.is_ascii_graphic() => {
+                    return write!(f, "the other end speaks version {}", char::from(*byte));
+                }
+                Mismatch::Version(_) | Mismatch::Unknown => {
+                    "the other end speaks an unknown version"
+                }
+                Mismatch::SameRole => "both ends are connecting",
+                Mismatch::Psk if *psk => "the listener has no pre-shared key",
+                Mismatch::Psk => "the listener wants a pre-shared key",
+            },
+            Error::PskDiffers => "the listener hung up: the pre-shared keys may differ",
+            Error::Myself => "connected to myself: both ends have the same key",
+            Error::OtherKey => {
+                "the listener's key is not the one expected: someone may be in the middle"
+            }
+            Error::WordsDiffer => {
+                "those are not the words: someone may be in the middle; nothing was sent"
+            }
+            Error::NotAccepted => "you refused; nothing was sent",
+            Error::KeyRefused => "the listener refused our key; nothing was sent",
+            Error::Session(why) => return why.fmt(f),
+            Error::Cut(None, _) => "cut off: the connection ended too early",
+            Error::Cut(Some(why), _) => return write!(f, "cut off: {}", plain(why)),
+            Error::HungUp => "the terminal was closed",
+            Error::OpenTimeout => "cut off: the other end did not finish the handshake",
+            Error::RatchetTimeout(_) => "cut off: the other end does not renew the keys",
+            Error::OutputClosed => "standard output was closed",
+            Error::Aborted(reason, _) => match reason {
+                Reason::Refused => "the other end refused the words: someone may be in the middle",
+                Reason::OutputClosed => "the other end's output was closed",
+                Reason::Protocol => "the other end received corrupted or forged data",
+                Reason::Timeout => "cut off: the other end gave up waiting",
+                Reason::Interrupted => {
+                    "cut off: the other end was interrupted by Ctrl-C or a signal"
+                }
+                Reason::OutputFailed => "the other end could not write its output",
+                Reason::InputFailed => "cut off: the other end could not read its input",
+                Reason::Left => "the other person left before the words were compared",
+            },
+            Error::Signal(number) => return write!(f, "ended by signal {number}"),
+        };
+        f.write_str(said)
     }
 }
 

@@ -41,7 +41,7 @@ fn conclude(error: &Error, report: &Report) -> ExitCode {
         poller::end_by(signal);
     }
     report.error(error);
-    (error.account().status as u8).into()
+    (error.status() as u8).into()
 }
 
 fn execute(

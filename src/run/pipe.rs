@@ -386,7 +386,7 @@ impl<'a> Pipe<'a> {
 
     /// Tells the peer of a failure here. Nothing more is confirmed to it from then on.
     fn tell(&mut self, error: &Error) {
-        if let Some(reason) = error.account().abort {
+        if let Some(reason) = error.abort() {
             let _ = self.session.abort(reason);
         }
     }

@@ -114,10 +114,9 @@ impl Report {
         let Some(messages) = &self.messages else {
             return;
         };
-        let account = error.account();
-        let totals = account.totals.map(|totals| totals.to_string());
-        let hint = account.hint.map(|hint| format!("hint: {hint}"));
-        for line in [Some(account.line), totals, hint].into_iter().flatten() {
+        let totals = error.totals().map(|totals| totals.to_string());
+        let hint = error.hint().map(|hint| format!("hint: {hint}"));
+        for line in [Some(error.to_string()), totals, hint].into_iter().flatten() {
             messages.keep_last(&text(line));
         }
     }

@@ -64,14 +64,13 @@ impl fmt::Display for Line<'_> {
             Line::Abort(reason) => write!(f, "ABORT {}", *reason as u8),
             Line::Exit(None) => f.write_str("EXIT 0 complete"),
             Line::Exit(Some(error)) => {
-                let account = error.account();
                 let status = match error {
                     // As the shell shows it.
                     Error::Signal(number) => 128 + number,
-                    _ => account.status as i32,
+                    _ => error.status() as i32,
                 };
-                write!(f, "EXIT {status} {}", account.line)?;
-                account.totals.map_or(Ok(()), |totals| write!(f, "; {totals}"))
+                write!(f, "EXIT {status} {error}")?;
+                error.totals().map_or(Ok(()), |totals| write!(f, "; {totals}"))
             }
         }
     }

@@ -260,7 +260,7 @@ fn meant(input: &mut Input<'_>) {
             );
             assert_eq!(told, right, "{words:?}");
         }
-        (Err(error), false) => assert_eq!(error.account().status, Status::Usage, "{words:?}"),
+        (Err(error), false) => assert_eq!(error.status(), Status::Usage, "{words:?}"),
         (Ok(_), _) => panic!("{words:?} makes no sense and is accepted"),
         (Err(error), true) => panic!("{words:?} is refused: {error}"),
     }
@@ -416,9 +416,8 @@ fn anything(input: &mut Input<'_>) {
             assert!(is_in(&path.to_string_lossy()) && descriptors.status.is_none());
         }
         Err(error) => {
-            let account = error.account();
-            assert_eq!(account.status, Status::Usage, "{words:?}: {}", account.line);
-            assert!(!account.line.is_empty());
+            assert_eq!(error.status(), Status::Usage, "{words:?}: {error}");
+            assert!(!error.to_string().is_empty());
         }
     }
 }

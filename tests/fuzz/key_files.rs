@@ -88,8 +88,7 @@ fn public(line: &[u8]) -> Option<KnownKey> {
 
 /// No part of a line that could be a secret is in what the user is told.
 fn keeps_quiet(text: &[u8], error: &Error) {
-    let account = error.account();
-    let told = account.line + account.hint.as_deref().unwrap_or_default();
+    let told = error.to_string() + error.hint().as_deref().unwrap_or_default();
     for word in text.split(|byte| !byte.is_ascii_alphanumeric() && !b"+/=".contains(byte)) {
         let word = String::from_utf8_lossy(word);
         assert!(word.len() < 40 || !told.contains(&*word), "{told}");
