@@ -3,6 +3,7 @@
 
 pub mod caret;
 pub mod ceremony;
+pub mod dialogue;
 pub mod report;
 pub mod status;
 pub mod stdio;

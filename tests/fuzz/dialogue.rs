@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use scat::protocol::role::Role;
 use scat::protocol::sas::{Half, Sas};
 use scat::ui::caret::Caret;
-use scat::ui::ceremony::{Answer, Dialogue};
+use scat::ui::dialogue::{Answer, Dialogue};
 use scat_fuzz::input::Input;
 use std::io::IoSlice;
 use std::sync::LazyLock;
