@@ -477,7 +477,7 @@ fn a_reflected_flight_is_refused() {
 // ---- from a hostile peer, which computes everything else as it should ----
 
 fn options(psk: bool) -> Options {
-    Options { psk: psk.then_some([9; 32]), ..Options::default() }
+    Options { psk: psk.then_some([9; 32]), features: 0, ..Options::default() }
 }
 
 fn connector(options: Options) -> Handshake {
@@ -567,10 +567,12 @@ fn an_id_with_a_bit_that_is_unknown_or_was_not_offered_is_refused() {
     for psk in [false, true] {
         for id in 0..=255 {
             let with_id = Options { id, ..options(psk) };
-            let expected = if id <= 1 { Ok(()) } else { Err(Error::UnknownId) };
-            let heard = flight2_to_connector(with_id.clone(), Features::NONE);
-            assert_eq!(heard, expected, "{id:#x}");
+            for (offers, known) in features().into_iter().zip([0x01, 0x03, 0x05, 0x07]) {
+                let expected = if id & !known == 0 { Ok(()) } else { Err(Error::UnknownId) };
+                assert_eq!(flight2_to_connector(with_id.clone(), offers), expected, "{id:#x}");
+            }
             // Flight 3 chooses nothing.
+            let expected = if id <= 1 { Ok(()) } else { Err(Error::UnknownId) };
             assert_eq!(flight3_to_listener(with_id), expected, "{id:#x}");
         }
     }

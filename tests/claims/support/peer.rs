@@ -36,6 +36,11 @@ pub const REKEY2: u8 = 5;
 pub const REKEY3: u8 = 6;
 pub const ABORT: u8 = 7;
 
+// What a connector offers in its preface and a listener chooses in flight 2 (section 3).
+pub const AES: u8 = 0x02;
+pub const RECONNECT: u8 = 0x04;
+const FEATURES: u8 = AES | RECONNECT;
+
 // Flights (section 3), bytes on the wire.
 pub const FLIGHT1: usize = 1224;
 pub const FLIGHT1_PSK: usize = 1256;
@@ -104,6 +109,8 @@ pub struct Options {
     pub psk: Option<[u8; 32]>,
     /// 0: the static key is for this run only; 1: long-lived.
     pub id: u8,
+    /// What a connector offers, or a listener chooses of what is offered.
+    pub features: u8,
     /// X25519 static secret; all zero as in [`Ephemerals::e`].
     pub static_key: [u8; 32],
     /// N_C or N_L.
@@ -116,6 +123,7 @@ impl Default for Options {
         Options {
             psk: None,
             id: 0,
+            features: AES,
             static_key: random(),
             nonce: random(),
             ephemerals: Ephemerals::default(),
@@ -314,12 +322,13 @@ pub enum Role {
     Listener,
 }
 
-/// The outputs of Split3 and the handshake hash (h3, or hp after a ratchet).
+/// The outputs of Split4 and the handshake hash (h3, or hp after a ratchet).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Keys {
     pub k_c2l: [u8; 32],
     pub k_l2c: [u8; 32],
     pub rk: [u8; 32],
+    pub kr: [u8; 32],
     pub h: [u8; 32],
     /// What all these are made from: shared secrets, chaining and cipher keys.
     pub secrets: Vec<[u8; 32]>,
@@ -397,27 +406,38 @@ impl Noise {
         self.state.get_handshake_hash().try_into().unwrap()
     }
 
-    /// Split3, after the last message.
+    /// Split4, after the last message. snow's HKDF has three outputs at most.
     fn split(&self) -> io::Result<Keys> {
         let ck = self.ck.lock().unwrap();
         let ck = ck.ok_or_else(|| bad("the handshake is not finished"))?;
         let (mut k_c2l, mut k_l2c, mut rk) = ([0; 32], [0; 32], [0; 32]);
-        blake2s().hkdf(&ck, &[], 3, &mut k_c2l, &mut k_l2c, &mut rk);
+        let mut hash = blake2s();
+        hash.hkdf(&ck, &[], 3, &mut k_c2l, &mut k_l2c, &mut rk);
+        let (mut temp, mut kr) = ([0; 32], [0; 32]);
+        hash.hmac(&ck, &[], &mut temp);
+        hash.hmac(&temp, &[&rk[..], &[4]].concat(), &mut kr);
         let h = self.h();
         let secrets = self.secrets.lock().unwrap().clone();
-        Ok(Keys { k_c2l, k_l2c, rk, h, secrets })
+        Ok(Keys { k_c2l, k_l2c, rk, kr, h, secrets })
     }
 }
 
 // ---- sections 3 and 4 ----
 
-/// The preface of a role, 8 bytes.
+/// The preface of a role, 8 bytes, where nothing is offered.
 pub fn preface(role: Role, psk: bool) -> [u8; 8] {
     let role = match role {
         Role::Connector => b'C',
         Role::Listener => b'L',
     };
     [b'S', b'C', b'A', b'T', b'1', role, u8::from(psk), b'\n']
+}
+
+/// The preface of a connector that offers `features`.
+pub fn offering(psk: bool, features: u8) -> [u8; 8] {
+    let mut preface = preface(Role::Connector, psk);
+    preface[6] |= features;
+    preface
 }
 
 /// Reads exactly `len` bytes: a flight.
@@ -440,23 +460,30 @@ pub struct Handshake {
     pub h: Vec<[u8; 32]>,
     /// The commitment, own or received.
     pub commit: [u8; 32],
+    /// What the connector offers, from flight 1 on; what was chosen, from flight 2 on.
+    pub agreed: u8,
     noise: Noise,
 }
 
 impl Handshake {
     pub fn new(role: Role, options: Options) -> io::Result<Handshake> {
+        let agreed = options.features;
+        let noise = Handshake::noise(role, &options, agreed)?;
+        Ok(Handshake { role, options, h: Vec::new(), commit: [0; 32], agreed, noise })
+    }
+
+    /// The pattern's start, where the connector offers `offered`.
+    fn noise(role: Role, options: &Options, offered: u8) -> io::Result<Noise> {
         let psk = options.psk.is_some();
-        let prologue = [preface(Role::Connector, psk), preface(Role::Listener, psk)].concat();
-        let pattern = if psk { "XXhfs+psk0" } else { "XXhfs" };
-        let noise = Noise::new(
+        let prologue = [offering(psk, offered), preface(Role::Listener, psk)].concat();
+        Noise::new(
             role,
-            pattern,
+            if psk { "XXhfs+psk0" } else { "XXhfs" },
             &prologue,
             options.psk.as_ref(),
             Some(&options.static_key),
             &options.ephemerals,
-        )?;
-        Ok(Handshake { role, options, h: Vec::new(), commit: [0; 32], noise })
+        )
     }
 
     /// Connector: flights 1 and 2 over `stream`.
@@ -493,9 +520,8 @@ impl Handshake {
     }
 
     /// Takes the peer's preface off a flight.
-    fn after_preface<'a>(&self, role: Role, flight: &'a [u8]) -> io::Result<&'a [u8]> {
-        let expected = preface(role, self.options.psk.is_some());
-        flight.strip_prefix(&expected).ok_or_else(|| bad("another preface"))
+    fn after_preface<'a>(expected: &[u8; 8], flight: &'a [u8]) -> io::Result<&'a [u8]> {
+        flight.strip_prefix(expected).ok_or_else(|| bad("another preface"))
     }
 
     pub fn flight1(&mut self) -> io::Result<Vec<u8>> {
@@ -505,12 +531,17 @@ impl Handshake {
     /// Flight 1 with any payload; an honest one has none.
     pub fn flight1_with(&mut self, payload: &[u8]) -> io::Result<Vec<u8>> {
         let message = self.write(payload)?;
-        let preface = preface(self.role, self.options.psk.is_some());
+        let preface = offering(self.options.psk.is_some(), self.options.features);
         Ok([&preface[..], &message].concat())
     }
 
+    /// What is offered is taken as it comes.
     pub fn read_flight1(&mut self, flight: &[u8]) -> io::Result<()> {
-        let message = self.after_preface(Role::Connector, flight)?;
+        let offered = flight.get(6).map_or(0, |flags| flags & FEATURES);
+        let expected = offering(self.options.psk.is_some(), offered);
+        let message = Handshake::after_preface(&expected, flight)?;
+        self.noise = Handshake::noise(self.role, &self.options, offered)?;
+        self.agreed = offered & self.options.features;
         match self.read(message)?.is_empty() {
             true => Ok(()),
             false => Err(bad("flight 1 has a payload")),
@@ -519,7 +550,7 @@ impl Handshake {
 
     pub fn flight2(&mut self) -> io::Result<Vec<u8>> {
         self.commit = commit(&self.h[0], &self.options.nonce);
-        let payload = [&[self.options.id][..], &self.commit].concat();
+        let payload = [&[self.options.id | self.agreed][..], &self.commit].concat();
         self.flight2_with(&payload)
     }
 
@@ -531,9 +562,9 @@ impl Handshake {
     }
 
     pub fn read_flight2(&mut self, flight: &[u8]) -> io::Result<()> {
-        let message = self.after_preface(Role::Listener, flight)?;
-        let payload = self.read(message)?;
-        self.commit = Handshake::behind_id(&payload)?;
+        let expected = preface(Role::Listener, self.options.psk.is_some());
+        let payload = self.read(Handshake::after_preface(&expected, flight)?)?;
+        (self.agreed, self.commit) = Handshake::payload(&payload, self.options.features)?;
         Ok(())
     }
 
@@ -549,13 +580,15 @@ impl Handshake {
 
     pub fn read_flight3(&mut self, flight: &[u8]) -> io::Result<()> {
         let payload = self.read(flight)?;
-        Handshake::behind_id(&payload).map(|_| ())
+        Handshake::payload(&payload, 0).map(|_| ())
     }
 
-    /// What follows a known id.
-    fn behind_id(payload: &[u8]) -> io::Result<[u8; 32]> {
+    /// What is chosen of `offered`, and what follows the id.
+    fn payload(payload: &[u8], offered: u8) -> io::Result<(u8, [u8; 32])> {
         match payload.split_first() {
-            Some((0..=1, rest)) => rest.try_into().map_err(|_| bad("payload length")),
+            Some((id, rest)) if id & !offered <= 1 => {
+                Ok((id & offered, rest.try_into().map_err(|_| bad("payload length"))?))
+            }
             _ => Err(bad("unknown id")),
         }
     }
@@ -565,15 +598,16 @@ impl Handshake {
         self.noise.state.get_remote_static()?.try_into().ok()
     }
 
-    /// Split3. OPEN is still to be sent ([`Peer::send_open`]) or to come
+    /// Split4. OPEN is still to be sent ([`Peer::send_open`]) or to come
     /// ([`Peer::receive_open`]).
     pub fn into_peer(self, stream: TcpStream) -> io::Result<Peer> {
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
         stream.set_nodelay(true)?;
         let keys = self.noise.split()?;
-        let c2l = CipherState::new(&keys.k_c2l);
-        let l2c = CipherState::new(&keys.k_l2c);
+        let aes = self.agreed & AES != 0;
+        let c2l = CipherState::new(aes, &keys.k_c2l);
+        let l2c = CipherState::new(aes, &keys.k_l2c);
         let (tx, rx, sas) = match self.role {
             Role::Connector => (c2l, l2c, [0; 6]),
             Role::Listener => (l2c, c2l, sas(&keys.h, &self.options.nonce)),
@@ -585,6 +619,7 @@ impl Handshake {
             h1: self.h[0],
             commit: self.commit,
             nonce: self.options.nonce,
+            aes,
             keys,
             tx,
             rx,
@@ -617,8 +652,9 @@ pub struct CipherState {
 }
 
 impl CipherState {
-    fn new(key: &[u8; 32]) -> CipherState {
-        let mut cipher = DefaultResolver.resolve_cipher(&CipherChoice::ChaChaPoly).unwrap();
+    fn new(aes: bool, key: &[u8; 32]) -> CipherState {
+        let choice = if aes { CipherChoice::AESGCM } else { CipherChoice::ChaChaPoly };
+        let mut cipher = DefaultResolver.resolve_cipher(&choice).unwrap();
         cipher.set(key);
         CipherState { cipher, n: 0 }
     }
@@ -689,6 +725,8 @@ pub struct Peer {
     pub commit: [u8; 32],
     /// Own N_C or N_L.
     pub nonce: [u8; 32],
+    /// Whether AES-256-GCM seals the frames.
+    pub aes: bool,
     /// The keys last agreed on; in the middle of a ratchet still the old ones.
     pub keys: Keys,
     pub tx: CipherState,
@@ -905,7 +943,7 @@ impl Peer {
         let answer = noise.write(&[])?;
         self.send(REKEY2, &answer)?;
         let keys = noise.split()?;
-        self.tx = CipherState::new(&keys.k_l2c);
+        self.tx = CipherState::new(self.aes, &keys.k_l2c);
         self.ratchet = Ratchet::Answering(keys);
         Ok(())
     }
@@ -920,7 +958,7 @@ impl Peer {
             return Err(bad("REKEY2 has a payload"));
         }
         let keys = noise.split()?;
-        self.rx = CipherState::new(&keys.k_l2c);
+        self.rx = CipherState::new(self.aes, &keys.k_l2c);
         self.ratchet = Ratchet::Answered(keys);
         Ok(())
     }
@@ -931,7 +969,7 @@ impl Peer {
             return Err(bad("no REKEY2 to answer"));
         };
         self.send(REKEY3, &[])?;
-        self.tx = CipherState::new(&keys.k_c2l);
+        self.tx = CipherState::new(self.aes, &keys.k_c2l);
         self.keys = keys;
         self.ratchets += 1;
         Ok(())
@@ -942,7 +980,7 @@ impl Peer {
         let Ratchet::Answering(keys) = std::mem::replace(&mut self.ratchet, Ratchet::Idle) else {
             return Err(bad("REKEY3 is not due"));
         };
-        self.rx = CipherState::new(&keys.k_c2l);
+        self.rx = CipherState::new(self.aes, &keys.k_c2l);
         self.keys = keys;
         self.ratchets += 1;
         Ok(())
