@@ -5,6 +5,7 @@
 //! A side is finished when it has sent EOF and DONE and received EOF and DONE.
 //! Nothing else is an end.
 
+use crate::protocol::cipher::Cipher;
 use crate::protocol::frame::{self, Kind};
 use crate::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use crate::protocol::inbound::{self, Inbound, PIECES};
@@ -228,6 +229,7 @@ enum Opened {
 pub struct Session {
     role: Role,
     peer: Peer,
+    cipher: Cipher,
     outbound: Outbound,
     inbound: Inbound,
     ratchet: Ratchet,
@@ -343,6 +345,7 @@ impl Session {
         Session {
             role,
             peer,
+            cipher: keys.cipher,
             outbound: Outbound::new(keys.cipher, &to_peer, buffers.outbound),
             inbound: Inbound::new(keys.cipher, &from_peer, buffers.inbound),
             ratchet: Ratchet::new(keys.rk, keys.h3),
@@ -381,6 +384,11 @@ impl Session {
     /// Who is at the other end, by its static key.
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// What seals the frames.
+    pub fn cipher(&self) -> Cipher {
+        self.cipher
     }
 
     /// Bytes of data so far.

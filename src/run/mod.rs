@@ -13,6 +13,7 @@ use crate::net::connect::{Target, connect};
 use crate::net::listen::{bind, listen};
 use crate::net::resolve::resolve;
 use crate::net::{Limits, Setup};
+use crate::protocol::cipher;
 use crate::protocol::handshake::{Features, Local};
 use crate::protocol::secret;
 use crate::protocol::session::Buffers;
@@ -77,7 +78,8 @@ pub fn session(
     let policy = Policy { peers: known, psk: psk.is_some(), advice };
     let long_lived = identity.is_some();
     let s = identity.map_or_else(random::key, Ok)?;
-    let local = Local::new(s, long_lived, psk, Features::NONE);
+    let features = Features { aes: cipher::aes_is_fast(), reconnect: false };
+    let local = Local::new(s, long_lived, psk, features);
 
     let sandbox = Sandbox::prepare();
     // What may fail for want of something here does so before there is a peer.

@@ -78,6 +78,7 @@ impl<'a> Pipe<'a> {
     ) -> Result<(), Error> {
         let Established { link, mut session, opening, limits } = established;
         let Stdio { input: stdin, output: stdout } = stdio;
+        report.detail(format_args!("cipher: {}", session.cipher()));
         let held = sandbox.enter();
         report.detail(format_args!("sandbox: {held}"));
         let (sas, open_by) = match opening {

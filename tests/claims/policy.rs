@@ -1,10 +1,10 @@
 //! Whom each side accepts: every pair of policies, wrong keys, pre-shared keys,
 //! and the exit status that each of them promises.
 
-use crate::support::peer::{self, Handshake, Options, preface, read_flight};
+use crate::support::peer::{self, Handshake, Options, Peer, preface, read_flight};
 use crate::support::pty::{self, Terminal};
 use crate::support::scat::{self, Place, Scat, dial, file, noise, private_file, program};
-use crate::support::skip;
+use crate::support::{CIPHERS, skip};
 use std::fs::File;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -149,7 +149,7 @@ fn any_two_policies_work_together() {
 }
 
 #[test]
-fn builds_with_either_cipher_work_together() {
+fn builds_with_either_library_work_together() {
     let Ok(other) = std::env::var("SCAT_OTHER") else {
         skip("SCAT_OTHER names no second build, so only one talked to itself");
         return;
@@ -453,6 +453,12 @@ fn a_listener_shows_the_key_that_it_refuses() {
     assert_eq!(l.line("their key: "), format!("scat: their key: {}", other.public));
     Scat::connect(port).end().expect(4, "refused our key");
     l.line("its key is not one of --peer, and made for one run: that end needs -i");
+    // It is told under the cipher that was agreed on.
+    for features in CIPHERS {
+        let options = Options { features, ..Options::default() };
+        let error = Peer::connect(dial(port), options).err().unwrap().to_string();
+        assert!(error.contains("ABORT [1]"), "{error}");
+    }
 }
 
 #[test]

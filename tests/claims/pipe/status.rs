@@ -152,7 +152,7 @@ fn a_forged_frame_is_5_at_both_ends() {
     let (mut listener, port) = Scat::listen();
     // Behind both flights and the first frame of data.
     let at = FLIGHT1 + FLIGHT3 + 274 + 100;
-    let mut connector = Scat::connect(relay(port, Deed::Turn(at)));
+    let mut connector = Scat::connect(relay(port, Deed::Turn(at, 1)));
     connector.write(b"good");
     assert_eq!(listener.read(4), b"good");
     connector.write(b"evil");

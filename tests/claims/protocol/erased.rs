@@ -3,9 +3,12 @@
 //! Such a copy takes root.
 
 use super::ping_pong;
+use crate::support::CIPHERS;
 use crate::support::peer::{self, FLIGHT3, Keys, Options, REKEY1, REKEY3, Role};
 use crate::support::scat::{Scat, dial, key_file};
-use crate::support::{ROLES, knock, session, session_with, skip};
+use crate::support::{ROLES, hex, knock, session, session_with, skip};
+use aes::Aes256;
+use aes::cipher::{BlockEncrypt, KeyInit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::io::Errno;
@@ -42,14 +45,69 @@ fn memory(scat: &Scat) -> Option<Vec<(String, Vec<u8>)>> {
     Some(copies)
 }
 
-/// Where either half of a key stands: ciphers keep them apart.
-fn places(memory: &[(String, Vec<u8>)], key: &[u8; 32]) -> Vec<String> {
-    let halves = [&key[..16], &key[16..]];
+/// Where any of these 16 bytes stand.
+fn places_of(memory: &[(String, Vec<u8>)], pieces: &[[u8; 16]]) -> Vec<String> {
+    let mut begins = [false; 256];
+    pieces.iter().for_each(|piece| begins[usize::from(piece[0])] = true);
+    let is_piece = |window: &[u8]| {
+        begins[usize::from(window[0])] && pieces.iter().any(|piece| piece == window)
+    };
     let of = |(map, copy): &(String, Vec<u8>)| {
-        let hits = copy.windows(16).enumerate().filter(|(_, window)| halves.contains(window));
+        let hits = copy.windows(16).enumerate().filter(|(_, window)| is_piece(window));
         hits.map(|(at, _)| format!("{at:#x} in {map}")).collect::<Vec<_>>()
     };
     memory.iter().flat_map(of).collect()
+}
+
+/// Where either half of a key stands: ciphers keep them apart.
+fn places(memory: &[(String, Vec<u8>)], key: &[u8; 32]) -> Vec<String> {
+    places_of(memory, &[0, 16].map(|at| *key[at..].first_chunk().unwrap()))
+}
+
+/// What AES-256-GCM makes of a key: the round keys that are not its halves, and the
+/// first entry of the table for GHASH in the forms that libraries give it.
+fn schedule(key: &[u8; 32]) -> Vec<[u8; 16]> {
+    let mut words: Vec<[u8; 4]> = key.chunks(4).map(|word| word.try_into().unwrap()).collect();
+    // FIPS 197, section 5.2.
+    for i in 8..60 {
+        let mut word = words[i - 1];
+        if i % 8 == 0 {
+            word.rotate_left(1);
+        }
+        if i % 4 == 0 {
+            // In four equal columns ShiftRows moves nothing.
+            let mut block = aes::Block::clone_from_slice(&[word; 4].concat());
+            aes::hazmat::cipher_round(&mut block, &[0; 16].into());
+            aes::hazmat::inv_mix_columns(&mut block);
+            word = *block.first_chunk().unwrap();
+        }
+        if i % 8 == 0 {
+            word[0] ^= 1 << (i / 8 - 1);
+        }
+        words.push(std::array::from_fn(|at| words[i - 8][at] ^ word[at]));
+    }
+    let round_keys = words[8..].chunks(4).map(|four| four.concat().try_into().unwrap());
+    let mut pieces: Vec<[u8; 16]> = round_keys.collect();
+
+    let mut h = [0; 16].into();
+    Aes256::new(key.into()).encrypt_block(&mut h);
+    let h = u128::from_be_bytes(h.into());
+    // Times x, in the field of GHASH with its bits reversed.
+    let doubled = h << 1 ^ if h >> 127 == 1 { 0xc2 << 120 | 1 } else { 0 };
+    for form in [h, h.rotate_left(64), doubled, doubled.rotate_left(64)] {
+        pieces.extend([form.to_be_bytes(), form.to_le_bytes()]);
+    }
+    pieces
+}
+
+/// The example of FIPS 197, appendix A.3; of GHASH, test case 13 of its first paper.
+#[test]
+fn the_schedule_that_is_looked_for_is_that_of_aes() {
+    let key = hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
+    let pieces = schedule(key[..].try_into().unwrap());
+    assert_eq!(pieces[0][..], hex("9ba354118e6925afa51a8b5f2067fcde"));
+    assert_eq!(pieces[12][..], hex("fe4890d1e6188d0b046df344706c631e"));
+    assert_eq!(schedule(&[0; 32])[13][..], hex("dc95c078a2408989ad48a21492842087"));
 }
 
 fn assert_holds(scat: &Scat, keys: &[[u8; 32]]) {
@@ -75,13 +133,19 @@ fn assert_erased(scat: &Scat, keys: &[[u8; 32]]) {
     let Some(memory) = memory(scat) else { return };
     for (i, key) in keys.iter().enumerate() {
         assert_eq!(places(&memory, key), [""; 0], "key {i}");
+        assert_eq!(places_of(&memory, &schedule(key)), [""; 0], "key {i}, made ready");
     }
 }
 
 /// These are there, and nothing that they were made from.
 fn assert_holds_only_keys(scat: &Scat, keys: &Keys) {
     assert_holds(scat, &[keys.k_c2l, keys.k_l2c, keys.rk]);
+    if let Some(memory) = memory(scat) {
+        let schedules = [keys.k_c2l, keys.k_l2c].map(|key| schedule(&key)).concat();
+        assert_eq!(places_of(&memory, &schedules), [""; 0], "a key made ready");
+    }
     assert_kept_in(scat, &[keys.k_c2l, keys.k_l2c, keys.rk]);
+    assert_erased(scat, &[keys.kr]);
     // Four secrets are mixed, or five values of which two are exchanged; each
     // mixing makes a chaining key and a cipher key.
     assert_eq!(keys.secrets.len(), 12);
@@ -128,29 +192,35 @@ const FRAMES_TO_A_REKEY: u32 = 1030;
 
 #[test]
 fn a_listener_erases_the_keys_of_before_a_rekey_and_of_before_an_exchange() {
-    let (mut scat, mut peer) = session(Role::Listener);
-    ping_pong(&mut scat, &mut peer, 10);
-    let first = peer.keys.clone();
-    assert_holds_only_keys(&scat, &first);
-    peer.start_ratchet().unwrap();
-    ping_pong(&mut scat, &mut peer, 10);
-    assert_eq!(peer.ratchets, 1);
-    assert_erased(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
-    let second = peer.keys.clone();
-    assert_holds_only_keys(&scat, &second);
-    ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
-    assert_holds(&scat, &[second.rk]);
-    assert_erased(&scat, &[second.k_c2l, second.k_l2c]);
+    for features in CIPHERS {
+        let options = Options { features, ..Options::default() };
+        let (mut scat, mut peer) = session_with(Role::Listener, options, Scat::new);
+        ping_pong(&mut scat, &mut peer, 10);
+        let first = peer.keys.clone();
+        assert_holds_only_keys(&scat, &first);
+        peer.start_ratchet().unwrap();
+        ping_pong(&mut scat, &mut peer, 10);
+        assert_eq!(peer.ratchets, 1);
+        assert_erased(&scat, &[first.k_c2l, first.k_l2c, first.rk]);
+        let second = peer.keys.clone();
+        assert_holds_only_keys(&scat, &second);
+        ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
+        assert_holds(&scat, &[second.rk]);
+        assert_erased(&scat, &[second.k_c2l, second.k_l2c]);
+    }
 }
 
 #[test]
 fn a_connector_erases_the_keys_of_before_a_rekey() {
-    let (mut scat, mut peer) = session(Role::Connector);
-    ping_pong(&mut scat, &mut peer, 10);
-    let first = peer.keys.clone();
-    assert_holds_only_keys(&scat, &first);
-    ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
-    assert_erased(&scat, &[first.k_c2l, first.k_l2c]);
+    for features in CIPHERS {
+        let options = Options { features, ..Options::default() };
+        let (mut scat, mut peer) = session_with(Role::Connector, options, Scat::new);
+        ping_pong(&mut scat, &mut peer, 10);
+        let first = peer.keys.clone();
+        assert_holds_only_keys(&scat, &first);
+        ping_pong(&mut scat, &mut peer, FRAMES_TO_A_REKEY);
+        assert_erased(&scat, &[first.k_c2l, first.k_l2c]);
+    }
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //! roles.
 
 use super::ping_pong;
-use crate::support::peer::{self, CONTENT, DATA, DONE, EOF, Options, Peer, REKEY2, Role};
+use crate::support::peer::{self, AES, CONTENT, DATA, DONE, EOF, Options, Peer, REKEY2, Role};
+use crate::support::relay::{Deed, relay};
 use crate::support::scat::{self, Scat, Words, key_file, noise, start};
-use crate::support::{ROLES, session, session_with};
+use crate::support::{CIPHERS, ROLES, session, session_with};
+use ::scat::protocol::cipher;
 use rustix::process::Signal;
 use std::net::Shutdown;
 
@@ -49,10 +51,12 @@ fn words_are_those_that_the_peer_computes() {
 #[test]
 fn bytes_arrive_both_ways_with_and_without_a_pre_shared_key() {
     let key = key_file("psk", &[9; 32]);
+    let psks =
+        [None, Some([9; 32])].into_iter().flat_map(|psk| CIPHERS.map(|cipher| (psk, cipher)));
     for role in ROLES {
-        for psk in [None, Some([9; 32])] {
+        for (psk, features) in psks.clone() {
             let own = if psk.is_some() { &["--psk", key.arg()][..] } else { &[] };
-            let options = Options { psk, ..Options::default() };
+            let options = Options { psk, features, ..Options::default() };
             let (mut scat, mut peer) =
                 session_with(role, options, |args| Scat::new(&[own, args].concat()));
             let (there, back) = (noise(1, 100_000), noise(2, 100_000));
@@ -67,9 +71,52 @@ fn bytes_arrive_both_ways_with_and_without_a_pre_shared_key() {
 }
 
 #[test]
-fn symmetric_rekeys_agree_over_3100_frames_each_way() {
+fn frames_are_aes_where_both_ends_have_it_and_verbose_says_so() {
     for role in ROLES {
-        let (mut scat, mut peer) = session(role);
+        for features in CIPHERS {
+            let options = Options { features, ..Options::default() };
+            let verbose = |args: &[&str]| Scat::new(&[&["-v"], args].concat());
+            let (mut scat, mut peer) = session_with(role, options, verbose);
+            assert_eq!(peer.aes, features == AES && cipher::aes_is_fast());
+            scat.line(match peer.aes {
+                true => "cipher: AES-256-GCM",
+                false => "cipher: ChaCha20-Poly1305",
+            });
+            ping_pong(&mut scat, &mut peer, 3);
+        }
+    }
+}
+
+#[test]
+fn what_is_offered_and_altered_on_the_way_makes_no_session() {
+    let key = key_file("psk", &[9; 32]);
+    for psk in [false, true] {
+        let own = if psk { &["--psk", key.arg()][..] } else { &[] };
+        let (mut l, port) = Scat::listen_with(&[&["-v"], own].concat());
+        for bits in [peer::AES, peer::RECONNECT, peer::AES | peer::RECONNECT] {
+            let altered = relay(port, Deed::Turn(6, bits)).to_string();
+            let c = Scat::new(&[own, &["127.0.0.1", &altered]].concat());
+            // Under a pre-shared key it looks as if that were another one.
+            match psk {
+                false => c.end().expect(3, "the handshake was altered"),
+                true => c.end().expect(4, "the pre-shared keys may differ"),
+            };
+            l.line(if psk { "the pre-shared keys differ" } else { "hung up" });
+        }
+        // And the next one is let in.
+        l.end_input();
+        let port = port.to_string();
+        Scat::new(&[own, &["127.0.0.1", &port]].concat()).end().expect(0, "");
+        l.end().expect(0, "");
+    }
+}
+
+#[test]
+fn symmetric_rekeys_agree_over_3100_frames_each_way() {
+    for (role, features) in ROLES.into_iter().flat_map(|role| CIPHERS.map(|cipher| (role, cipher)))
+    {
+        let options = Options { features, ..Options::default() };
+        let (mut scat, mut peer) = session_with(role, options, Scat::new);
         ping_pong(&mut scat, &mut peer, 3100);
         assert!(peer.tx.n > 3072 && peer.rx.n > 3072);
         scat.end_input();
@@ -95,16 +142,19 @@ fn bulk_over_many_symmetric_rekeys_arrives_whole() {
 
 #[test]
 fn ratchets_that_the_peer_starts_are_answered() {
-    let (mut scat, mut peer) = session(Role::Listener);
-    // Before, between and right after symmetric rekeys.
-    for rounds in [1, 700, 1100, 400] {
-        peer.start_ratchet().unwrap();
-        ping_pong(&mut scat, &mut peer, rounds);
+    for features in CIPHERS {
+        let options = Options { features, ..Options::default() };
+        let (mut scat, mut peer) = session_with(Role::Listener, options, Scat::new);
+        // Before, between and right after symmetric rekeys.
+        for rounds in [1, 700, 1100, 400] {
+            peer.start_ratchet().unwrap();
+            ping_pong(&mut scat, &mut peer, rounds);
+        }
+        scat.end_input();
+        assert!(peer.finish().unwrap().is_empty());
+        assert_eq!(peer.ratchets, 4);
+        scat.end().expect(0, "");
     }
-    scat.end_input();
-    assert!(peer.finish().unwrap().is_empty());
-    assert_eq!(peer.ratchets, 4);
-    scat.end().expect(0, "");
 }
 
 #[test]

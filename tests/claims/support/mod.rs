@@ -18,6 +18,9 @@ use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::process::Stdio;
 
 pub const ROLES: [Role; 2] = [Role::Listener, Role::Connector];
+/// What the double offers or chooses: with the second the frames are AES-256-GCM, where
+/// scat has it as well.
+pub const CIPHERS: [u8; 2] = [0, peer::AES];
 
 /// Says that this test claims nothing here. Past the harness, which shows what
 /// a test prints only when it fails.

@@ -20,8 +20,8 @@ pub enum Deed {
     Finish(usize),
     /// Carries this many bytes to the listener, then resets both.
     Reset(usize),
-    /// Turns a bit of this byte on the way to the listener.
-    Turn(usize),
+    /// Turns these bits of this byte on the way to the listener.
+    Turn(usize, u8),
 }
 
 /// Carries one connection to this port of 127.0.0.1; returns the port to connect to.
@@ -38,7 +38,7 @@ pub fn relay(to: u16, deed: Deed) -> u16 {
         let (c2, l2, over2) = (c.try_clone().unwrap(), l.try_clone().unwrap(), over.clone());
         let back_deed = match deed {
             Deed::Crumbs => Deed::Crumbs,
-            _ => Deed::Turn(usize::MAX),
+            _ => Deed::Turn(usize::MAX, 0),
         };
         let back = thread::spawn(move || carry(l2, c2, back_deed, &over2));
         carry(c, l, deed, &over);
@@ -54,7 +54,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, deed: Deed, over: &AtomicBool) 
         let most = match deed {
             Deed::Crumbs => 1 + carried % 7,
             Deed::Finish(left) | Deed::Reset(left) => buffer.len().min(left - carried),
-            Deed::Turn(_) => buffer.len(),
+            Deed::Turn(..) => buffer.len(),
         };
         let n = match from.read(&mut buffer[..most]) {
             Ok(0) | Err(_) => {
@@ -70,10 +70,10 @@ fn carry(mut from: TcpStream, mut to: TcpStream, deed: Deed, over: &AtomicBool) 
         if over.load(Ordering::SeqCst) {
             continue;
         }
-        if let Deed::Turn(at) = deed
+        if let Deed::Turn(at, bits) = deed
             && (carried..carried + n).contains(&at)
         {
-            buffer[at - carried] ^= 1;
+            buffer[at - carried] ^= bits;
         }
         if to.write_all(&buffer[..n]).is_err() {
             return;
