@@ -8,10 +8,10 @@
 use crate::protocol::cipher::Cipher;
 use crate::protocol::frame::{self, CONTENT_AT, Kind, MAX_CONTENT, MAX_FRAME, Sealer, frame_len};
 use crate::protocol::ratchet::REKEY2_LEN;
-use std::io::{self, IoSliceMut};
+use std::io::IoSliceMut;
 
 /// Frames of data that may wait at once.
-const SLOTS: usize = 4;
+pub const SLOTS: usize = 4;
 /// Bytes for data.
 pub const BULK: usize = SLOTS * MAX_FRAME;
 /// Bytes for what may come on top: EOF, DONE, ABORT, ACK, and one REKEY2 or REKEY3.
@@ -47,39 +47,33 @@ impl Outbound {
         self.slots() > 0 || self.head >= BULK / 2
     }
 
-    /// Lets `read` put bytes into the places of several frames' contents at once
-    /// and seals what it put there. Returns how many bytes that were.
-    ///
-    /// # Errors
-    /// Those of `read`; after them nothing has changed. [`io::ErrorKind::Other`]
-    /// after 2^64 - 1 frames.
-    ///
-    /// # Panics
-    /// Without [`Outbound::has_room`]: zero bytes would look like the input's end.
-    pub fn fill(
-        &mut self,
-        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        assert!(self.has_room(), "no room for input");
-        if self.slots() == 0 {
+    /// Where the next bytes of input go: the contents of the frames that fit, all empty
+    /// without [`Outbound::has_room`].
+    pub fn room(&mut self) -> [IoSliceMut<'_>; SLOTS] {
+        if self.slots() == 0 && self.has_room() {
             self.compact();
         }
         let end = self.tail + self.slots() * MAX_FRAME;
         let mut frames = self.buffer[self.tail..end].chunks_exact_mut(MAX_FRAME);
-        let mut contents: [IoSliceMut<'_>; SLOTS] = std::array::from_fn(|_| {
+        std::array::from_fn(|_| {
             let frame = frames.next().unwrap_or_default();
             let content = frame.get_mut(CONTENT_AT..CONTENT_AT + MAX_CONTENT);
             IoSliceMut::new(content.unwrap_or_default())
-        });
-        let filled = read(&mut contents)?;
-        let mut rest = filled;
+        })
+    }
+
+    /// The input gave `n` bytes, now at the start of [`Outbound::room`]: seals them.
+    ///
+    /// # Errors
+    /// [`frame::Error::Exhausted`].
+    pub fn filled(&mut self, n: usize) -> Result<(), frame::Error> {
+        let mut rest = n;
         while rest > 0 {
             let clen = rest.min(MAX_CONTENT);
-            let sealed = self.sealer.seal(Kind::Data, &mut self.buffer[self.tail..], clen);
-            self.tail += sealed.map_err(|_| io::Error::other("frame counter exhausted"))?;
+            self.tail += self.sealer.seal(Kind::Data, &mut self.buffer[self.tail..], clen)?;
             rest -= clen;
         }
-        Ok(filled)
+        Ok(())
     }
 
     /// Seals one control frame behind what waits already.

@@ -11,7 +11,7 @@ use crate::protocol::handshake::{Accepted, Connected, Keys, Peer};
 use crate::protocol::inbound::{self, Inbound, PIECES};
 use crate::protocol::kept::{self, Kept, Owed};
 use crate::protocol::noise::{self, Ephemerals};
-use crate::protocol::outbound::{self, Outbound};
+use crate::protocol::outbound::{self, Outbound, SLOTS};
 use crate::protocol::ratchet::{REKEY1_LEN, Ratchet};
 use crate::protocol::reconnect::{self, Proven, R1_LEN, R2_LEN, Refused, Tickets};
 use crate::protocol::role::Role;
@@ -19,7 +19,7 @@ use crate::protocol::sas::{self, Sas};
 use crate::protocol::secret::Secret;
 use std::collections::TryReserveError;
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{IoSlice, IoSliceMut};
 use std::time::{Duration, Instant};
 
 /// When the connector starts a ratchet, how often the listener lets it, and what is kept
@@ -418,24 +418,20 @@ impl Session {
         self.may_stream() && !self.sent.eof && self.outbound.has_room() && may_keep
     }
 
-    /// Takes input by way of `read`, as [`Outbound::fill`]. Zero bytes are the input's
-    /// end: call [`Session::end_input`] then.
+    /// Where the next bytes of input go; `None` unless [`Session::wants_input`], so that a
+    /// read of no bytes is the end of the input and nothing else.
+    pub fn room(&mut self) -> Option<[IoSliceMut<'_>; SLOTS]> {
+        self.wants_input().then(|| self.outbound.room())
+    }
+
+    /// The input gave `n` bytes, now at the start of [`Session::room`].
     ///
     /// # Errors
-    /// Those of `read`.
-    ///
-    /// # Panics
-    /// Unless [`Session::wants_input`].
-    pub fn fill(
-        &mut self,
-        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        // Nothing moves before it may, and a full buffer is not the end of the input:
-        // neither is left to the caller's care.
-        assert!(self.wants_input(), "input taken when it may not be");
-        let filled = self.outbound.fill(read)?;
-        self.counters.sent += filled as u64;
-        Ok(filled)
+    /// [`Error::Frame`] after 2^64 - 1 frames.
+    pub fn filled(&mut self, n: usize) -> Result<(), Error> {
+        self.outbound.filled(n)?;
+        self.counters.sent += n as u64;
+        Ok(())
     }
 
     /// The input has ended.

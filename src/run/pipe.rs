@@ -251,9 +251,10 @@ impl<'a> Pipe<'a> {
         if !self.takes_input() {
             return Ok(());
         }
-        match self.session.fill(|pieces| self.stdin.read(pieces)) {
+        let Some(mut room) = self.session.room() else { return Ok(()) };
+        match self.stdin.read(&mut room) {
             Ok(0) => Ok(self.session.end_input()?),
-            Ok(_) => Ok(()),
+            Ok(n) => Ok(self.session.filled(n)?),
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(_) if self.stdin.has_hung_up() => Err(Error::HungUp),
             Err(why) => Err(Error::Input(why)),

@@ -556,22 +556,17 @@ impl Game {
     }
 
     fn fill(&mut self, most: usize) {
-        if !self.session.wants_input() {
-            return;
-        }
+        let Some(mut room) = self.session.room() else { return };
         let (mut taken, mut filled) = (self.model.taken, Vec::new());
-        let n = self.session.fill(|pieces| {
-            for piece in pieces {
-                let len = piece.len().min(most - filled.len());
-                for byte in &mut piece[..len] {
-                    *byte = (taken % 251) as u8;
-                    filled.push(*byte);
-                    taken += 1;
-                }
+        for piece in &mut room {
+            let len = piece.len().min(most - filled.len());
+            for byte in &mut piece[..len] {
+                *byte = (taken % 251) as u8;
+                filled.push(*byte);
+                taken += 1;
             }
-            Ok(filled.len())
-        });
-        assert_eq!(n.unwrap(), filled.len());
+        }
+        self.session.filled(filled.len()).unwrap();
         assert!(self.model.may_stream() && !self.model.sent.eof, "input taken too early or late");
         self.model.taken = taken;
         for content in filled.chunks(MAX_CONTENT) {

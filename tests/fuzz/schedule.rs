@@ -94,22 +94,17 @@ impl End {
     }
 
     fn fill(&mut self, most: usize) {
-        if !self.session.wants_input() {
-            return;
-        }
+        let Some(mut room) = self.session.room() else { return };
         let (mut taken, mut rest) = (self.taken, most);
-        let n = self.session.fill(|pieces| {
-            for piece in pieces {
-                let len = piece.len().min(rest);
-                for place in &mut piece[..len] {
-                    *place = byte(self.role, taken);
-                    taken += 1;
-                }
-                rest -= len;
+        for piece in &mut room {
+            let len = piece.len().min(rest);
+            for place in &mut piece[..len] {
+                *place = byte(self.role, taken);
+                taken += 1;
             }
-            Ok((taken - self.taken) as usize)
-        });
-        assert_eq!(n.unwrap() as u64, taken - self.taken);
+            rest -= len;
+        }
+        self.session.filled((taken - self.taken) as usize).unwrap();
         self.taken = taken;
     }
 

@@ -101,8 +101,9 @@ fn an_exchange_is_due_after_120_s_or_2_to_the_36_bytes() {
 #[test]
 fn a_ratchet_that_finds_no_room_is_not_due_before_there_is_some() {
     let (mut session, _) = opened(ALWAYS);
-    while session.wants_input() {
-        session.fill(|pieces| Ok(pieces.iter().map(|piece| piece.len()).sum())).unwrap();
+    while let Some(room) = session.room() {
+        let len = room.iter().map(|piece| piece.len()).sum();
+        session.filled(len).unwrap();
     }
     // Else a loop that waits until it is due would not wait at all.
     assert_eq!(session.poll_timeout(), None);

@@ -93,22 +93,19 @@ impl Side {
     }
 
     fn fill(&mut self, most: u64) {
-        if !self.session.wants_input() {
-            return;
-        }
+        let Some(mut room) = self.session.room() else { return };
         let (role, mut at) = (self.role, self.taken);
         let end = self.total.min(at + most);
-        let filled = self.session.fill(|pieces| {
-            for place in pieces.iter_mut().flat_map(|piece| piece.iter_mut()) {
-                if at == end {
-                    break;
-                }
-                *place = byte(role, at);
-                at += 1;
+        for place in room.iter_mut().flat_map(|piece| piece.iter_mut()) {
+            if at == end {
+                break;
             }
-            Ok((at - self.taken) as usize)
-        });
-        match filled.unwrap() {
+            *place = byte(role, at);
+            at += 1;
+        }
+        let filled = (at - self.taken) as usize;
+        self.session.filled(filled).unwrap();
+        match filled {
             0 => self.session.end_input().unwrap(),
             n => self.taken += n as u64,
         }

@@ -148,16 +148,15 @@ pub fn fill(session: &mut Session, mut input: &[u8]) {
 }
 
 fn fill_some(session: &mut Session, input: &[u8]) -> usize {
-    let read = |pieces: &mut [std::io::IoSliceMut<'_>]| {
-        let mut rest = input;
-        for piece in pieces {
-            let (head, tail) = rest.split_at(piece.len().min(rest.len()));
-            piece[..head.len()].copy_from_slice(head);
-            rest = tail;
-        }
-        Ok(input.len() - rest.len())
-    };
-    session.fill(read).unwrap()
+    let mut rest = input;
+    for piece in session.room().iter_mut().flatten() {
+        let (head, tail) = rest.split_at(piece.len().min(rest.len()));
+        piece[..head.len()].copy_from_slice(head);
+        rest = tail;
+    }
+    let n = input.len() - rest.len();
+    session.filled(n).unwrap();
+    n
 }
 
 /// Writes out at most `most` bytes.
