@@ -104,6 +104,14 @@ pub enum Error {
     /// The one caller of `-l --fd` broke off, or speaks something else; the listener's reason.
     CallerFailed(String),
 
+    /// What went wrong at one of the addresses of a name.
+    At {
+        /// The name, the address and the port.
+        at: String,
+        /// What it was.
+        error: Box<Error>,
+    },
+
     // 3 or 4: the listener's preface does not fit ours
     /// How, and whether this side has a pre-shared key.
     Preface {
@@ -259,6 +267,7 @@ impl Error {
     /// The exit status.
     pub fn status(&self) -> Status {
         match self {
+            Error::At { error, .. } => error.status(),
             Error::System(..)
             | Error::Input(_)
             | Error::Output(_)
@@ -315,6 +324,7 @@ impl Error {
     /// What to tell the peer, if it is there to be told and does not know.
     pub fn abort(&self) -> Option<Reason> {
         Some(match self {
+            Error::At { error, .. } => return error.abort(),
             Error::System(..) | Error::Random | Error::HungUp | Error::Signal(_) => {
                 Reason::Interrupted
             }
@@ -341,6 +351,7 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
+            Error::At { error, .. } => return error.hint(),
             Error::NoOutput => "> /dev/null throws away what arrives",
             Error::Key(error) | Error::Argument(error) => return error.hint().map(Cow::from),
             Error::Bind { why, .. } => match why.kind() {
@@ -436,6 +447,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = match self {
+            Error::At { at, error } => return write!(f, "{at}: {error}"),
             Error::System(what, why) => return write!(f, "{what}: {}", plain(why)),
             Error::Input(why) => return write!(f, "read standard input: {}", plain(why)),
             Error::Output(why) => return write!(f, "write standard output: {}", plain(why)),

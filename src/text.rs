@@ -62,12 +62,25 @@ impl fmt::Display for Rate {
     }
 }
 
-/// `198.51.100.4 port 40312`. An IPv4 address stays one on a dual-stack socket.
+/// `198.51.100.4`, `fe80::1%2`: an IPv4 address stays one on a dual-stack socket, and a
+/// link-local one has its zone, without which it is none.
+pub struct Ip(pub SocketAddr);
+
+impl fmt::Display for Ip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => write!(f, "{}%{}", v6.ip(), v6.scope_id()),
+            address => address.ip().to_canonical().fmt(f),
+        }
+    }
+}
+
+/// `198.51.100.4 port 40312`.
 pub struct Address(pub SocketAddr);
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} port {}", self.0.ip().to_canonical(), self.0.port())
+        write!(f, "{} port {}", Ip(self.0), self.0.port())
     }
 }
 

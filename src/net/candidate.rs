@@ -169,7 +169,7 @@ impl<'a> Candidate<'a> {
             match &mut self.state {
                 State::Flight1(flight1) => {
                     let whole = flight1_len(local.has_psk());
-                    receive(&mut self.link, flight1, whole);
+                    self.link.receive(flight1, whole);
                     match check_preface(flight1, Role::Connector, local.has_psk()) {
                         Preface::Fits if flight1.len() == whole => {
                             let flight1 = std::mem::take(flight1);
@@ -189,8 +189,8 @@ impl<'a> Candidate<'a> {
                     }
                 }
                 State::Flight3 { unsent, flight3, .. } => {
-                    send(&mut self.link, unsent);
-                    receive(&mut self.link, flight3, FLIGHT3_LEN);
+                    self.link.send(unsent);
+                    self.link.receive(flight3, FLIGHT3_LEN);
                     let Ok(flight3) = <[u8; FLIGHT3_LEN]>::try_from(flight3.as_slice()) else {
                         return Ok(self.wait_or(Rejection::HungUp));
                     };
@@ -200,7 +200,7 @@ impl<'a> Candidate<'a> {
                 }
                 State::Closing { unsent, why } => {
                     let why = *why;
-                    send(&mut self.link, unsent);
+                    self.link.send(unsent);
                     if unsent.is_empty() {
                         self.link.shutdown();
                     }
@@ -291,22 +291,4 @@ fn refusal(accepted: Accepted) -> Result<Vec<u8>, frame::Error> {
     let Keys { cipher, l2c, .. } = &accepted.keys;
     Sealer::new(*cipher, l2c).seal(Kind::Abort, &mut frame, 1)?;
     Ok(frame)
-}
-
-/// Appends what there is to `buffer`, up to `whole` bytes in all.
-fn receive(link: &mut Link, buffer: &mut Vec<u8>, whole: usize) {
-    let mut len = buffer.len();
-    buffer.resize(whole, 0);
-    while len < whole {
-        match link.read(&mut buffer[len..]) {
-            0 => break,
-            n => len += n,
-        }
-    }
-    buffer.truncate(len);
-}
-
-fn send(link: &mut Link, unsent: &mut Vec<u8>) {
-    let n = link.write(unsent);
-    unsent.drain(..n);
 }

@@ -36,7 +36,7 @@ impl Inherited {
     /// # Errors
     /// As for [`connect::connect`].
     pub fn connect(self, poller: &mut Poller, setup: Setup<'_>) -> Result<Established, Error> {
-        connect::handshake(poller, self.link(poller)?, None, setup)
+        connect::connect_over(poller, self.link(poller)?, setup)
     }
 
     /// Plays the listener for the one caller, whose time runs from its first byte.

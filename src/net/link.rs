@@ -124,6 +124,25 @@ impl Link {
         written
     }
 
+    /// Appends what there is to `buffer`, up to `whole` bytes in all.
+    pub fn receive(&mut self, buffer: &mut Vec<u8>, whole: usize) {
+        let mut len = buffer.len();
+        buffer.resize(whole, 0);
+        while len < whole {
+            match self.read(&mut buffer[len..]) {
+                0 => break,
+                n => len += n,
+            }
+        }
+        buffer.truncate(len);
+    }
+
+    /// Writes what it takes of `unsent`, and leaves the rest there.
+    pub fn send(&mut self, unsent: &mut Vec<u8>) {
+        let n = self.write(unsent);
+        unsent.drain(..n);
+    }
+
     /// Whether [`Link::unacknowledged_for`] may have something to tell.
     pub fn may_be_unacknowledged(&self) -> bool {
         self.unacknowledged_since.is_some()

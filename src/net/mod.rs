@@ -1,13 +1,16 @@
 //! From names and addresses to one established peer.
 //!
 //! [`resolve`] asks for addresses; [`connect`] and [`listen`] turn them into a
-//! peer whose handshake is done, the latter by way of many a `candidate`;
+//! peer whose handshake is done: the one tries addresses in turn (`dial`) and makes one
+//! `attempt` after the other, the other one has many a `candidate`;
 //! [`inherited`] does the same with a connection that somebody else made;
 //! [`link`] is the connection itself; `dialect` guesses what those speak who do not speak
 //! scat.
 
+mod attempt;
 mod candidate;
 pub mod connect;
+mod dial;
 mod dialect;
 pub mod inherited;
 pub mod link;
@@ -28,7 +31,7 @@ use std::time::{Duration, Instant};
 /// How long the other end may take. No option sets these; tests have shorter ones.
 #[derive(Clone, Copy)]
 pub struct Limits {
-    /// For each step of the handshake, and for each address while others remain.
+    /// For each step of the handshake.
     pub step: Duration,
     /// To acknowledge what was sent: a peer that does not has vanished.
     pub vanished: Duration,

@@ -6,6 +6,7 @@ use crate::sys::resolver::{Failure, Family, Found, look_up};
 use crate::text::plain;
 use crate::ui::report::Report;
 use crate::ui::waiting::{Deadline, Waiting};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,7 +59,12 @@ pub fn resolve(
     };
     match found {
         Ok(found) if found.is_empty() => Err(failed("no address".into())),
-        Ok(found) => Ok(found),
+        Ok(mut found) => {
+            // An address may stand under one name twice.
+            let mut seen = BTreeSet::new();
+            found.retain(|address| seen.insert(*address));
+            Ok(found)
+        }
         Err(Failure::Service) => {
             let what = format!("port {service}: no such service");
             Err(usage(what, "give the port as a number"))

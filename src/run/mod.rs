@@ -108,7 +108,7 @@ pub fn session(
                     resolve(source.as_deref(), port).map_err(Error::of_own)?
                 }
             };
-            let to = Target { name: format!("{host} port {service}"), addresses, sources };
+            let to = Target { host, service, addresses, sources };
             connect(&mut poller, &to, setup)?
         }
         Endpoint::Inherited { listen } => {

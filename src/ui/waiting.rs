@@ -85,6 +85,11 @@ impl<'a> Waiting<'a> {
         Waiting { stage, deadline, limit: deadline.limit(), report, tell_at }
     }
 
+    /// From now on something else limits it.
+    pub fn forget_deadline(&mut self) {
+        self.limit = Limit::new(None);
+    }
+
     /// Waits for events until `until` or the deadline, and says what for: once if it
     /// takes long, and whenever SIGUSR1 asks.
     ///

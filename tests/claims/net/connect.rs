@@ -3,7 +3,7 @@
 use crate::support::peer::{
     self, ABORT, DATA, FLIGHT1, FLIGHT2, FLIGHT3, Handshake, OPEN, Options, Peer, Role,
 };
-use crate::support::scat::{Ended, Scat, door, rest, start};
+use crate::support::scat::{Ended, Scat, door, full_door, rest, start};
 use crate::support::{has_ipv6, hurried, knock, skip, unopened};
 use rustix::process::Signal;
 use socket2::SockRef;
@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 /// A port of 127.0.0.`host` that nobody listens on: it stays taken, and refuses.
-fn closed_port(host: u8) -> (socket2::Socket, u16) {
+pub fn closed_port(host: u8) -> (socket2::Socket, u16) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into()).unwrap();
     let port = socket.local_addr().unwrap().as_socket_ipv4().unwrap().port();
@@ -67,22 +67,6 @@ fn addresses_are_tried_in_turn() {
     connector.end_input();
     listener.end().expect(0, "");
     connector.end().expect(0, "connected to 127.0.0.1");
-}
-
-/// A listener whose queue is full: who connects there waits.
-fn full_door() -> (Vec<socket2::Socket>, u16) {
-    let (socket, port) = closed_port(1);
-    socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap();
-    let mut sockets = vec![socket];
-    for _ in 0..4 {
-        let guest =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        guest.set_nonblocking(true).unwrap();
-        let _ = guest.connect(&address);
-        sockets.push(guest);
-    }
-    (sockets, port)
 }
 
 #[test]

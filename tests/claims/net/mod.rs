@@ -1,6 +1,7 @@
 //! From addresses to one established peer, and what can go wrong on the way.
 
 mod connect;
+mod dial;
 mod inherited;
 mod listen;
 #[cfg(target_os = "linux")]

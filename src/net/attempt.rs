@@ -1,0 +1,162 @@
+//! A connector's handshake over one connection.
+//!
+//! ```text
+//! Flight2 --whole, verified--> Flight3 --sent--> connected
+//!    |                            |
+//!    v                            v
+//! failed: nothing was revealed  cut: this side's share of the words was revealed
+//! ```
+
+use super::dialect::Dialect;
+use super::link::Link;
+use super::{Limits, Setup};
+use crate::auth::policy::Policy;
+use crate::error::{Error, Totals};
+use crate::protocol::handshake::{
+    Connected, FLIGHT2_LEN, Initiator, Local, Mismatch, PREFACE_LEN, Preface, check_preface,
+};
+use crate::protocol::role::Role;
+use crate::sys::random;
+use crate::ui::waiting::{Deadline, Limit};
+use std::time::Instant;
+
+/// One connection of a connector, before it is the peer's.
+pub struct Attempt<'a> {
+    pub link: Link,
+    /// The present step's time.
+    pub limit: Limit,
+    local: &'a Local,
+    policy: &'a Policy,
+    deadline: &'a Deadline,
+    limits: Limits,
+    state: State<'a>,
+    /// Flight 3 may have left: no failure invites a retry from then on.
+    pub has_revealed: bool,
+}
+
+enum State<'a> {
+    /// Flight 1 is written but for what is left in `unsent`; flight 2 is arriving.
+    Flight2 { initiator: Box<Initiator<'a>>, unsent: Vec<u8>, flight2: Vec<u8> },
+    /// Flight 3 is written but for what is left in `unsent`.
+    Flight3 { connected: Box<Connected>, unsent: Vec<u8> },
+    /// It has failed, or the connection has been handed over.
+    Over,
+}
+
+/// What became of an attempt after a visit.
+pub enum Progress {
+    Waiting,
+    Failed(Error),
+    Connected(Box<Connected>),
+}
+
+impl<'a> Attempt<'a> {
+    /// Over `link`; flight 2 has to come until `answer_by`, if by some time.
+    ///
+    /// # Errors
+    /// [`Error::Random`].
+    pub fn new(link: Link, answer_by: Option<Instant>, setup: &Setup<'a>) -> Result<Self, Error> {
+        let Setup { local, policy, deadline, limits, .. } = *setup;
+        let (initiator, unsent) = Initiator::new(local, random::ephemerals()?, &*random::key()?)?;
+        let flight2 = Vec::with_capacity(FLIGHT2_LEN);
+        Ok(Attempt {
+            link,
+            limit: Limit::new(answer_by),
+            local,
+            policy,
+            deadline,
+            limits,
+            state: State::Flight2 { initiator: Box::new(initiator), unsent, flight2 },
+            has_revealed: false,
+        })
+    }
+
+    /// Reads and writes what is possible now.
+    pub fn advance(&mut self) -> Progress {
+        loop {
+            match &mut self.state {
+                State::Flight2 { unsent, flight2, .. } => {
+                    self.link.send(unsent);
+                    // What has arrived is read even if sending has failed: it says more.
+                    self.link.receive(flight2, FLIGHT2_LEN);
+                    let psk = self.local.has_psk();
+                    match check_preface(flight2, Role::Listener, psk) {
+                        Preface::Fits if flight2.len() == FLIGHT2_LEN => {}
+                        Preface::Unfinished | Preface::Fits => {
+                            return match self.link.end() {
+                                Some(_) => {
+                                    Progress::Failed(hung_up(&self.link, flight2.len(), psk))
+                                }
+                                None => Progress::Waiting,
+                            };
+                        }
+                        Preface::Foreign => {
+                            let dialect = Dialect::of(flight2).to_string();
+                            return Progress::Failed(Error::NotScat(dialect));
+                        }
+                        Preface::Differs(Mismatch::SameRole) if self.link.is_to_itself() => {
+                            return Progress::Failed(Error::Myself);
+                        }
+                        Preface::Differs(mismatch) => {
+                            return Progress::Failed(Error::Preface { mismatch, psk });
+                        }
+                    }
+                    if let Err(err) = self.answer() {
+                        return Progress::Failed(err);
+                    }
+                }
+                State::Flight3 { unsent, .. } => {
+                    self.link.send(unsent);
+                    if self.link.is_broken() {
+                        let totals = Some(Totals::default());
+                        return Progress::Failed(Error::Cut(self.link.error(), totals));
+                    }
+                    if !unsent.is_empty() {
+                        return Progress::Waiting;
+                    }
+                    let State::Flight3 { connected, .. } = self.leave() else { continue };
+                    return Progress::Connected(connected);
+                }
+                State::Over => return Progress::Waiting,
+            }
+        }
+    }
+
+    /// Flight 2 is whole: if it verifies, flight 3 is due. It is revealing, and so is
+    /// made only for a listener that the policy admits.
+    fn answer(&mut self) -> Result<(), Error> {
+        let State::Flight2 { initiator, flight2, .. } = self.leave() else { return Ok(()) };
+        let flight2 = flight2.try_into().map_err(|_| Error::HandshakeAltered)?;
+        let reply = initiator.read_flight2(&flight2)?;
+        if !self.policy.admits(&reply.peer.key) {
+            return Err(Error::OtherKey);
+        }
+        let (connected, flight3) = reply.write_flight3()?;
+        self.limit = Limit::new(Some(self.deadline.or(Instant::now() + self.limits.step)));
+        self.has_revealed = true;
+        self.state = State::Flight3 { connected: Box::new(connected), unsent: flight3.to_vec() };
+        Ok(())
+    }
+
+    fn leave(&mut self) -> State<'a> {
+        std::mem::replace(&mut self.state, State::Over)
+    }
+
+    /// What it comes to that its time is up.
+    pub fn late(&self) -> Error {
+        match self.has_revealed {
+            true => Error::OpenTimeout,
+            false => Error::HandshakeTimeout,
+        }
+    }
+}
+
+/// What it means that the connection has ended after `len` bytes that fit: a listener
+/// answers what it cannot read with its preface alone.
+fn hung_up(link: &Link, len: usize, psk: bool) -> Error {
+    match len {
+        0 => Error::Silent,
+        PREFACE_LEN if psk => Error::PskDiffers,
+        _ => Error::HandshakeCut(link.error()),
+    }
+}

@@ -1,0 +1,87 @@
+//! A name with several addresses, not all of which are good.
+
+use super::connect::closed_port;
+use crate::support::peer::{self, FLIGHT1};
+use crate::support::scat::{Scat, full_door, start};
+use scat::auth::policy::Policy;
+use scat::error::Error;
+use scat::net::connect::{Target, connect};
+use scat::net::{Established, Limits, Setup};
+use scat::protocol::handshake::{Features, Local};
+use scat::protocol::session::Buffers;
+use scat::sys::poller::Poller;
+use scat::sys::random;
+use scat::ui::report::Report;
+use scat::ui::waiting::Deadline;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+/// A connector of this process, to a name that stands for these addresses.
+fn call(addresses: Vec<SocketAddr>) -> Result<Established, Error> {
+    let local = Local::new(random::key().unwrap(), false, None, Features::NONE);
+    let policy = Policy { peers: Vec::new(), psk: false, advice: None };
+    let (deadline, report) = (Deadline::new(None), Report::new(None));
+    let to = Target {
+        host: "ann.example".into(),
+        service: "9000".into(),
+        addresses,
+        sources: Vec::new(),
+    };
+    let setup = Setup {
+        local: &local,
+        policy: &policy,
+        deadline: &deadline,
+        limits: Limits::default(),
+        report: &report,
+        buffers: Buffers::new().unwrap(),
+    };
+    connect(&mut Poller::new().unwrap(), &to, setup)
+}
+
+fn at(host: u8, port: u16) -> SocketAddr {
+    (Ipv4Addr::new(127, 0, 0, host), port).into()
+}
+
+#[test]
+fn addresses_that_do_not_answer_hold_up_the_next_one_for_a_moment_only() {
+    let (_full, dead) = full_door();
+    let (_listener, good) = Scat::listen();
+    let before = Instant::now();
+    let addresses = vec![at(1, dead), at(1, dead), at(1, dead), at(1, good)];
+    let established = call(addresses).unwrap();
+    assert_eq!(established.link.peer(), Some(at(1, good)));
+    // The system needs minutes to give up one of them.
+    assert!(before.elapsed() < Duration::from_secs(10));
+}
+
+/// Somebody who answers a flight 1 with this, and closes.
+fn stranger(answer: &'static [u8]) -> SocketAddr {
+    let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = door.local_addr().unwrap();
+    start(move || {
+        let mut stream = door.accept().unwrap().0;
+        peer::read_flight(&mut stream, FLIGHT1).unwrap();
+        stream.write_all(answer).unwrap();
+    });
+    address
+}
+
+#[test]
+fn who_answers_and_is_not_the_peer_gives_the_next_address_its_turn() {
+    let (_listener, good) = Scat::listen();
+    let addresses = vec![stranger(b"HTTP/1.1 400 Bad Request\r\n"), at(1, good)];
+    assert_eq!(call(addresses).unwrap().link.peer(), Some(at(1, good)));
+}
+
+#[test]
+fn the_most_telling_of_the_failures_is_told_with_its_address() {
+    let closed = closed_port(1);
+    let http = stranger(b"HTTP/1.1 400 Bad Request\r\n");
+    let err = call(vec![http, at(1, closed.1)]).err().unwrap();
+    let said = format!("ann.example (127.0.0.1) port {}: the other end does not", http.port());
+    assert!(err.to_string().starts_with(&said), "{err}");
+    let err = call(vec![at(1, closed.1)]).err().unwrap();
+    let said = format!("connect ann.example (127.0.0.1) port {}: connection refused", closed.1);
+    assert_eq!(err.to_string(), said);
+}
