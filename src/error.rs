@@ -81,6 +81,8 @@ pub enum Error {
         name: String,
         /// The resolver's words.
         why: String,
+        /// No server answered, so that the next time it may be found.
+        is_temporary: bool,
     },
     /// No address took the connection; the last one's reason.
     Connect {
@@ -121,6 +123,12 @@ pub enum Error {
         psk: bool,
     },
 
+    // 3 or 6: the connector has revealed its share of the words, and the listener has not
+    /// The connection ended before OPEN, perhaps for this reason.
+    NotOpened(Unopened, Option<io::Error>),
+    /// The listener did not open its commitment in time.
+    OpenTimeout(Unopened),
+
     // 4: identity
     /// The listener could not read a flight 1 made with our pre-shared key.
     PskDiffers,
@@ -147,8 +155,6 @@ pub enum Error {
     Cut(Option<io::Error>, Option<Totals>),
     /// A terminal of this side has gone.
     HungUp,
-    /// The listener did not open its commitment in time.
-    OpenTimeout,
     /// The listener goes on and does not answer REKEY1.
     RatchetTimeout(Option<Totals>),
 
@@ -164,6 +170,25 @@ pub enum Error {
     Signal(i32),
 }
 
+/// What a connector's failure before OPEN comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unopened {
+    /// Keys alone verify the listener: the words prove nothing, so that another try at
+    /// them is worth nothing to anybody.
+    Safe,
+    /// People compare the words: each try is one for a man in the middle.
+    Revealed,
+}
+
+impl Unopened {
+    fn status(self) -> Status {
+        match self {
+            Unopened::Safe => Status::NoSession,
+            Unopened::Revealed => Status::Cut,
+        }
+    }
+}
+
 /// What is waited for.
 #[derive(Clone, Debug)]
 pub enum Stage {
@@ -175,6 +200,8 @@ pub enum Stage {
     Connecting(String),
     /// This address has taken it, and answers as a scat does.
     Answer(String),
+    /// The next try: how the last one failed, and what the user can do about that.
+    Failing(String, String),
     /// The caller of `-l --fd` says something.
     Caller,
     /// A peer comes; whether the user was told of somebody who could not be it.
@@ -186,8 +213,9 @@ pub enum Stage {
 
 impl Stage {
     /// What the user can do about one that lasts too long.
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &str {
         match self {
+            Stage::Failing(_, hint) => hint,
             Stage::KeyFile(_) => "nobody writes a key to it",
             Stage::Resolving(_) => "no name server answers; an address needs none",
             Stage::Connecting(_) => "is the address right? a firewall may drop what comes there",
@@ -208,6 +236,7 @@ impl fmt::Display for Stage {
             Stage::Resolving(name) => write!(f, "resolving {name}"),
             Stage::Connecting(to) => write!(f, "connecting to {to}"),
             Stage::Answer(of) => write!(f, "waiting for an answer from {of}"),
+            Stage::Failing(line, _) => write!(f, "failing: {line}"),
             Stage::Caller => f.write_str("waiting for the caller"),
             Stage::Listening { .. } => f.write_str("listening"),
         }
@@ -268,6 +297,7 @@ impl Error {
     pub fn status(&self) -> Status {
         match self {
             Error::At { error, .. } => error.status(),
+            Error::NotOpened(unopened, _) | Error::OpenTimeout(unopened) => unopened.status(),
             Error::System(..)
             | Error::Input(_)
             | Error::Output(_)
@@ -305,9 +335,7 @@ impl Error {
             | Error::NotAccepted
             | Error::KeyRefused => Status::Identity,
             Error::Session(_) => Status::Forged,
-            Error::Cut(..) | Error::HungUp | Error::OpenTimeout | Error::RatchetTimeout(_) => {
-                Status::Cut
-            }
+            Error::Cut(..) | Error::HungUp | Error::RatchetTimeout(_) => Status::Cut,
             Error::OutputClosed => Status::Output,
             Error::Aborted(reason, _) => match reason {
                 Reason::Refused | Reason::Left => Status::Identity,
@@ -333,7 +361,7 @@ impl Error {
             Error::OutputClosed => Reason::OutputClosed,
             Error::WordsDiffer | Error::NotAccepted => Reason::Refused,
             Error::Session(_) => Reason::Protocol,
-            Error::OpenTimeout | Error::RatchetTimeout(_) => Reason::Timeout,
+            Error::OpenTimeout(_) | Error::RatchetTimeout(_) => Reason::Timeout,
             _ => return None,
         })
     }
@@ -401,6 +429,12 @@ impl Error {
                 Mismatch::Psk if *psk => "start the listener with --psk too, or leave it out here",
                 Mismatch::Psk => "ask for the key file and give it with --psk",
             },
+            Error::NotOpened(Unopened::Safe, _) | Error::OpenTimeout(Unopened::Safe) => {
+                "the listener has probably taken another caller; it is safe to try again"
+            }
+            Error::NotOpened(Unopened::Revealed, _) => {
+                "the listener has probably taken another caller"
+            }
             Error::PskDiffers => "both ends need a copy of one file that scat --genpsk made",
             Error::OtherKey => "without -i at their end, they have a new key each time",
             Error::WordsDiffer | Error::Aborted(Reason::Refused, _) => IN_THE_MIDDLE,
@@ -415,7 +449,7 @@ impl Error {
     /// The same of an address that this machine should have, where no retry helps.
     pub fn of_own(self) -> Self {
         match self {
-            Error::Resolve { name, why } => Error::Own { name, why },
+            Error::Resolve { name, why, .. } => Error::Own { name, why },
             other => other,
         }
     }
@@ -427,6 +461,21 @@ impl Error {
             Error::Aborted(reason, _) => Error::Aborted(reason, Some(totals)),
             Error::RatchetTimeout(_) => Error::RatchetTimeout(Some(totals)),
             other => other,
+        }
+    }
+
+    /// Whether the same try may go better in a moment, and gives nothing away: what `-w`
+    /// tries again.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Error::At { error, .. } => error.may_pass(),
+            Error::Connect { .. } => self.status() == Status::NoSession,
+            Error::Resolve { is_temporary, .. } => *is_temporary,
+            Error::Silent | Error::HandshakeCut(_) | Error::HandshakeTimeout => true,
+            Error::NotOpened(unopened, _) | Error::OpenTimeout(unopened) => {
+                *unopened == Unopened::Safe
+            }
+            _ => false,
         }
     }
 
@@ -455,7 +504,7 @@ impl fmt::Display for Error {
             Error::Random => "the system gives no random numbers",
             Error::Key(error) | Error::Argument(error) => return error.fmt(f),
             Error::Bind { at, why } => return write!(f, "bind {at}: {}", plain(why)),
-            Error::Own { name, why } | Error::Resolve { name, why } => {
+            Error::Own { name, why } | Error::Resolve { name, why, .. } => {
                 return write!(f, "resolve {name}: {why}");
             }
             Error::Usage { what, .. } => what,
@@ -495,6 +544,14 @@ impl fmt::Display for Error {
                 Mismatch::Psk if *psk => "the listener has no pre-shared key",
                 Mismatch::Psk => "the listener wants a pre-shared key",
             },
+            Error::NotOpened(_, None) => "cut off before the session began; nothing was sent",
+            Error::NotOpened(_, Some(why)) => {
+                let why = plain(why);
+                return write!(f, "cut off before the session began: {why}; nothing was sent");
+            }
+            Error::OpenTimeout(_) => {
+                "cut off: the other end did not finish the handshake; nothing was sent"
+            }
             Error::PskDiffers => "the listener hung up: the pre-shared keys may differ",
             Error::Myself => "connected to myself: both ends have the same key",
             Error::OtherKey => {
@@ -509,7 +566,6 @@ impl fmt::Display for Error {
             Error::Cut(None, _) => "cut off: the connection ended too early",
             Error::Cut(Some(why), _) => return write!(f, "cut off: {}", plain(why)),
             Error::HungUp => "the terminal was closed",
-            Error::OpenTimeout => "cut off: the other end did not finish the handshake",
             Error::RatchetTimeout(_) => "cut off: the other end does not renew the keys",
             Error::OutputClosed => "standard output was closed",
             Error::Aborted(reason, _) => match reason {

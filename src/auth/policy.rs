@@ -20,6 +20,8 @@ pub struct Policy {
     pub peers: Vec<KnownKey>,
     /// `--psk`: the handshake itself proves that the other end has the same.
     pub psk: bool,
+    /// A person is asked for the words.
+    pub asks: bool,
     /// What whoever verifies nobody should know, unless `--no-confirm` says that they do.
     pub advice: Option<&'static str>,
 }
@@ -37,6 +39,11 @@ impl Policy {
     /// What the handshake has proved about the owner of `key` (32 bytes, public).
     pub fn proof(&self, key: &[u8; 32]) -> Proof<'_> {
         Proof { key: self.peers.iter().find(|known| known.key == *key), psk: self.psk }
+    }
+
+    /// Whether keys alone verify the peer, and nobody here compares words.
+    pub fn needs_no_words(&self) -> bool {
+        !self.asks && (self.psk || !self.peers.is_empty())
     }
 
     /// Whether the owner of `key` (32 bytes, public) may be at the other end.

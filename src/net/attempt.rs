@@ -11,7 +11,7 @@ use super::dialect::Dialect;
 use super::link::Link;
 use super::{Limits, Setup};
 use crate::auth::policy::Policy;
-use crate::error::{Error, Totals};
+use crate::error::{Error, Unopened};
 use crate::protocol::handshake::{
     Connected, FLIGHT2_LEN, Initiator, Local, Mismatch, PREFACE_LEN, Preface, check_preface,
 };
@@ -108,8 +108,8 @@ impl<'a> Attempt<'a> {
                 State::Flight3 { unsent, .. } => {
                     self.link.send(unsent);
                     if self.link.is_broken() {
-                        let totals = Some(Totals::default());
-                        return Progress::Failed(Error::Cut(self.link.error(), totals));
+                        let unopened = unopened(self.policy);
+                        return Progress::Failed(Error::NotOpened(unopened, self.link.error()));
                     }
                     if !unsent.is_empty() {
                         return Progress::Waiting;
@@ -145,9 +145,17 @@ impl<'a> Attempt<'a> {
     /// What it comes to that its time is up.
     pub fn late(&self) -> Error {
         match self.has_revealed {
-            true => Error::OpenTimeout,
+            true => Error::OpenTimeout(unopened(self.policy)),
             false => Error::HandshakeTimeout,
         }
+    }
+}
+
+/// What a failure before OPEN comes to where `policy` holds.
+pub fn unopened(policy: &Policy) -> Unopened {
+    match policy.needs_no_words() {
+        true => Unopened::Safe,
+        false => Unopened::Revealed,
     }
 }
 

@@ -61,7 +61,7 @@ impl Target {
 /// handshake.
 ///
 /// # Errors
-/// Everything with exit status 3 or 4; after flight 3, [`Error::Cut`] and
+/// Everything with exit status 3 or 4; after flight 3, [`Error::NotOpened`] and
 /// [`Error::OpenTimeout`].
 pub fn connect(poller: &mut Poller, to: &Target, setup: Setup<'_>) -> Result<Established, Error> {
     let mut dial = Dial::new(to)?;

@@ -18,7 +18,7 @@ pub mod listen;
 pub mod resolve;
 
 use crate::auth::policy::Policy;
-use crate::error::Error;
+use crate::error::{Error, Unopened};
 use crate::protocol::handshake::{Accepted, Connected, Local};
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Buffers, Session};
@@ -76,8 +76,9 @@ pub struct Established {
 pub enum Opening {
     /// The listener has the words: they are shown before OPEN leaves.
     Ours(Sas),
-    /// The connector has them when OPEN comes, which has to be by then.
-    Theirs(Instant),
+    /// The connector has them when OPEN comes, which has to be by then; what it comes to
+    /// if it does not.
+    Theirs(Instant, Unopened),
 }
 
 impl Established {
@@ -96,7 +97,7 @@ impl Established {
     /// A connector's peer, which owes OPEN until `open_by`.
     fn connector(link: Link, connected: Connected, open_by: Instant, setup: Setup<'_>) -> Self {
         let session = Session::connector(connected, setup.buffers);
-        let opening = Opening::Theirs(open_by);
+        let opening = Opening::Theirs(open_by, attempt::unopened(setup.policy));
         Established { link, session, opening, limits: setup.limits }
     }
 }

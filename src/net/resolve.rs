@@ -49,7 +49,8 @@ pub fn resolve(
         }
         _ => {}
     }
-    let failed = |why: String| Error::Resolve { name: name.clone(), why };
+    let failed =
+        |why: String, is_temporary| Error::Resolve { name: name.clone(), why, is_temporary };
     let is_port = service.bytes().all(|byte| byte.is_ascii_digit());
     let found = if is_port && (numeric || host.is_none() || literal.is_some()) {
         look_up(host, service, family, numeric)
@@ -58,7 +59,7 @@ pub fn resolve(
         look_up_aside(poller, host, service, family, numeric, stage)?
     };
     match found {
-        Ok(found) if found.is_empty() => Err(failed("no address".into())),
+        Ok(found) if found.is_empty() => Err(failed("no address".into(), false)),
         Ok(mut found) => {
             // An address may stand under one name twice.
             let mut seen = BTreeSet::new();
@@ -73,7 +74,8 @@ pub fn resolve(
             let what = format!("resolve {name}: not an address, and -n says not to ask for one");
             Err(usage(what, "leave out -n, or give the address"))
         }
-        Err(Failure::Host(why)) => Err(failed(plain(&why))),
+        Err(Failure::Host(why)) => Err(failed(plain(&why), false)),
+        Err(Failure::NoAnswer(why)) => Err(failed(plain(&why), true)),
     }
 }
 

@@ -10,22 +10,23 @@ use crate::auth::policy::{Confirm, Policy};
 use crate::cli::{Endpoint, Options, Peers};
 use crate::error::Error;
 use crate::net::connect::{Target, connect};
+use crate::net::inherited::Inherited;
 use crate::net::listen::{bind, listen};
 use crate::net::resolve::resolve;
-use crate::net::{Limits, Setup};
+use crate::net::{Established, Limits, Setup};
 use crate::protocol::cipher;
 use crate::protocol::handshake::{Features, Local};
-use crate::protocol::secret;
 use crate::protocol::session::Buffers;
 use crate::sys::poller::Poller;
 use crate::sys::random;
+use crate::sys::resolver::Family;
 use crate::sys::sandbox::Sandbox;
 use crate::ui::ceremony;
 use crate::ui::report::Report;
 use crate::ui::stdio::{self, Stdio};
-use crate::ui::waiting::Deadline;
+use crate::ui::waiting::{Deadline, Retry};
 use descriptors::Claimed;
-use pipe::Pipe;
+use pipe::{Before, Pipe};
 use std::io;
 use std::path::PathBuf;
 
@@ -75,55 +76,97 @@ pub fn session(
         (_, None) => Some("-c asks a person before anything moves; --peer or --psk needs nobody"),
         (_, Some(_)) => Some("-i shows your key; whose key they must have, --peer says"),
     };
-    let policy = Policy { peers: known, psk: psk.is_some(), advice };
+    let asks = tty.is_some();
+    let policy = Policy { peers: known, psk: psk.is_some(), asks, advice };
     let long_lived = identity.is_some();
     let s = identity.map_or_else(random::key, Ok)?;
     let features = Features { aes: cipher::aes_is_fast(), reconnect: false };
     let local = Local::new(s, long_lived, psk, features);
 
-    let sandbox = Sandbox::prepare();
-    // What may fail for want of something here does so before there is a peer.
-    let stdio = Stdio::new(&poller)?;
-    let no_memory = |_| Error::System("session", io::ErrorKind::OutOfMemory.into());
-    let buffers = Buffers::new().map_err(no_memory)?;
+    let mut before = Before { local, sandbox: Sandbox::prepare() };
+    let mut place = Place { endpoint, family, numeric, connection, target: None };
+    let mut tty = tty;
+    let mut retry = Retry::new(&deadline, report);
+    loop {
+        // What may fail for want of something here does so before there is a peer.
+        let stdio = Stdio::new(&poller)?;
+        let no_memory = |_| Error::System("session", io::ErrorKind::OutOfMemory.into());
+        let buffers = Buffers::new().map_err(no_memory)?;
+        let local = &before.local;
+        let setup = Setup { local, policy: &policy, deadline: &deadline, limits, report, buffers };
+        let ended = match place.meet(&mut poller, setup) {
+            Err(err) => Err((err, Some(before))),
+            Ok(peer) => Pipe::run(&mut poller, peer, stdio, &policy, tty.take(), before, report),
+        };
+        before = match ended {
+            Ok(()) => return Ok(()),
+            Err((err, Some(before))) if place.can_be_met_again() => {
+                retry.after(err, &mut poller)?;
+                before
+            }
+            Err((err, _)) => return Err(err),
+        };
+    }
+}
 
-    let setup =
-        Setup { local: &local, policy: &policy, deadline: &deadline, limits, report, buffers };
-    let mut resolve = |host: Option<&str>, service: &str| {
-        resolve(&mut poller, host, service, family, numeric, &deadline, report)
-    };
-    let established = match endpoint {
-        Endpoint::Listen { address, service } => {
-            let addresses = resolve(address.as_deref(), &service).map_err(Error::of_own)?;
-            let listener = bind(&addresses, address.is_none(), family)?;
-            listen(&mut poller, listener, setup)?
-        }
-        Endpoint::Connect { host, service, source, source_port } => {
-            report.detail(format_args!("resolving {host} port {service}"));
-            let addresses = resolve(Some(&host), &service)?;
-            let sources = match (source, source_port) {
-                (None, None) => Vec::new(),
-                (source, port) => {
-                    let port = port.as_deref().unwrap_or("0");
-                    resolve(source.as_deref(), port).map_err(Error::of_own)?
+/// Where the peer is met.
+struct Place {
+    endpoint: Endpoint,
+    family: Family,
+    numeric: bool,
+    /// `--fd`, until it is used.
+    connection: Option<Inherited>,
+    /// Where to connect to, once it has been found.
+    target: Option<Target>,
+}
+
+impl Place {
+    /// Whether a try that has failed can be followed by another one.
+    fn can_be_met_again(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Connect { .. })
+    }
+
+    /// Listens, connects, or takes the connection that is there.
+    fn meet(&mut self, poller: &mut Poller, setup: Setup<'_>) -> Result<Established, Error> {
+        let Setup { deadline, report, .. } = setup;
+        let (family, numeric) = (self.family, self.numeric);
+        let mut resolve = |host: Option<&str>, service: &str| {
+            resolve(poller, host, service, family, numeric, deadline, report)
+        };
+        match &self.endpoint {
+            Endpoint::Listen { address, service } => {
+                let addresses = resolve(address.as_deref(), service).map_err(Error::of_own)?;
+                let listener = bind(&addresses, address.is_none(), family)?;
+                listen(poller, listener, setup)
+            }
+            Endpoint::Connect { host, service, source, source_port } => {
+                let found = match self.target.take() {
+                    Some(found) => found,
+                    None => {
+                        report.detail(format_args!("resolving {host} port {service}"));
+                        let addresses = resolve(Some(host), service)?;
+                        let sources = match (source, source_port) {
+                            (None, None) => Vec::new(),
+                            (source, port) => {
+                                let port = port.as_deref().unwrap_or("0");
+                                resolve(source.as_deref(), port).map_err(Error::of_own)?
+                            }
+                        };
+                        let (host, service) = (host.clone(), service.clone());
+                        Target { host, service, addresses, sources }
+                    }
+                };
+                connect(poller, self.target.insert(found), setup)
+            }
+            Endpoint::Inherited { listen } => {
+                let missing =
+                    || Error::Usage { what: "--fd: no descriptor".into(), hint: String::new() };
+                let connection = self.connection.take().ok_or_else(missing)?;
+                match listen {
+                    true => connection.listen(poller, setup),
+                    false => connection.connect(poller, setup),
                 }
-            };
-            let to = Target { host, service, addresses, sources };
-            connect(&mut poller, &to, setup)?
-        }
-        Endpoint::Inherited { listen } => {
-            let missing =
-                || Error::Usage { what: "--fd: no descriptor".into(), hint: String::new() };
-            let connection = connection.ok_or_else(missing)?;
-            match listen {
-                true => connection.listen(&mut poller, setup)?,
-                false => connection.connect(&mut poller, setup)?,
             }
         }
-    };
-
-    // The session needs no long-lived secret.
-    drop(local);
-    secret::wipe_stack();
-    Pipe::run(&mut poller, established, stdio, &policy, tty, sandbox, report)
+    }
 }

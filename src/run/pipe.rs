@@ -12,10 +12,12 @@
 //! can destroy the last frames on their way.
 
 use crate::auth::policy::Policy;
-use crate::error::{Error, Totals};
+use crate::error::{Error, Totals, Unopened};
 use crate::net::link::Link;
 use crate::net::{Established, Limits, Opening};
+use crate::protocol::handshake::Local;
 use crate::protocol::sas::Sas;
+use crate::protocol::secret;
 use crate::protocol::session::{Counters, Event, Reason, Session};
 use crate::run::verification::Verification;
 use crate::sys::poller::{LINK, Poller, STDIN, STDOUT, Signals, TTY};
@@ -42,6 +44,14 @@ const LOOKS: u32 = 60;
 /// Rounds without a poll while there is always something to do.
 const ROUNDS: u32 = 16;
 
+/// What is given up as soon as there is a session: no other one can follow.
+pub struct Before {
+    /// This side's part of the handshake: the session needs no long-lived secret.
+    pub local: Local,
+    /// Entered then.
+    pub sandbox: Sandbox,
+}
+
 /// A session with the descriptors that it runs between.
 pub struct Pipe<'a> {
     poller: &'a mut Poller,
@@ -52,8 +62,11 @@ pub struct Pipe<'a> {
     stdout: Output,
     report: &'a Report,
     started: Instant,
-    /// A connector's time limit for OPEN, until that has come.
-    open_by: Option<Limit>,
+    /// A connector's time limit for OPEN, until that has come, and what it comes to if it
+    /// does not.
+    open_by: Option<(Limit, Unopened)>,
+    /// Until OPEN has come or is about to leave.
+    before: Option<Before>,
     /// What the last PROGRESS told, and when the next one may.
     told: (Counters, Instant),
     limits: Limits,
@@ -66,24 +79,22 @@ impl<'a> Pipe<'a> {
     /// there first.
     ///
     /// # Errors
-    /// Why it did not end well; the peer knows it too, if it could be told.
+    /// Why it did not end well; the peer knows it too, if it could be told. `before`, if
+    /// it has not come to a session.
     pub fn run(
         poller: &'a mut Poller,
         established: Established,
         stdio: Stdio,
         policy: &'a Policy,
         tty: Option<Tty>,
-        sandbox: Sandbox,
+        before: Before,
         report: &'a Report,
-    ) -> Result<(), Error> {
+    ) -> Result<(), (Error, Option<Before>)> {
         let Established { link, mut session, opening, limits } = established;
         let Stdio { input: stdin, output: stdout } = stdio;
-        report.detail(format_args!("cipher: {}", session.cipher()));
-        let held = sandbox.enter();
-        report.detail(format_args!("sandbox: {held}"));
         let (sas, open_by) = match opening {
             Opening::Ours(sas) => (Some(sas), None),
-            Opening::Theirs(by) => (None, Some(Limit::new(Some(by)))),
+            Opening::Theirs(by, unopened) => (None, Some((Limit::new(Some(by)), unopened))),
         };
         let is_asked = tty.is_some();
         let verification = Verification::new(&mut session, link.peer(), policy, tty, report);
@@ -97,11 +108,11 @@ impl<'a> Pipe<'a> {
             report,
             started: Instant::now(),
             open_by,
+            before: Some(before),
             told: (Counters::default(), Instant::now() + PROGRESS),
             limits,
             look_at: Instant::now(),
         };
-        pipe.report.event(&Line::Connected(pipe.link.peer()));
         // A listener shows the words before OPEN leaves.
         let introduced = sas.map_or(Ok(()), |sas| pipe.verify(&sas));
         let result = introduced.and_then(|()| pipe.shuttle());
@@ -109,12 +120,14 @@ impl<'a> Pipe<'a> {
         if pipe.progress_at().is_some() {
             pipe.tell_progress(Instant::now());
         }
-        pipe.report.summary(&pipe.session, pipe.started, result.is_ok());
+        if pipe.before.is_none() {
+            pipe.report.summary(&pipe.session, pipe.started, result.is_ok());
+        }
         // Whoever was asked sits there, and sees nothing else of a file.
         if result.is_ok() && is_asked && !report.verbose && !pipe.is_chat() {
             report.say(format_args!("complete: {}", pipe.totals()));
         }
-        result
+        result.map_err(|err| (err, pipe.before.take()))
     }
 
     /// Moves bytes until the session is complete or cannot go on.
@@ -141,14 +154,24 @@ impl<'a> Pipe<'a> {
                 return Ok(());
             }
             if self.link.end().is_some() {
-                return Err(Error::Cut(self.link.error(), None));
+                return Err(self.cut(self.link.error()));
             }
-            if self.open_by.as_mut().is_some_and(Limit::is_up) {
-                return Err(Error::OpenTimeout);
+            if let Some((limit, unopened)) = &mut self.open_by
+                && limit.is_up()
+            {
+                return Err(Error::OpenTimeout(*unopened));
             }
             if self.session.is_ratchet_overdue() {
                 return Err(Error::RatchetTimeout(None));
             }
+        }
+    }
+
+    /// The connection is gone.
+    fn cut(&self, why: Option<io::Error>) -> Error {
+        match &self.open_by {
+            Some((_, unopened)) => Error::NotOpened(*unopened, why),
+            None => Error::Cut(why, None),
         }
     }
 
@@ -171,7 +194,7 @@ impl<'a> Pipe<'a> {
     fn poll_timeout(&self) -> Option<Instant> {
         let has_to_poll = self.verification.ceremony.as_ref().is_some_and(Ceremony::has_to_poll);
         let look = has_to_poll.then(|| Instant::now() + LOOK_AGAIN);
-        let open_by = self.open_by.as_ref().and_then(Limit::at);
+        let open_by = self.open_by.as_ref().and_then(|(limit, _)| limit.at());
         let acknowledged = self.link.may_be_unacknowledged().then_some(self.look_at);
         let timeouts =
             [open_by, self.session.poll_timeout(), look, self.progress_at(), acknowledged];
@@ -240,7 +263,7 @@ impl<'a> Pipe<'a> {
             self.look_at = now + self.limits.vanished / LOOKS;
             let silence = self.link.unacknowledged_for();
             if silence.is_some_and(|time| time >= self.limits.vanished) {
-                return Err(Error::Cut(Some(Socket::timed_out()), None));
+                return Err(self.cut(Some(Socket::timed_out())));
             }
         }
         Ok(())
@@ -315,8 +338,16 @@ impl<'a> Pipe<'a> {
         Ok(())
     }
 
-    /// The words are there.
+    /// The words are there, and with them a session.
     fn verify(&mut self, sas: &Sas) -> Result<(), Error> {
+        if let Some(Before { local, sandbox }) = self.before.take() {
+            drop(local);
+            secret::wipe_stack();
+            self.report.detail(format_args!("cipher: {}", self.session.cipher()));
+            let held = sandbox.enter();
+            self.report.detail(format_args!("sandbox: {held}"));
+        }
+        self.report.event(&Line::Connected(self.link.peer()));
         self.verification.begin(sas, self.poller)
     }
 

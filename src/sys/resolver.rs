@@ -19,8 +19,10 @@ pub enum Family {
 pub enum Failure {
     /// No service of that name.
     Service,
-    /// No such host, or no answer: the resolver's words.
+    /// No such host: the resolver's words.
     Host(io::Error),
+    /// No answer, or none yet: the resolver's words.
+    NoAnswer(io::Error),
 }
 
 /// Addresses in the system's order, or why there are none.
@@ -45,6 +47,7 @@ pub fn look_up(host: Option<&str>, service: &str, family: Family, numeric: bool)
     };
     let found = getaddrinfo(host, Some(service), Some(hints)).map_err(|err| match err.kind() {
         LookupErrorKind::Service => Failure::Service,
+        LookupErrorKind::Again => Failure::NoAnswer(own_words(&err.into())),
         _ => Failure::Host(own_words(&err.into())),
     })?;
     found.map(|one| Ok(one.map_err(Failure::Host)?.sockaddr)).collect()

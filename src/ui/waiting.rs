@@ -109,3 +109,44 @@ impl<'a> Waiting<'a> {
         Ok(())
     }
 }
+
+/// The pauses between one try and the next, until the deadline.
+pub struct Retry<'a> {
+    deadline: &'a Deadline,
+    report: &'a Report,
+    pause: Duration,
+    /// When it is said that no try succeeds, unless it has been.
+    tell_at: Option<Instant>,
+}
+
+impl<'a> Retry<'a> {
+    /// The first pause, and the longest one.
+    const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+
+    /// The first try begins.
+    pub fn new(deadline: &'a Deadline, report: &'a Report) -> Self {
+        let tell_at = Some(Instant::now() + SILENCE);
+        Retry { deadline, report, pause: Self::PAUSES.0, tell_at }
+    }
+
+    /// Waits after a try that failed with `err`.
+    ///
+    /// # Errors
+    /// `err` itself without a deadline, or if it will not pass; [`Error::Waited`],
+    /// [`Error::Signal`].
+    pub fn after(&mut self, err: Error, poller: &mut Poller) -> Result<(), Error> {
+        if self.deadline.0.is_none() || !err.may_pass() {
+            return Err(err);
+        }
+        let stage = Stage::Failing(err.to_string(), err.hint().unwrap_or_default().into_owned());
+        let mut waiting = Waiting::new(stage, self.deadline, self.report);
+        waiting.tell_at = self.tell_at;
+        let mut pause = Limit::new(Some(Instant::now() + self.pause));
+        while !pause.is_up() {
+            waiting.poll(poller, pause.at())?;
+        }
+        self.tell_at = waiting.tell_at;
+        self.pause = Self::PAUSES.1.min(self.pause * 2);
+        Ok(())
+    }
+}

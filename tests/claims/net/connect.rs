@@ -3,7 +3,7 @@
 use crate::support::peer::{
     self, ABORT, DATA, FLIGHT1, FLIGHT2, FLIGHT3, Handshake, OPEN, Options, Peer, Role,
 };
-use crate::support::scat::{Ended, Scat, door, full_door, rest, start};
+use crate::support::scat::{Ended, Scat, door, full_door, key_file, rest, start};
 use crate::support::{has_ipv6, hurried, knock, skip, unopened};
 use rustix::process::Signal;
 use socket2::SockRef;
@@ -75,6 +75,72 @@ fn w_passes_at_a_connector_with_3() {
     Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session within 0.3 s");
     let (_silent, port) = door();
     Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session within 0.3 s");
+}
+
+#[test]
+fn w_tries_again_until_somebody_listens() {
+    let (taken, port) = closed_port(1);
+    let mut connector = Scat::connect_with(&["-v", "-w30"], port);
+    connector.line("connection refused");
+    drop(taken);
+    let port = port.to_string();
+    let listener = Scat::new(&["-l", "127.0.0.1", &port]);
+    connector.line("you say");
+    connector.end_input();
+    listener.end().expect(0, "connection from");
+    connector.end().expect(0, "");
+}
+
+#[test]
+fn w_passes_with_the_reason_for_which_the_tries_failed() {
+    let (_taken, port) = closed_port(1);
+    let ended = Scat::connect_with(&["-w0.6"], port).end();
+    let ended = ended.expect(3, "no session within 0.6 s: still failing: connect 127.0.0.1 port ");
+    ended.expect(3, ": connection refused\n").expect(3, "hint: nobody listens there yet?");
+}
+
+#[test]
+fn w_does_not_try_again_what_stays_as_it_is() {
+    let (door, port) = door();
+    let scat = Scat::connect_with(&["-w30"], port);
+    let mut stream = door.accept().unwrap().0;
+    peer::read_flight(&mut stream, FLIGHT1).unwrap();
+    stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").unwrap();
+    drop(stream);
+    scat.end().expect(3, "does not speak scat");
+    assert_nobody_knocks(&door);
+}
+
+/// scat with this pre-shared key and these options has sent flight 3; the connection
+/// ends there.
+fn hung_up_with_a_psk(options: &[&str]) -> (Scat, TcpListener) {
+    let psk = [7; 32];
+    let file = key_file("psk", &psk);
+    let (door, port) = door();
+    let scat = Scat::connect_with(&[options, &["--psk", file.arg()]].concat(), port);
+    let stream = door.accept().unwrap().0;
+    let options = Options { psk: Some(psk), ..Options::default() };
+    drop(Peer::accept_without_open(stream, options).unwrap());
+    (scat, door)
+}
+
+#[test]
+fn who_comes_second_and_has_verified_the_listener_ends_with_3() {
+    let (scat, door) = hung_up_with_a_psk(&[]);
+    let said = "cut off before the session began; nothing was sent";
+    scat.end_by_itself().expect(3, said).expect(3, "has probably taken another caller; it is safe");
+    assert_nobody_knocks(&door);
+}
+
+#[test]
+fn who_comes_second_and_has_verified_the_listener_comes_again_with_w() {
+    let (scat, door) = hung_up_with_a_psk(&["-w30"]);
+    let stream = door.accept().unwrap().0;
+    let options = Options { psk: Some([7; 32]), ..Options::default() };
+    let mut peer = Peer::accept(stream, options).unwrap();
+    let ended = start(|| scat.end());
+    peer.finish().unwrap();
+    ended.join().expect(0, "verified by pre-shared key");
 }
 
 #[test]
@@ -250,7 +316,8 @@ fn one_hang_up_after_flight_3_ends_the_connector_with_6() {
             peer.send_open().unwrap();
         }
         drop(peer);
-        scat.end_by_itself().expect(6, "cut off");
+        let ended = scat.end_by_itself().expect(6, "cut off");
+        assert_eq!(ended.stderr.contains("has probably taken another caller"), !sends_open);
         assert_nobody_knocks(&door);
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// A connector of this process, to a name that stands for these addresses.
 fn call(addresses: Vec<SocketAddr>) -> Result<Established, Error> {
     let local = Local::new(random::key().unwrap(), false, None, Features::NONE);
-    let policy = Policy { peers: Vec::new(), psk: false, advice: None };
+    let policy = Policy { peers: Vec::new(), psk: false, asks: false, advice: None };
     let (deadline, report) = (Deadline::new(None), Report::new(None));
     let to = Target {
         host: "ann.example".into(),
