@@ -83,7 +83,7 @@ pub fn session(
     let features = Features { aes: cipher::aes_is_fast(), reconnect: false };
     let local = Local::new(s, long_lived, psk, features);
 
-    let mut before = Before { local, sandbox: Sandbox::prepare() };
+    let mut before = Before { local, sandbox: Some(Sandbox::prepare()) };
     let mut place = Place { endpoint, family, numeric, connection, target: None };
     let mut tty = tty;
     let mut retry = Retry::new(&deadline, report);

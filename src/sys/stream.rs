@@ -7,7 +7,7 @@ use super::poller::{Interest, Poller, Token};
 use mio::Registry;
 use mio::unix::SourceFd;
 use rustix::event::{FdSetElement, Timespec, fd_set_insert, fd_set_num_elements, select};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -276,22 +276,23 @@ impl Stream {
         ready.is_ok_and(|ready| ready > 0)
     }
 
+    /// Closes the descriptor for good, so that its reader sees the end.
+    pub fn close(self) {
+        let fd = self.fd;
+        // A socket may be standard input as well, and would stay open.
+        let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Write);
+        drop(self);
+        // SAFETY: its only user is gone, and in the sandbox nothing gets its number.
+        #[allow(unsafe_code)]
+        drop(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) });
+    }
+
     fn used_fd(&self) -> BorrowedFd<'_> {
         match &self.mode {
             IoMode::Reopened(own) => own.as_fd(),
             _ => self.fd,
         }
     }
-}
-
-/// Lets go of standard output, so that its reader sees the end.
-pub fn close_stdout(stream: Stream) {
-    // A socket may be standard input as well, and would stay open.
-    let _ = rustix::net::shutdown(stream.fd(), rustix::net::Shutdown::Write);
-    drop(stream);
-    // SAFETY: its only user is gone, and in the sandbox nothing gets its number.
-    #[allow(unsafe_code)]
-    drop(unsafe { rustix::stdio::take_stdout() });
 }
 
 impl Drop for Stream {

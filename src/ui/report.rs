@@ -32,11 +32,16 @@ pub struct Report {
 impl Report {
     /// For standard error, without `-v`, and for programs at `status`.
     pub fn new(status: Option<Inherited>) -> Self {
+        Self::to(Some(stream::stderr()), status)
+    }
+
+    /// For people at `messages` and programs at `status`, if anywhere.
+    pub fn to(messages: Option<Inherited>, status: Option<Inherited>) -> Self {
         let lost = |count| match count {
             1 => "scat: 1 message lost\n".to_owned(),
             count => format!("scat: {count} messages lost\n"),
         };
-        let messages = Lines::new(stream::stderr(), lost).ok().map(Rc::new);
+        let messages = messages.and_then(|fd| Lines::new(fd, lost).ok()).map(Rc::new);
         let status = match status {
             // A poll watches a descriptor only once.
             Some(fd) if stream::are_one(fd, stream::stderr()) => messages.clone(),

@@ -57,9 +57,17 @@ impl Stdio {
     /// # Errors
     /// [`Error::System`].
     pub fn new(poller: &Poller) -> Result<Self, Error> {
-        let set_up = |why| Error::System("standard input and output", why);
-        let input = Input::new(poller).map_err(set_up)?;
-        let output = Output::new(poller).map_err(set_up)?;
+        Self::over(stream::stdin(), stream::stdout(), poller)
+    }
+
+    /// Two others that are used in the same way, for tests. `output` is closed at its end.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn over(input: Inherited, output: Inherited, poller: &Poller) -> Result<Self, Error> {
+        let set_up = |err| Error::System("standard input and output", err);
+        let input = Input::new(input, poller).map_err(set_up)?;
+        let output = Output::new(output, poller).map_err(set_up)?;
         Ok(Stdio { input, output })
     }
 }
@@ -72,8 +80,8 @@ pub struct Input {
 }
 
 impl Input {
-    fn new(poller: &Poller) -> io::Result<Self> {
-        let mut stream = Stream::new(stream::stdin(), Interest::READABLE)?;
+    fn new(stdin: Inherited, poller: &Poller) -> io::Result<Self> {
+        let mut stream = Stream::new(stdin, Interest::READABLE)?;
         stream.widen();
         stream.register(poller, STDIN)?;
         Ok(Input { stream, pending_error: None })
@@ -169,8 +177,7 @@ pub struct Output {
 }
 
 impl Output {
-    fn new(poller: &Poller) -> io::Result<Self> {
-        let stdout = stream::stdout();
+    fn new(stdout: Inherited, poller: &Poller) -> io::Result<Self> {
         let mut stream = Stream::new(stdout, Interest::WRITABLE)?;
         stream.widen();
         stream.register(poller, STDOUT)?;
@@ -225,7 +232,7 @@ impl Output {
     /// Lets go of standard output, so that its reader sees the end.
     pub fn close(&mut self) {
         if let Some(stream) = self.stream.take() {
-            stream::close_stdout(stream);
+            stream.close();
         }
     }
 }

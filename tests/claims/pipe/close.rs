@@ -1,53 +1,10 @@
 //! How a connection is closed: nothing that was said is lost, nobody can hold it open.
 
 use crate::support::peer::ABORT;
-use crate::support::scat::{LIMIT, Scat, file, noise, start};
-use crate::support::{ROLES, session, session_between};
-use std::fs::File;
+use crate::support::scat::{Scat, noise, start};
+use crate::support::{ROLES, session};
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-/// Waits until the other end has closed. Its FIN may not be seen here: it stands behind
-/// what was not read yet.
-fn wait_for_close(stream: &TcpStream) {
-    let port = |at: SocketAddr| format!(":{:04X}", at.port());
-    let (own, other) = (port(stream.local_addr().unwrap()), port(stream.peer_addr().unwrap()));
-    let before = Instant::now();
-    let has_closed = || {
-        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        sockets.lines().any(|line| {
-            let columns: Vec<_> = line.split_whitespace().take(4).collect();
-            let [_, local, remote, state] = columns[..] else { return false };
-            // FIN_WAIT1, or FIN_WAIT2 if little was sent.
-            let is_closed = state == "04" || state == "05";
-            local.ends_with(&other) && remote.ends_with(&own) && is_closed
-        })
-    };
-    while !has_closed() {
-        assert!(before.elapsed() < LIMIT, "it does not close");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-#[test]
-fn the_last_frames_reach_a_peer_who_still_sends() {
-    for role in ROLES {
-        let path = file("last", &noise(20, 400_000));
-        let (scat, mut peer) =
-            session_between(role, File::open(path).unwrap().into(), Stdio::piped());
-        // scat ends the session, and has said all it has to say.
-        peer.write(&[&[1, 0][..], &[7; 256]].concat()).unwrap();
-        // To close now would be a reset for what the peer sends next, and a
-        // reset takes away what the peer has not read yet.
-        wait_for_close(&peer.stream);
-        let _ = peer.write(&[7; 100_000]);
-        assert_eq!(peer.recv_abort().unwrap(), 3);
-        drop(peer);
-        scat.end_by_itself().expect(5, "forged");
-    }
-}
 
 #[test]
 fn a_peer_that_floods_cannot_keep_a_close_from_ending() {

@@ -1,0 +1,172 @@
+//! The loop itself, in this process: between pipes, with a fake peer at the other end
+//! of a socket pair. What the program does with a connection is seen from inside, without
+//! a look at the system's tables.
+
+use crate::support::ends;
+use crate::support::scat::{LIMIT, Started, noise, start};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use scat::auth::policy::Policy;
+use scat::error::{Error, Unopened};
+use scat::net::link::Link;
+use scat::net::{Established, Limits, Opening};
+use scat::protocol::handshake::{Features, Local};
+use scat::protocol::role::Role;
+use scat::protocol::sas::Sas;
+use scat::protocol::session::{Event, Reason, Session};
+use scat::run::pipe::{Before, Pipe};
+use scat::sys::poller::{LINK, Poller};
+use scat::sys::random;
+use scat::sys::socket::Socket;
+use scat::ui::report::Report;
+use scat::ui::stdio::Stdio;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+/// A loop that runs, and this test as its peer.
+struct Loop {
+    ended: Started<Result<(), Error>>,
+    stdin: Option<OwnedFd>,
+    stdout: OwnedFd,
+    peer: UnixStream,
+    session: Session,
+}
+
+/// Gives a descriptor away for good, as those are that a process was started with.
+fn inherited(fd: OwnedFd) -> BorrowedFd<'static> {
+    Box::leak(Box::new(std::mem::ManuallyDrop::new(fd))).as_fd()
+}
+
+impl Loop {
+    fn start(role: Role) -> Loop {
+        let (input, stdin) = rustix::pipe::pipe().unwrap();
+        let (stdout, output) = rustix::pipe::pipe().unwrap();
+        let (own, peer) = UnixStream::pair().unwrap();
+        let ended = start(move || {
+            let mut poller = Poller::new()?;
+            let Ok(socket) = Socket::inherited(own.as_raw_fd()) else { panic!("no socket") };
+            drop(own);
+            let link = Link::new(socket, &poller, LINK).unwrap();
+            let stdio = Stdio::over(inherited(input), inherited(output), &poller)?;
+            let policy = Policy { peers: Vec::new(), psk: true, asks: false, advice: None };
+            let (session, opening) = match role {
+                Role::Listener => {
+                    let sas = Sas::new(&ends::keys().h3, &ends::N_L);
+                    (ends::listener(false), Opening::Ours(sas))
+                }
+                Role::Connector => {
+                    let by = Instant::now() + LIMIT;
+                    (ends::connector(ends::NEVER, false), Opening::Theirs(by, Unopened::Safe))
+                }
+            };
+            let established = Established { link, session, opening, limits: Limits::default() };
+            let report = Report::to(None, None);
+            let local = Local::new(random::key()?, false, None, Features::default());
+            let before = Before { local, sandbox: None };
+            Pipe::run(&mut poller, established, stdio, &policy, None, before, &report)
+                .map_err(|(err, _)| err)
+        });
+        let session = match role {
+            Role::Listener => ends::connector(ends::NEVER, false),
+            Role::Connector => ends::listener(false),
+        };
+        let mut it = Loop { ended, stdin: Some(stdin), stdout, peer, session };
+        match role {
+            Role::Listener => assert!(matches!(it.receive(), Event::Open(_))),
+            Role::Connector => it.send(),
+        }
+        it
+    }
+
+    /// The next frame of the loop.
+    fn receive(&mut self) -> Event {
+        loop {
+            if let Some(event) = ends::open(&mut self.session).unwrap() {
+                return event;
+            }
+            let n = self.peer.read(self.session.space()).unwrap();
+            assert!(n > 0, "the loop has closed");
+            self.session.received(n);
+        }
+    }
+
+    /// Sends what is sealed.
+    fn send(&mut self) {
+        self.peer.write_all(self.session.sealed()).unwrap();
+        self.session.drained(self.session.sealed().len());
+    }
+
+    /// Waits until the loop has shut its sending half, read or not what it sent before.
+    fn wait_for_shutdown(&self) {
+        let mut fds = [PollFd::new(&self.peer, PollFlags::RDHUP)];
+        let limit = Timespec { tv_sec: 20, tv_nsec: 0 };
+        assert_eq!(poll(&mut fds, Some(&limit)).unwrap(), 1, "it does not close");
+    }
+
+    fn read_output(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        std::fs::File::from(self.stdout.try_clone().unwrap()).read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+}
+
+#[test]
+fn what_goes_in_at_one_side_of_the_loop_comes_out_at_the_other() {
+    for role in [Role::Listener, Role::Connector] {
+        let mut it = Loop::start(role);
+        let sent = noise(30, 300_000);
+        let stdin = it.stdin.take().unwrap();
+        let input = sent.clone();
+        let writer = start(move || std::fs::File::from(stdin).write_all(&input).unwrap());
+        let mut came = Vec::new();
+        loop {
+            match it.receive() {
+                Event::Data => {
+                    let before = came.len();
+                    came.extend(it.session.plain().iter().flat_map(|piece| piece.iter().copied()));
+                    it.session.written(came.len() - before).unwrap();
+                }
+                Event::Eof => break,
+                event => panic!("{event:?}"),
+            }
+        }
+        writer.join();
+        assert!(came == sent);
+        ends::fill(&mut it.session, b"an answer");
+        it.session.end_input().unwrap();
+        it.send();
+        assert_eq!(it.read_output(), b"an answer");
+        assert_eq!(it.receive(), Event::Done);
+        drop(it.peer);
+        it.ended.join().unwrap();
+    }
+}
+
+#[test]
+fn the_last_frames_reach_a_peer_who_still_sends() {
+    for role in [Role::Listener, Role::Connector] {
+        let mut it = Loop::start(role);
+        let data = noise(20, 60_000);
+        // Its input stays open.
+        let mut stdin = std::fs::File::from(it.stdin.take().unwrap());
+        stdin.write_all(&data).unwrap();
+        assert_eq!(it.receive(), Event::Data);
+        // The loop ends the session, and has said all that it has to say.
+        it.peer.write_all(&[&[1, 0][..], &[7; 256]].concat()).unwrap();
+        it.wait_for_shutdown();
+        // To close now would be a reset for what the peer sends next, and a reset takes
+        // away what the peer has not read yet.
+        it.peer.write_all(&[7; 50_000]).unwrap();
+        let reason = loop {
+            match it.receive() {
+                Event::Data => {}
+                Event::Abort(reason) => break reason,
+                event => panic!("{event:?}"),
+            }
+        };
+        assert_eq!(reason, Reason::Protocol);
+        drop(it.peer);
+        assert!(matches!(it.ended.join(), Err(Error::Session(_))));
+    }
+}
