@@ -302,6 +302,7 @@ fn is_number(word: &str) -> bool {
 
 /// `5`, `0.5`. (Floating-point numbers would make the program a good deal larger.)
 fn seconds(option: &str, given: &str) -> Result<Duration, Error> {
+    // Both parts are checked for digits before they are parsed: parse would take a sign.
     let (whole, part) = given.split_once('.').unwrap_or((given, ""));
     let is_number = (whole.to_owned() + part).bytes().all(|byte| byte.is_ascii_digit());
     // Whole seconds, and milliseconds if there are any.

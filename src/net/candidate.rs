@@ -247,6 +247,8 @@ impl<'a> Candidate<'a> {
 
     /// Flight 3 is whole. `None`: turned away, and still to be told.
     fn judge(&mut self, flight3: &[u8; FLIGHT3_LEN], policy: &Policy) -> Option<Progress> {
+        // `read_flight3` consumes the handshake, so something has to stand in its place
+        // until the result is known. Should that path be left early, it closes.
         let closing = State::Closing { unsent: Vec::new(), why: Rejection::Forged };
         let State::Flight3 { reply, .. } = std::mem::replace(&mut self.state, closing) else {
             return None;

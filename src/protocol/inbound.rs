@@ -24,12 +24,15 @@ pub const PIECES: usize = 16;
 pub struct Inbound {
     opener: Opener,
     buffer: Box<[u8]>,
+    // head <= opened <= tail <= CAPACITY, and head and opened always stand at the start of
+    // a frame: `data_at` reads the frames between them again.
     head: usize,
     opened: usize,
     tail: usize,
-    /// Bytes of the content at `head` that are written.
+    /// Bytes of the content at `head` that are written: fewer than it has, or 0.
     written: usize,
-    /// Bytes of content between `head` and `opened` that are not.
+    /// Bytes of content between `head` and `opened` that are not written. While it is 0,
+    /// `head` may lag behind `opened`; `space` makes up for it.
     plain: usize,
 }
 

@@ -484,6 +484,9 @@ impl HandshakeState {
 
     /// The tokens that send nothing: each mixes one secret into the key.
     fn mix_secret(&mut self, token: Token) -> Result<(), Error> {
+        // The first letter of a token is the initiator's key, the second the
+        // responder's: so `es` is our e and their s at the one end, and our s and their
+        // e at the other.
         let s = self.s.as_ref();
         let (secret, public) = match (token, self.initiator) {
             (Token::Ee, _) => (Some(&self.fresh.e), self.re),
@@ -501,6 +504,7 @@ impl HandshakeState {
             return Err(Error::OutOfTurn);
         };
         let shared = StaticSecret::from(**secret).diffie_hellman(&public);
+        // A key of small order makes the result zero, whatever our secret is.
         if !shared.was_contributory() {
             return Err(Error::BadKey);
         }

@@ -395,7 +395,8 @@ impl<'a> Pipe<'a> {
         if let Err(error) = &result {
             self.tell(error);
         }
-        // What is authentic is written out, unless this side itself has to stop.
+        // What has arrived is authentic and is written out, even after a cut or a forgery;
+        // not if it was this side's terminal, input or output that failed.
         let deliver = !matches!(
             result,
             Err(Error::Signal(_)
@@ -412,6 +413,7 @@ impl<'a> Pipe<'a> {
         }
         let mut errors: Vec<Error> =
             errors.into_iter().map(|error| self.with_totals(error)).collect();
+        // All are reported, the one that sets the exit status last.
         let heaviest = (0..errors.len()).max_by_key(|&at| errors[at].weight());
         let last = heaviest.map(|at| errors.remove(at));
         errors.iter().for_each(|error| self.report.error(error));
@@ -431,14 +433,19 @@ impl<'a> Pipe<'a> {
     fn close(&mut self, mut deliver: bool, errors: &mut Vec<Error>) {
         let mut limit = Limit::new(Some(Instant::now() + CLOSE));
         let mut is_shut = false;
+        // Two things go on side by side: the connection is closed, within `limit`, and the
+        // output takes what has been received, however slow it is.
         loop {
             let is_late = limit.is_up();
             self.drain_outbound();
+            // FIN only behind the last frame.
             if !is_shut && self.session.sealed().is_empty() {
                 self.link.shutdown();
                 is_shut = true;
             }
             if !is_late {
+                // Unread data at the close would send a reset, which can overtake what was
+                // sent last.
                 match self.discard(deliver) {
                     Ok(0) => {}
                     Ok(_) => continue,
@@ -446,6 +453,7 @@ impl<'a> Pipe<'a> {
                 }
             }
             if deliver && let Err(error) = self.drain_inbound() {
+                // In time only if the connection is still open.
                 self.tell(&error);
                 errors.push(error);
                 deliver = false;

@@ -263,13 +263,14 @@ impl Stream {
 
     /// Waits until a call may do something, for `limit` at most; says whether one may.
     pub fn wait(&self, limit: Duration) -> bool {
+        // select(2), because the sandbox allows no new descriptors and poll(2) fails then. A
+        // number above FD_SETSIZE needs a set of that size: hence no `fd_set`.
         let fd = self.used_fd().as_raw_fd();
         let mut set = vec![FdSetElement::default(); fd_set_num_elements(1, fd + 1)];
         fd_set_insert(&mut set, fd);
         let set = Some(&mut set[..]);
         let (read, write) = if self.interest.is_readable() { (set, None) } else { (None, set) };
         let limit = Timespec::try_from(limit).ok();
-        // (poll(2) refuses a process that may have no descriptors: see the sandbox.)
         // SAFETY: the set holds one descriptor, which is open as long as it is borrowed.
         #[allow(unsafe_code)]
         let ready = unsafe { select(fd + 1, read, write, None, limit.as_ref()) };
