@@ -9,7 +9,7 @@ use crate::error::{Error, Stage};
 use crate::sys::poller::{Interest, LINK, Poller};
 use crate::sys::socket::{Refusal, Socket};
 use crate::text::Address;
-use crate::ui::waiting::Waiting;
+use crate::ui::waiting::{Limit, Waiting};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -50,7 +50,14 @@ impl<'a> Dial<'a> {
     pub fn next(&mut self, poller: &mut Poller, setup: &Setup<'_>) -> Result<Link, Error> {
         let stage = Stage::Connecting(self.to.name());
         let mut waiting = Waiting::new(stage, setup.deadline, setup.report);
+        // One that says nothing is not waited for, once another one has said no: less long
+        // where all are tried again.
+        let patience = match setup.deadline.is_set() {
+            true => setup.limits.patience,
+            false => setup.limits.step,
+        };
         let mut start_at = Instant::now();
+        let mut limit = Limit::new(None);
         loop {
             while (self.trying.is_empty() || start_at <= Instant::now())
                 && let Some(address) = self.left.pop_front()
@@ -61,13 +68,17 @@ impl<'a> Dial<'a> {
                     Err(err) => self.not_taken(address, err, setup),
                 }
             }
-            if self.trying.is_empty() {
+            if self.left.is_empty() && self.failure.is_some() {
+                limit.shorten(Instant::now() + patience);
+            }
+            if self.trying.is_empty() || limit.is_up() {
                 return Err(self.failure.take().unwrap_or_else(|| Error::Connect {
                     to: self.to.name(),
                     why: io::ErrorKind::AddrNotAvailable.into(),
                 }));
             }
-            waiting.poll(poller, Some(start_at).filter(|_| !self.left.is_empty()))?;
+            let start = Some(start_at).filter(|_| !self.left.is_empty());
+            waiting.poll(poller, start.or(limit.at()))?;
             let mut at = 0;
             while let Some((address, socket)) = self.trying.get(at) {
                 let (address, Some(outcome)) = (*address, socket.outcome()) else {

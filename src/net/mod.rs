@@ -33,6 +33,9 @@ use std::time::{Duration, Instant};
 pub struct Limits {
     /// For each step of the handshake.
     pub step: Duration,
+    /// For an address that says nothing, once another one has said no and `-w` tries both
+    /// again.
+    pub patience: Duration,
     /// To acknowledge what was sent: a peer that does not has vanished.
     pub vanished: Duration,
 }
@@ -40,7 +43,11 @@ pub struct Limits {
 impl Default for Limits {
     /// scat-protocol(7), LISTENING; scat(1), A peer that vanishes.
     fn default() -> Self {
-        Limits { step: Duration::from_secs(10), vanished: Duration::from_secs(300) }
+        Limits {
+            step: Duration::from_secs(10),
+            patience: Duration::from_secs(3),
+            vanished: Duration::from_secs(300),
+        }
     }
 }
 

@@ -51,6 +51,11 @@ impl Deadline {
         Deadline(within.and_then(|time| Some((time, Instant::now().checked_add(time)?))))
     }
 
+    /// Whether there is one.
+    pub fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// As a limit for a loop.
     pub fn limit(&self) -> Limit {
         Limit::new(self.0.map(|(_, at)| at))
@@ -135,7 +140,7 @@ impl<'a> Retry<'a> {
     /// `err` itself without a deadline, or if it will not pass; [`Error::Waited`],
     /// [`Error::Signal`].
     pub fn after(&mut self, err: Error, poller: &mut Poller) -> Result<(), Error> {
-        if self.deadline.0.is_none() || !err.may_pass() {
+        if !self.deadline.is_set() || !err.may_pass() {
             return Err(err);
         }
         let stage = Stage::Failing(err.to_string(), err.hint().unwrap_or_default().into_owned());

@@ -19,9 +19,14 @@ use std::time::{Duration, Instant};
 
 /// A connector of this process, to a name that stands for these addresses.
 fn call(addresses: Vec<SocketAddr>) -> Result<Established, Error> {
+    call_within(None, addresses)
+}
+
+/// The same with `-w`, and little patience.
+fn call_within(within: Option<Duration>, addresses: Vec<SocketAddr>) -> Result<Established, Error> {
     let local = Local::new(random::key().unwrap(), false, None, Features::NONE);
     let policy = Policy { peers: Vec::new(), psk: false, asks: false, advice: None };
-    let (deadline, report) = (Deadline::new(None), Report::new(None));
+    let (deadline, report) = (Deadline::new(within), Report::new(None));
     let to = Target {
         host: "ann.example".into(),
         service: "9000".into(),
@@ -32,7 +37,7 @@ fn call(addresses: Vec<SocketAddr>) -> Result<Established, Error> {
         local: &local,
         policy: &policy,
         deadline: &deadline,
-        limits: Limits::default(),
+        limits: Limits { patience: Duration::from_millis(100), ..Limits::default() },
         report: &report,
         buffers: Buffers::new().unwrap(),
     };
@@ -84,4 +89,14 @@ fn the_most_telling_of_the_failures_is_told_with_its_address() {
     let err = call(vec![at(1, closed.1)]).err().unwrap();
     let said = format!("connect ann.example (127.0.0.1) port {}: connection refused", closed.1);
     assert_eq!(err.to_string(), said);
+}
+
+#[test]
+fn with_w_an_address_that_refuses_is_tried_again_although_another_one_says_nothing() {
+    let (_full, dead) = full_door();
+    let closed = closed_port(1);
+    let within = Some(Duration::from_secs(60));
+    let err = call_within(within, vec![at(1, dead), at(1, closed.1)]).err().unwrap();
+    assert!(err.to_string().ends_with("connection refused"), "{err}");
+    assert!(err.may_pass());
 }

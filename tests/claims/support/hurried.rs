@@ -46,7 +46,7 @@ fn this_program_is_scat_where_it_was_started_as_scat() {
     let stdout = File::options().write(true).open("/dev/fd/9").unwrap();
     rustix::stdio::dup2_stdout(stdout).unwrap();
     let args = std::env::args_os().skip_while(|arg| arg != "--").skip(1).collect();
-    let code = main::program(args, Limits { step: STEP, vanished: VANISHED });
+    let code = main::program(args, Limits { step: STEP, vanished: VANISHED, ..Limits::default() });
     // ExitCode does not tell its number.
     let number = (0..=u8::MAX).find(|number| code == (*number).into());
     std::process::exit(number.unwrap().into());
