@@ -150,21 +150,23 @@ pub enum Error {
     Session(session::Error),
 
     // 6: cut off
-    /// The connection ended before the authenticated end; why, and how far it had come
-    /// if that is to be told.
-    Cut(Option<io::Error>, Option<Totals>),
+    /// The connection ended before the authenticated end; why.
+    Cut(Option<io::Error>),
     /// A terminal of this side has gone.
     HungUp,
     /// The listener goes on and does not answer REKEY1.
-    RatchetTimeout(Option<Totals>),
+    RatchetTimeout,
 
     // 7: an output was closed early
     /// Nobody reads our standard output any more.
     OutputClosed,
 
     // 4 to 7, as its reason says
-    /// The peer's ABORT, and how far the session had come if that is to be told.
-    Aborted(Reason, Option<Totals>),
+    /// The peer's ABORT.
+    Aborted(Reason),
+
+    /// Any of these, and how far the session had come.
+    Early(Box<Error>, Totals),
 
     /// A signal; the process ends by it.
     Signal(i32),
@@ -296,7 +298,7 @@ impl Error {
     /// The exit status.
     pub fn status(&self) -> Status {
         match self {
-            Error::At { error, .. } => error.status(),
+            Error::At { error, .. } | Error::Early(error, _) => error.status(),
             Error::NotOpened(unopened, _) | Error::OpenTimeout(unopened) => unopened.status(),
             Error::System(..)
             | Error::Input(_)
@@ -335,9 +337,9 @@ impl Error {
             | Error::NotAccepted
             | Error::KeyRefused => Status::Identity,
             Error::Session(_) => Status::Forged,
-            Error::Cut(..) | Error::HungUp | Error::RatchetTimeout(_) => Status::Cut,
+            Error::Cut(_) | Error::HungUp | Error::RatchetTimeout => Status::Cut,
             Error::OutputClosed => Status::Output,
-            Error::Aborted(reason, _) => match reason {
+            Error::Aborted(reason) => match reason {
                 Reason::Refused | Reason::Left => Status::Identity,
                 Reason::Protocol => Status::Forged,
                 Reason::Timeout | Reason::Interrupted | Reason::InputFailed => Status::Cut,
@@ -352,7 +354,7 @@ impl Error {
     /// What to tell the peer, if it is there to be told and does not know.
     pub fn abort(&self) -> Option<Reason> {
         Some(match self {
-            Error::At { error, .. } => return error.abort(),
+            Error::At { error, .. } | Error::Early(error, _) => return error.abort(),
             Error::System(..) | Error::Random | Error::HungUp | Error::Signal(_) => {
                 Reason::Interrupted
             }
@@ -361,7 +363,7 @@ impl Error {
             Error::OutputClosed => Reason::OutputClosed,
             Error::WordsDiffer | Error::NotAccepted => Reason::Refused,
             Error::Session(_) => Reason::Protocol,
-            Error::OpenTimeout(_) | Error::RatchetTimeout(_) => Reason::Timeout,
+            Error::OpenTimeout(_) | Error::RatchetTimeout => Reason::Timeout,
             _ => return None,
         })
     }
@@ -369,9 +371,16 @@ impl Error {
     /// How far the session had come, if that is to be told.
     pub fn totals(&self) -> Option<Totals> {
         match self {
-            Error::Cut(_, totals) | Error::Aborted(_, totals) | Error::RatchetTimeout(totals) => {
-                *totals
-            }
+            Error::Early(_, totals) => Some(*totals),
+            _ => None,
+        }
+    }
+
+    /// The signal that ended it.
+    pub fn signal(&self) -> Option<i32> {
+        match self {
+            Error::Signal(number) => Some(*number),
+            Error::Early(error, _) => error.signal(),
             _ => None,
         }
     }
@@ -379,7 +388,7 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
-            Error::At { error, .. } => return error.hint(),
+            Error::At { error, .. } | Error::Early(error, _) => return error.hint(),
             Error::NoOutput => "> /dev/null throws away what arrives",
             Error::Key(error) | Error::Argument(error) => return error.hint().map(Cow::from),
             Error::Bind { why, .. } => match why.kind() {
@@ -437,7 +446,7 @@ impl Error {
             }
             Error::PskDiffers => "both ends need a copy of one file that scat --genpsk made",
             Error::OtherKey => "without -i at their end, they have a new key each time",
-            Error::WordsDiffer | Error::Aborted(Reason::Refused, _) => IN_THE_MIDDLE,
+            Error::WordsDiffer | Error::Aborted(Reason::Refused) => IN_THE_MIDDLE,
             Error::KeyRefused => {
                 "give your key with -i; they need, for --peer, what scat --pubkey prints of it"
             }
@@ -454,13 +463,15 @@ impl Error {
         }
     }
 
-    /// How far the session had come, for an error that tells it.
+    /// How far the session had come, unless its line says that nothing was sent.
     pub fn with_totals(self, totals: Totals) -> Self {
         match self {
-            Error::Cut(why, _) => Error::Cut(why, Some(totals)),
-            Error::Aborted(reason, _) => Error::Aborted(reason, Some(totals)),
-            Error::RatchetTimeout(_) => Error::RatchetTimeout(Some(totals)),
-            other => other,
+            Error::WordsDiffer
+            | Error::NotAccepted
+            | Error::KeyRefused
+            | Error::NotOpened(..)
+            | Error::OpenTimeout(_) => self,
+            other => Error::Early(Box::new(other), totals),
         }
     }
 
@@ -483,12 +494,12 @@ impl Error {
     /// signal is to see that it worked; that somebody may be in the middle matters more
     /// than what failed here, and that more than that the peer has gone.
     pub fn weight(&self) -> u8 {
-        match (self, self.status()) {
-            (Error::Signal(_), _) => 4,
-            (_, Status::Identity | Status::Forged) => 3,
-            (_, Status::Failure | Status::Usage) => 2,
-            (_, Status::Output) => 1,
-            (_, Status::NoSession | Status::Cut) => 0,
+        match self.status() {
+            _ if self.signal().is_some() => 4,
+            Status::Identity | Status::Forged => 3,
+            Status::Failure | Status::Usage => 2,
+            Status::Output => 1,
+            Status::NoSession | Status::Cut => 0,
         }
     }
 }
@@ -497,6 +508,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = match self {
             Error::At { at, error } => return write!(f, "{at}: {error}"),
+            Error::Early(error, _) => return error.fmt(f),
             Error::System(what, why) => return write!(f, "{what}: {}", plain(why)),
             Error::Input(why) => return write!(f, "read standard input: {}", plain(why)),
             Error::Output(why) => return write!(f, "write standard output: {}", plain(why)),
@@ -563,12 +575,12 @@ impl fmt::Display for Error {
             Error::NotAccepted => "you refused; nothing was sent",
             Error::KeyRefused => "the listener refused our key; nothing was sent",
             Error::Session(why) => return why.fmt(f),
-            Error::Cut(None, _) => "cut off: the connection ended too early",
-            Error::Cut(Some(why), _) => return write!(f, "cut off: {}", plain(why)),
+            Error::Cut(None) => "cut off: the connection ended too early",
+            Error::Cut(Some(why)) => return write!(f, "cut off: {}", plain(why)),
             Error::HungUp => "the terminal was closed",
-            Error::RatchetTimeout(_) => "cut off: the other end does not renew the keys",
+            Error::RatchetTimeout => "cut off: the other end does not renew the keys",
             Error::OutputClosed => "standard output was closed",
-            Error::Aborted(reason, _) => match reason {
+            Error::Aborted(reason) => match reason {
                 Reason::Refused => "the other end refused the words: someone may be in the middle",
                 Reason::OutputClosed => "the other end's output was closed",
                 Reason::Protocol => "the other end received corrupted or forged data",

@@ -36,7 +36,8 @@ pub fn program(words: Vec<OsString>, limits: Limits) -> ExitCode {
 
 /// Tells how it ended, and returns the exit status that belongs to it.
 fn conclude(error: &Error, report: &Report) -> ExitCode {
-    if let &Error::Signal(signal) = error {
+    if let Some(signal) = error.signal() {
+        report.totals(error);
         report.finish();
         poller::end_by(signal);
     }

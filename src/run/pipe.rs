@@ -162,7 +162,7 @@ impl<'a> Pipe<'a> {
                 return Err(Error::OpenTimeout(*unopened));
             }
             if self.session.is_ratchet_overdue() {
-                return Err(Error::RatchetTimeout(None));
+                return Err(Error::RatchetTimeout);
             }
         }
     }
@@ -171,7 +171,7 @@ impl<'a> Pipe<'a> {
     fn cut(&self, why: Option<io::Error>) -> Error {
         match &self.open_by {
             Some((_, unopened)) => Error::NotOpened(*unopened, why),
-            None => Error::Cut(why, None),
+            None => Error::Cut(why),
         }
     }
 
@@ -331,7 +331,7 @@ impl<'a> Pipe<'a> {
                 return Err(match reason {
                     // In the place of OPEN, it is the key that is refused.
                     Reason::Refused if self.open_by.is_some() => Error::KeyRefused,
-                    reason => Error::Aborted(reason, None),
+                    reason => Error::Aborted(reason),
                 });
             }
         }
@@ -409,7 +409,7 @@ impl<'a> Pipe<'a> {
         self.close(deliver, &mut errors);
         // The peer could not be told that all is well here.
         if errors.is_empty() && !self.session.has_told() {
-            errors.push(Error::Cut(None, None));
+            errors.push(Error::Cut(None));
         }
         let mut errors: Vec<Error> =
             errors.into_iter().map(|error| self.with_totals(error)).collect();
@@ -497,7 +497,7 @@ impl<'a> Pipe<'a> {
     /// How far it had come belongs to a bad end, but not to a chat's: nobody counts what
     /// was said there, unless it may have gone to the wrong person.
     fn with_totals(&self, error: Error) -> Error {
-        match self.is_chat() && !matches!(error, Error::Aborted(Reason::Refused, _)) {
+        match self.is_chat() && !matches!(error, Error::Aborted(Reason::Refused)) {
             true => error,
             false => error.with_totals(self.totals()),
         }

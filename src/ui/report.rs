@@ -119,10 +119,17 @@ impl Report {
         let Some(messages) = &self.messages else {
             return;
         };
-        let totals = error.totals().map(|totals| totals.to_string());
-        let hint = error.hint().map(|hint| format!("hint: {hint}"));
-        for line in [Some(error.to_string()), totals, hint].into_iter().flatten() {
-            messages.keep_last(&text(line));
+        messages.keep_last(&text(error));
+        self.totals(error);
+        if let Some(hint) = error.hint() {
+            messages.keep_last(&text(format_args!("hint: {hint}")));
+        }
+    }
+
+    /// How far the session had come that `error` ended.
+    pub fn totals(&self, error: &Error) {
+        if let (Some(messages), Some(totals)) = (&self.messages, error.totals()) {
+            messages.keep_last(&text(totals));
         }
     }
 

@@ -64,11 +64,9 @@ impl fmt::Display for Line<'_> {
             Line::Abort(reason) => write!(f, "ABORT {}", *reason as u8),
             Line::Exit(None) => f.write_str("EXIT 0 complete"),
             Line::Exit(Some(error)) => {
-                let status = match error {
-                    // As the shell shows it.
-                    Error::Signal(number) => 128 + number,
-                    _ => error.status() as i32,
-                };
+                // As the shell shows it.
+                let signal = error.signal().map(|number| 128 + number);
+                let status = signal.unwrap_or(error.status() as i32);
                 write!(f, "EXIT {status} {error}")?;
                 error.totals().map_or(Ok(()), |totals| write!(f, "; {totals}"))
             }

@@ -19,8 +19,10 @@ fn a_signal_ends_scat_by_itself_and_the_peer_with_6() {
         assert_eq!(listener.read(1), b"x");
         let connector_input = connector.stdin.take();
         listener.signal(signal);
-        listener.end_by_itself().expect_signal(signal);
-        connector.end_by_itself().expect(6, "the other end was interrupted");
+        let listener = listener.end_by_itself().expect_signal(signal);
+        assert!(listener.stderr.ends_with("scat: sent nothing; wrote 1 bytes"), "{listener}");
+        let connector = connector.end_by_itself().expect(6, "the other end was interrupted");
+        connector.expect(6, "scat: sent 1 bytes, not confirmed; received nothing");
         drop(connector_input);
     }
 }

@@ -298,8 +298,10 @@ fn an_output_that_is_closed_early_is_7_at_both_ends() {
     // | head -c 10
     assert_eq!(listener.read(10), [0; 10]);
     drop(listener.stdout.take());
-    listener.end_by_itself().expect(7, "standard output was closed");
-    connector.end_by_itself().expect(7, "the other end's output was closed");
+    let listener = listener.end_by_itself().expect(7, "standard output was closed");
+    listener.expect(7, "scat: sent nothing; wrote ");
+    let connector = connector.end_by_itself().expect(7, "the other end's output was closed");
+    connector.expect(7, " bytes, not confirmed; received nothing");
 }
 
 #[test]
