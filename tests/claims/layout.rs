@@ -1,5 +1,5 @@
-//! The source keeps its shape: what may import what, what may print, and what
-//! README says of it.
+//! The source keeps its shape: what may import what, and what may print. What the pages
+//! say about it is there.
 
 use crate::support::skip;
 use std::collections::BTreeSet;
@@ -205,11 +205,11 @@ fn every_test_that_a_page_names_is_there() {
         is_readme || path.starts_with("man/")
     });
     let mut named = 0;
-    for page in pages.chain(["README.md".to_owned()]) {
+    for page in pages.chain(["README.md", "CONTRIBUTING.md"].map(str::to_owned)) {
         let text = fs::read_to_string(root().join(&page)).unwrap();
         // Roff writes a hyphen in its own way.
         let text = text.replace("\\-", "-");
-        for (at, _) in text.match_indices("tests/") {
+        for (at, _) in text.match_indices("tests/").chain(text.match_indices("src/")) {
             let is_path = |c: char| c.is_ascii_alphanumeric() || "_-/.".contains(c);
             let path = text[at..].split(|c| !is_path(c)).next().unwrap();
             let path = path.trim_end_matches(['.', '/', '-']);
@@ -222,26 +222,4 @@ fn every_test_that_a_page_names_is_there() {
         }
     }
     assert!(named > 60, "{named}");
-}
-
-#[test]
-fn readme_lists_every_file() {
-    if root().join(".cargo_vcs_info.json").exists() {
-        return skip("a package of cargo's has a part of the files only");
-    }
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let block = readme.split("```").find(|block| block.contains("\nsrc/main.rs")).unwrap();
-    let listed: BTreeSet<_> = block.lines().filter_map(|line| line.split(' ').next()).collect();
-    for path in listed.iter().filter(|path| !path.is_empty()) {
-        assert!(root().join(path).exists(), "README lists {path}");
-    }
-    for path in ["src", "man", "tests", "completions"].into_iter().flat_map(files) {
-        // A directory stands for what is in it; not so in src.
-        let mut ancestors = Path::new(&path).ancestors();
-        let is_listed = match path.starts_with("src/") {
-            true => listed.contains(&*path),
-            false => ancestors.any(|path| listed.contains(path.to_str().unwrap())),
-        };
-        assert!(is_listed, "README does not list {path}");
-    }
 }

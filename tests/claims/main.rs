@@ -5,8 +5,6 @@
 mod cli;
 mod completions;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod dependencies;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod hole;
 mod keys;
 mod layout;
