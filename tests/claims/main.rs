@@ -13,6 +13,7 @@ mod limits;
 mod memory;
 mod mistakes;
 mod net;
+mod pages;
 mod pipe;
 mod policy;
 mod protocol;
