@@ -259,7 +259,7 @@ impl<'a> Candidate<'a> {
             }
             Ok(accepted) => {
                 let why = Rejection::OtherKey(accepted.peer);
-                self.close(refusal(accepted).unwrap_or_default(), why);
+                self.close(refusal(&accepted).unwrap_or_default(), why);
                 None
             }
             Err(handshake::Error::Myself) => Some(Progress::Rejected(Rejection::Myself)),
@@ -287,7 +287,7 @@ impl<'a> Candidate<'a> {
 }
 
 /// ABORT in the place of OPEN, for a peer whose key is not wanted.
-fn refusal(accepted: Accepted) -> Result<Vec<u8>, frame::Error> {
+fn refusal(accepted: &Accepted) -> Result<Vec<u8>, frame::Error> {
     let mut frame = vec![0; frame_len(1)];
     frame[CONTENT_AT] = Reason::Refused as u8;
     let Keys { cipher, l2c, .. } = &accepted.keys;

@@ -67,7 +67,7 @@ pub fn session(
         match peer {
             Peers::Key(key) => known.push(key),
             Peers::File(file) => {
-                known.extend(key_file::read_known(&file, &mut poller, &deadline, report)?)
+                known.extend(key_file::read_known(&file, &mut poller, &deadline, report)?);
             }
         }
     }

@@ -203,7 +203,7 @@ fn attacks_nothing(home: &Home) {
         // Without the sandbox it is possible.
         let other = home.other();
         let (listener, _) = home.scat(&["-l", "127.0.0.1", "0"]).with_port();
-        let mut inside = match Inside::of(listener.id()) {
+        let inside = match Inside::of(listener.id()) {
             Err(why) => return skip(format_args!("nobody can be traced here: {why}")),
             Ok(inside) => inside,
         };
@@ -230,7 +230,7 @@ fn attacks_nothing(home: &Home) {
     connector.words();
     listener.words();
     for scat in [&mut listener, &mut connector] {
-        let mut inside = Inside::of(scat.id()).unwrap();
+        let inside = Inside::of(scat.id()).unwrap();
         let path = inside.put(&strings);
         for it in tries(path, newest_socket(scat.id()), other.id()) {
             if it.abi > abi {
@@ -249,7 +249,7 @@ fn attacks_nothing(home: &Home) {
     connector.write(b"and back");
     assert_eq!(listener.read(8), b"and back");
     // No descriptor can be had in the place of one that is closed either.
-    let mut inside = Inside::of(listener.id()).unwrap();
+    let inside = Inside::of(listener.id()).unwrap();
     let path = inside.put(&strings);
     inside.call(libc::SYS_close, [0; 4]).unwrap();
     assert_eq!(errno_of(&inside.call(libc::SYS_open, [path, 0, 0, 0])), Some(Errno::MFILE));

@@ -86,10 +86,7 @@ fn public(secret: u8) -> [u8; 32] {
 }
 
 fn refusal<T>(result: Result<T, Error>) -> Error {
-    match result {
-        Ok(_) => panic!("accepted"),
-        Err(error) => error,
-    }
+    result.err().expect("not accepted")
 }
 
 const BAD_KEY: Error = Error::Noise(noise::Error::BadKey);

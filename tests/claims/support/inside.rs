@@ -44,7 +44,7 @@ impl Inside {
 
     /// Makes the system call `number`, its fifth and sixth arguments 0, and returns its
     /// result or the error that it ends with.
-    pub fn call(&mut self, number: c_long, args: [u64; 4]) -> Result<u64, io::Error> {
+    pub fn call(&self, number: c_long, args: [u64; 4]) -> Result<u64, io::Error> {
         let mut registers = self.held;
         // Back to the instruction that it waits in.
         registers.rip -= 2;
