@@ -32,5 +32,6 @@ complete -c scat -l pubkey -r -F -d 'Print the public key of the key in this fil
 complete -c scat -l genpsk -r -F -d 'Make a new pre-shared key in this new file'
 complete -c scat -s v -l verbose -d 'Report each stage'
 complete -c scat -s w -l within -x -d 'Give up unless there is a session within this time'
+complete -c scat -l idle -x -d 'End a session in which no data moves for this long'
 complete -c scat -l version -d 'Print the version'
 complete -c scat -s h -l help -d 'Display usage information'

@@ -156,6 +156,8 @@ pub enum Error {
     HungUp,
     /// The listener goes on and does not answer REKEY1.
     RatchetTimeout,
+    /// No data has moved for the time of `--idle`.
+    Idle(Duration),
 
     // 7: an output was closed early
     /// Nobody reads our standard output any more.
@@ -337,7 +339,7 @@ impl Error {
             | Error::NotAccepted
             | Error::KeyRefused => Status::Identity,
             Error::Session(_) => Status::Forged,
-            Error::Cut(_) | Error::HungUp | Error::RatchetTimeout => Status::Cut,
+            Error::Cut(_) | Error::HungUp | Error::RatchetTimeout | Error::Idle(_) => Status::Cut,
             Error::OutputClosed => Status::Output,
             Error::Aborted(reason) => match reason {
                 Reason::Refused | Reason::Left => Status::Identity,
@@ -363,7 +365,7 @@ impl Error {
             Error::OutputClosed => Reason::OutputClosed,
             Error::WordsDiffer | Error::NotAccepted => Reason::Refused,
             Error::Session(_) => Reason::Protocol,
-            Error::OpenTimeout(_) | Error::RatchetTimeout => Reason::Timeout,
+            Error::OpenTimeout(_) | Error::RatchetTimeout | Error::Idle(_) => Reason::Timeout,
             _ => return None,
         })
     }
@@ -579,6 +581,13 @@ impl fmt::Display for Error {
             Error::Cut(Some(why)) => return write!(f, "cut off: {}", plain(why)),
             Error::HungUp => "the terminal was closed",
             Error::RatchetTimeout => "cut off: the other end does not renew the keys",
+            Error::Idle(time) => {
+                return write!(
+                    f,
+                    "idle: no data was sent, received or written for {}",
+                    Rounded(*time)
+                );
+            }
             Error::OutputClosed => "standard output was closed",
             Error::Aborted(reason) => match reason {
                 Reason::Refused => "the other end refused the words: someone may be in the middle",

@@ -45,6 +45,8 @@ pub struct Options {
     pub no_input: bool,
     /// `-w`
     pub within: Option<Duration>,
+    /// `--idle`
+    pub idle: Option<Duration>,
     /// `-c`, `--no-confirm`
     pub ask: Confirm,
     /// `-i`
@@ -177,6 +179,9 @@ struct Args {
     /// give up unless there is a session within this time
     #[argh(option, short = 'w', arg_name = "secs")]
     within: Option<usize>,
+    /// end a session in which no data moves for this long
+    #[argh(option, arg_name = "secs")]
+    idle: Option<usize>,
     /// print the version
     #[argh(switch)]
     version: bool,
@@ -239,6 +244,10 @@ fn command(argv: Argv) -> Result<Command, Error> {
     if within.is_some_and(|time| time.is_zero()) {
         return Err(corrected("-w 0: no time at all", "without -w there is no limit"));
     }
+    let idle = args.idle.map(|at| seconds("--idle", text(at)?)).transpose()?;
+    if idle.is_some_and(|time| time.is_zero()) {
+        return Err(corrected("--idle 0: no time at all", "without --idle there is no limit"));
+    }
     if let Some(at) = args.quit {
         // Some netcats take -1 for "never".
         let given = text(at)?;
@@ -284,6 +293,7 @@ fn command(argv: Argv) -> Result<Command, Error> {
         verbose: args.verbose,
         no_input: args.no_input,
         within,
+        idle,
         ask: match (args.confirm, args.no_confirm) {
             (true, true) => return Err(usage("-c and --no-confirm exclude each other")),
             (true, false) => Confirm::Always,

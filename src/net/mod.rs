@@ -28,7 +28,7 @@ use crate::ui::waiting::Deadline;
 use link::Link;
 use std::time::{Duration, Instant};
 
-/// How long the other end may take. No option sets these; tests have shorter ones.
+/// How long the other end may take. Only `--idle` is an option; tests have shorter ones.
 #[derive(Clone, Copy)]
 pub struct Limits {
     /// For each step of the handshake.
@@ -38,6 +38,8 @@ pub struct Limits {
     pub patience: Duration,
     /// To acknowledge what was sent: a peer that does not has vanished.
     pub vanished: Duration,
+    /// `--idle`: to send, receive or write out any data.
+    pub idle: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -47,6 +49,7 @@ impl Default for Limits {
             step: Duration::from_secs(10),
             patience: Duration::from_secs(3),
             vanished: Duration::from_secs(300),
+            idle: None,
         }
     }
 }

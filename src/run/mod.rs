@@ -49,6 +49,7 @@ pub fn session(
     }
     stdio::check()?;
     let deadline = Deadline::new(options.within);
+    let limits = Limits { idle: options.idle, ..limits };
     let is_verified = !peers.is_empty() || options.psk.is_some();
     let tty = ceremony::terminal(ask, is_verified)?;
     if matches!(endpoint, Endpoint::Inherited { listen: true, .. }) && !is_verified && tty.is_none()

@@ -70,6 +70,8 @@ pub struct Pipe<'a> {
     /// What the last PROGRESS told, and when the next one may.
     told: (Counters, Instant),
     limits: Limits,
+    /// What had moved when data moved last, and the time of `--idle` from then on.
+    moved: (Counters, Limit),
     /// When it is looked next whether what was sent is acknowledged.
     look_at: Instant,
 }
@@ -111,6 +113,7 @@ impl<'a> Pipe<'a> {
             before: Some(before),
             told: (Counters::default(), Instant::now() + PROGRESS),
             limits,
+            moved: (Counters::default(), Limit::new(None)),
             look_at: Instant::now(),
         };
         // A listener shows the words before OPEN leaves.
@@ -161,10 +164,25 @@ impl<'a> Pipe<'a> {
             {
                 return Err(Error::OpenTimeout(*unopened));
             }
+            self.judge_idle()?;
             if self.session.is_ratchet_overdue() {
                 return Err(Error::RatchetTimeout);
             }
         }
+    }
+
+    /// `--idle`, while no person is asked here.
+    fn judge_idle(&mut self) -> Result<(), Error> {
+        let Some(time) = self.limits.idle else { return Ok(()) };
+        let counters = self.session.counters();
+        let (seen, limit) = &mut self.moved;
+        let is_asked = self.open_by.is_some() || self.verification.ceremony.is_some();
+        if is_asked || *seen != counters || limit.at().is_none() {
+            let until = Instant::now().checked_add(time).filter(|_| !is_asked);
+            self.moved = (counters, Limit::new(until));
+            return Ok(());
+        }
+        if limit.is_up() { Err(Error::Idle(time)) } else { Ok(()) }
     }
 
     /// The connection is gone.
@@ -196,8 +214,9 @@ impl<'a> Pipe<'a> {
         let look = has_to_poll.then(|| Instant::now() + LOOK_AGAIN);
         let open_by = self.open_by.as_ref().and_then(|(limit, _)| limit.at());
         let acknowledged = self.link.may_be_unacknowledged().then_some(self.look_at);
-        let timeouts =
-            [open_by, self.session.poll_timeout(), look, self.progress_at(), acknowledged];
+        let ratchet = self.session.poll_timeout();
+        let idle = self.moved.1.at();
+        let timeouts = [open_by, ratchet, look, self.progress_at(), acknowledged, idle];
         timeouts.into_iter().flatten().min()
     }
 

@@ -7,7 +7,7 @@ use crate::support::peer::{
 };
 use crate::support::relay::{Deed, relay};
 use crate::support::scat::{self, Scat, door, file, noise};
-use crate::support::{ROLES, session, session_between};
+use crate::support::{ROLES, session, session_between, session_with};
 use rustix::process::Signal;
 use std::fs::File;
 use std::io::Read;
@@ -285,6 +285,21 @@ fn each_abort_has_its_status() {
             let ended = scat.end_by_itself().expect(status, said);
             assert_eq!(ended.stdout, b"before it");
         }
+    }
+}
+
+#[test]
+fn a_peer_that_does_nothing_is_6_with_idle_and_is_told() {
+    for role in ROLES {
+        let start = |args: &[&str]| Scat::new(&[args, &["--idle", "1"]].concat());
+        let (mut scat, mut peer) = session_with(role, Options::default(), start);
+        // Data starts the time anew.
+        scat.write(b"x");
+        assert_eq!(peer.recv().unwrap(), (DATA, b"x".to_vec()));
+        assert_eq!(peer.recv_abort().unwrap(), 4);
+        drop(peer);
+        let ended = scat.end_by_itself().expect(6, "idle: no data was sent, received or written");
+        ended.expect(6, " for 1 s");
     }
 }
 
