@@ -404,8 +404,9 @@ fn a_session_in_crumbs_of_1_to_7_bytes_is_whole() {
 #[test]
 fn a_keystroke_leaves_at_once() {
     let (mut l, mut c) = Scat::pair();
-    let before = std::time::Instant::now();
+    let mut times = Vec::new();
     for key in 0..100 {
+        let before = std::time::Instant::now();
         // The first of two travels alone; with Nagle's delay the second would
         // wait for an acknowledgement, which the answer would have carried.
         for half in [0, 100] {
@@ -414,8 +415,12 @@ fn a_keystroke_leaves_at_once() {
         }
         l.write(&[key]);
         assert_eq!(c.read(1), [key]);
+        times.push(before.elapsed());
     }
-    assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+    // All but the first few would take the 40 ms of a delayed acknowledgement. A busy
+    // machine holds some of them up for as long, but not the quickest quarter.
+    times.sort_unstable();
+    assert!(times[25] < Duration::from_millis(35), "{times:?}");
     l.end_input();
     c.end().expect(0, "");
     l.end().expect(0, "");
