@@ -780,6 +780,11 @@ impl Session {
         self.peer_streams
     }
 
+    /// Whether the peer's data has ended.
+    pub fn peer_has_ended(&self) -> bool {
+        self.received.eof
+    }
+
     /// Whether the peer's data has ended, may be written out, and is.
     pub fn output_ended(&self) -> bool {
         !self.unconfirmed && self.received.eof && self.inbound.plain_len() == 0

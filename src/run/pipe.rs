@@ -44,6 +44,22 @@ const LOOKS: u32 = 60;
 /// Rounds without a poll while there is always something to do.
 const ROUNDS: u32 = 16;
 
+/// How long nothing moves before that is explained: a side that only waits for the end of
+/// an input, and one that has something to move.
+const WAITS: Duration = Duration::from_secs(3);
+const STANDS: Duration = Duration::from_secs(10);
+
+/// A session that does not move.
+#[derive(Default)]
+struct Still {
+    /// What had moved, and which inputs had ended.
+    seen: (Counters, [bool; 3]),
+    /// When that was noticed.
+    since: Option<Instant>,
+    /// When it is to be explained next, if it is still so.
+    tell_at: Option<Instant>,
+}
+
 /// What is given up as soon as there is a session: no other one can follow.
 pub struct Before {
     /// This side's part of the handshake: the session needs no long-lived secret.
@@ -72,6 +88,8 @@ pub struct Pipe<'a> {
     limits: Limits,
     /// What had moved when data moved last, and the time of `--idle` from then on.
     moved: (Counters, Limit),
+    /// Since when all is as it was, and whether it is known what that was.
+    still: Still,
     /// When it is looked next whether what was sent is acknowledged.
     look_at: Instant,
 }
@@ -115,6 +133,7 @@ impl<'a> Pipe<'a> {
             limits,
             moved: (Counters::default(), Limit::new(None)),
             look_at: Instant::now(),
+            still: Still::default(),
         };
         // A listener shows the words before OPEN leaves.
         let introduced = sas.map_or(Ok(()), |sas| pipe.verify(&sas));
@@ -215,8 +234,8 @@ impl<'a> Pipe<'a> {
         let open_by = self.open_by.as_ref().and_then(|(limit, _)| limit.at());
         let acknowledged = self.link.may_be_unacknowledged().then_some(self.look_at);
         let ratchet = self.session.poll_timeout();
-        let idle = self.moved.1.at();
-        let timeouts = [open_by, ratchet, look, self.progress_at(), acknowledged, idle];
+        let (idle, still) = (self.moved.1.at(), self.still.tell_at);
+        let timeouts = [open_by, ratchet, look, self.progress_at(), acknowledged, idle, still];
         timeouts.into_iter().flatten().min()
     }
 
@@ -258,6 +277,9 @@ impl<'a> Pipe<'a> {
         }
         if signals.report {
             self.report.counters(&self.session, self.started);
+            if let Some((_, why)) = self.standstill() {
+                self.report.note(why);
+            }
         }
         // The shell or the report has written over the prompt.
         if let Some(ceremony) =
@@ -275,6 +297,7 @@ impl<'a> Pipe<'a> {
         if self.progress_at().is_some_and(|at| at <= now) {
             self.tell_progress(now);
         }
+        self.explain_standstill(now);
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.start_ratchet(random::ephemerals()?)?;
         }
@@ -286,6 +309,62 @@ impl<'a> Pipe<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Explains a silence, once for each.
+    fn explain_standstill(&mut self, now: Instant) {
+        let session = &self.session;
+        let ends = [session.peer_has_ended(), session.input_ended(), session.is_acknowledged()];
+        let seen = (session.counters(), ends);
+        let Some(since) = self.still.since.filter(|_| self.still.seen == seen) else {
+            self.still = Still { seen, since: Some(now), tell_at: Some(now + WAITS) };
+            return;
+        };
+        if self.still.tell_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.still.tell_at = None;
+        match self.standstill() {
+            Some((WAITS, why)) => self.report.remark(why),
+            Some((_, why)) if since + STANDS <= now => self.report.say(why),
+            _ => self.still.tell_at = Some(since + STANDS).filter(|at| *at > now),
+        }
+    }
+
+    /// What the session waits for, if that is nothing that a person knows, and after which
+    /// time it is worth a line.
+    fn standstill(&mut self) -> Option<(Duration, &'static str)> {
+        if self.open_by.is_some() || self.verification.ceremony.is_some() {
+            return None;
+        }
+        let is_silent = self.link.unacknowledged_for().is_some_and(|time| time >= STANDS);
+        let session = &self.session;
+        if session.wants_output() && !self.stdout.is_ready() {
+            return Some((STANDS, "standard output takes nothing"));
+        }
+        if is_silent {
+            return Some((
+                STANDS,
+                "nothing that was sent is acknowledged: the network is down, or drops large \
+                 packets (path MTU)",
+            ));
+        }
+        if !session.sealed().is_empty() {
+            return Some((STANDS, "the other end takes nothing more: its output is full"));
+        }
+        if session.output_ended() && !session.input_ended() && !self.stdin.is_terminal() {
+            return Some((
+                WAITS,
+                "all received; waiting for the end of input here (< /dev/null or -d next time)",
+            ));
+        }
+        if session.input_ended() && session.counters().sent > 0 && !session.peer_has_ended() {
+            return Some(match session.is_acknowledged() {
+                true => (WAITS, "all sent; waiting for the end of input at the other end"),
+                false => (STANDS, "all sent; waiting for the other end to write it out"),
+            });
+        }
+        None
     }
 
     /// stdin -> plain -> sealed

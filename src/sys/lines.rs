@@ -36,6 +36,11 @@ impl Lines {
         Ok(Lines(RefCell::new(Queue { stream, unsent: Vec::new(), lost: 0, lost_line })))
     }
 
+    /// Whether a terminal shows them.
+    pub fn is_terminal(&self) -> bool {
+        self.0.borrow().stream.is_terminal
+    }
+
     /// Events for it come from `poller` under `token`: then call [`Lines::resume`].
     ///
     /// # Errors

@@ -99,6 +99,14 @@ impl Report {
         }
     }
 
+    /// A line for a person who watches: at a terminal, or under `-v`.
+    pub fn remark(&self, line: impl fmt::Display) {
+        let is_watched = self.messages.as_ref().is_some_and(|messages| messages.is_terminal());
+        if self.verbose || is_watched {
+            self.say(line);
+        }
+    }
+
     /// A line under `-v`, which may be lost as well.
     pub fn detail(&self, line: impl fmt::Display) {
         if self.verbose {

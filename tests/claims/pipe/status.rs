@@ -289,6 +289,21 @@ fn each_abort_has_its_status() {
 }
 
 #[test]
+fn a_silence_is_explained_at_both_ends() {
+    let (mut listener, port) = Scat::listen_with(&["-v"]);
+    let mut connector = Scat::connect_with(&["-v"], port);
+    connector.write(b"all there is");
+    connector.end_input();
+    // Its own input is still open.
+    listener.line("all received; waiting for the end of input here (< /dev/null or -d next time)");
+    connector.line("all sent; waiting for the end of input at the other end");
+    connector.asked("all sent; waiting for the end of input at the other end");
+    let ended = scat::start(|| listener.end());
+    connector.end().expect(0, "");
+    ended.join().expect(0, "");
+}
+
+#[test]
 fn a_peer_that_does_nothing_is_6_with_idle_and_is_told() {
     for role in ROLES {
         let start = |args: &[&str]| Scat::new(&[args, &["--idle", "1"]].concat());
