@@ -244,6 +244,8 @@ pub struct Session {
     next_c2l: Option<Secret>,
     /// Nothing of the stream may move before a person has accepted the peer.
     unconfirmed: bool,
+    /// The output has yet to say that what was written is stored.
+    unstored: bool,
     sent: Ends,
     received: Ends,
     /// Bytes that a socket took, each counted once.
@@ -355,6 +357,7 @@ impl Session {
             paced_to: None,
             next_c2l: None,
             unconfirmed: false,
+            unstored: false,
             sent: Ends::default(),
             received: Ends::default(),
             drained: 0,
@@ -880,6 +883,20 @@ impl Session {
 
     // The session as a whole.
 
+    /// What is written is not stored by that alone: DONE waits for [`Session::stored`].
+    pub fn await_store(&mut self) {
+        self.unstored = true;
+    }
+
+    /// All that was written is stored. Call it when [`Session::output_ended`].
+    ///
+    /// # Errors
+    /// [`Error::Frame`] after 2^64 - 1 frames.
+    pub fn stored(&mut self) -> Result<(), Error> {
+        self.unstored = false;
+        self.acknowledge()
+    }
+
     /// A person is to accept the peer first: nothing of the stream moves before
     /// [`Session::confirm`].
     pub fn hold(&mut self) {
@@ -965,7 +982,7 @@ impl Session {
 
     /// Seals DONE as soon as it is true.
     fn acknowledge(&mut self) -> Result<(), Error> {
-        if self.may_stream() && self.output_ended() && !self.sent.done {
+        if self.may_stream() && self.output_ended() && !self.unstored && !self.sent.done {
             self.outbound.control(Kind::Done, &[])?;
             self.sent.done = true;
             self.told_at = self.sealed_at();

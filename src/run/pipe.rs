@@ -112,6 +112,9 @@ impl<'a> Pipe<'a> {
     ) -> Result<(), (Error, Option<Before>)> {
         let Established { link, mut session, opening, limits } = established;
         let Stdio { input: stdin, output: stdout } = stdio;
+        if stdout.has_to_store() {
+            session.await_store();
+        }
         let (sas, open_by) = match opening {
             Opening::Ours(sas) => (Some(sas), None),
             Opening::Theirs(by, unopened) => (None, Some((Limit::new(Some(by)), unopened))),
@@ -476,6 +479,9 @@ impl<'a> Pipe<'a> {
         if !self.session.output_ended() {
             return Ok(());
         }
+        // DONE says that everything arrived, so a file that is not stored has to be known by then.
+        self.stdout.store().map_err(Error::Output)?;
+        self.session.stored()?;
         self.stdout.close();
         if self.stdin.is_terminal() && !self.stdin.is_ready() && !self.session.input_ended() {
             self.stdin.discard_typed();

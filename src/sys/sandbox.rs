@@ -7,7 +7,8 @@ mod calls;
 #[cfg(target_os = "linux")]
 mod linux;
 
-use rustix::io::FdFlags;
+use rustix::fs::{Dir, DirEntry, Mode, OFlags};
+use rustix::io::{Errno, FdFlags};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fmt;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -89,11 +90,14 @@ impl fmt::Display for Held {
 /// marked close-on-exec, and so is what it keeps (`stream::keep`); what has just come
 /// through exec(2) is not.
 fn close_unused() {
-    let listed = std::fs::read_dir(OPEN).map(|open| {
-        let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        numbers.collect::<Vec<RawFd>>()
-    });
-    for fd in listed.unwrap_or_else(|_| (3..UNLISTED).collect()).into_iter().filter(|fd| *fd > 2) {
+    let open = || {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = Dir::new(rustix::fs::open(OPEN, flags, Mode::empty())?)?;
+        let number = |entry: DirEntry| entry.file_name().to_str().ok()?.parse().ok();
+        Ok(open.filter_map(|entry| number(entry.ok()?)).collect())
+    };
+    let open: Result<Vec<RawFd>, Errno> = open();
+    for fd in open.unwrap_or_else(|_| (0..UNLISTED).collect()).into_iter().filter(|fd| *fd > 2) {
         // SAFETY: what is closed here is nobody's: nothing uses it, or closes it again.
         #[allow(unsafe_code)]
         unsafe {

@@ -7,7 +7,7 @@ use super::poller::{Interest, Poller, Token};
 use mio::Registry;
 use mio::unix::SourceFd;
 use rustix::event::{FdSetElement, Timespec, fd_set_insert, fd_set_num_elements, select};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -58,6 +58,34 @@ pub fn inherited(number: RawFd) -> io::Result<Inherited> {
 /// The system's: above all that it is not open.
 pub fn keep(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC)?)
+}
+
+/// A duplicate of a regular file's descriptor. Some file systems (NFS, CIFS, FUSE, those
+/// with quotas) tell only at a close(2) that what was written is not stored.
+pub struct Store(OwnedFd);
+
+impl Store {
+    /// Of `fd`; `None` if that is no regular file.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn of(fd: Inherited) -> io::Result<Option<Self>> {
+        if Kind::of(fd) != Some(Kind::File) {
+            return Ok(None);
+        }
+        Ok(Some(Store(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)))
+    }
+
+    /// Closes it.
+    ///
+    /// # Errors
+    /// The system's: what was written before may not be stored.
+    pub fn close(self) -> io::Result<()> {
+        // SAFETY: the descriptor is ours, and nobody closes it again.
+        #[allow(unsafe_code)]
+        let result = unsafe { libc::close(self.0.into_raw_fd()) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
 }
 
 /// What a descriptor is, as far as it matters here.
@@ -113,8 +141,13 @@ pub fn is_for_writing(fd: BorrowedFd<'_>) -> bool {
 /// # Errors
 /// The system's.
 pub fn no_input() -> io::Result<()> {
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty());
-    Ok(null.and_then(rustix::stdio::dup2_stdin)?)
+    Ok(rustix::stdio::dup2_stdin(empty()?)?)
+}
+
+/// Something that has ended when it is read: /dev/null; a pipe where there is none.
+fn empty() -> Result<OwnedFd, Errno> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
+    null.or_else(|_| Ok(rustix::pipe::pipe()?.0))
 }
 
 /// How a descriptor is read and written without holding up the loop.
@@ -216,7 +249,7 @@ impl Stream {
         }
     }
 
-    /// Writes from `pieces`.
+    /// Writes from `pieces`, of which the first one is not empty.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; else the system's.
@@ -224,10 +257,15 @@ impl Stream {
         let first = pieces.first().map_or(&[][..], |piece| piece);
         let little = [IoSlice::new(&first[..first.len().min(PIPE_BUF)])];
         let pieces = if matches!(self.mode, IoMode::Selected) { &little } else { pieces };
-        Ok(self.call(|fd, nowait| match nowait {
+        let written = self.call(|fd, nowait| match nowait {
             true => platform::write_now(fd, pieces),
             false => rustix::io::writev(fd, pieces),
-        })?)
+        })?;
+        match written {
+            // No error, and no progress either: to try again would never end.
+            0 => Err(io::Error::other("it takes nothing more")),
+            written => Ok(written),
+        }
     }
 
     /// Makes one call in this descriptor's mode and learns from its result. `io` is
@@ -246,8 +284,8 @@ impl Stream {
             };
             match result {
                 Err(Errno::INTR) => continue,
-                // Not for this descriptor, or not with this kernel.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)
+                // Not for this descriptor, not with this kernel, or not under this filter.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM)
                     if matches!(self.mode, IoMode::NoWait) =>
                 {
                     self.mode = IoMode::Selected;
@@ -305,21 +343,31 @@ impl Drop for Stream {
     }
 }
 
-/// Whether descriptor 1 was open when the process was started. Where it was not, Rust's
-/// runtime has opened /dev/null there by now, which takes everything and keeps nothing.
+/// Whether descriptor 1 was open when the process was started. Where it was not, /dev/null
+/// is there by now, which takes everything and keeps nothing.
 pub fn stdout_was_open() -> bool {
     STDOUT_WAS_OPEN.load(Ordering::Relaxed)
 }
 
 static STDOUT_WAS_OPEN: AtomicBool = AtomicBool::new(true);
 
+/// Looks whether 0, 1 and 2 are open, and opens those that are not: Rust's runtime ends
+/// the process without a word where there is no /dev/null for them.
 extern "C" fn look() {
-    let is_open = rustix::io::fcntl_getfd(rustix::stdio::stdout()).is_ok();
-    STDOUT_WAS_OPEN.store(is_open, Ordering::Relaxed);
+    let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    for (number, fd) in standard.into_iter().enumerate() {
+        if rustix::io::fcntl_getfd(fd).is_err() {
+            // The lowest number that is free is given to what is opened.
+            let _ = empty().map(IntoRawFd::into_raw_fd);
+            if number == 1 {
+                STDOUT_WAS_OPEN.store(false, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 // SAFETY: the loader calls what stands in this section once, in the only thread, before
-// Rust's runtime starts; `look` needs nothing of it and makes one system call.
+// Rust's runtime starts; `look` needs nothing of it and makes a few system calls.
 #[allow(unsafe_code)]
 #[used]
 #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::sys::poller::{Interest, Poller, STDIN, STDOUT};
-use crate::sys::stream::{self, Inherited, Kind, Stream};
+use crate::sys::stream::{self, Inherited, Kind, Store, Stream};
 use crate::sys::tty;
 use crate::ui::caret::Caret;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -170,6 +170,8 @@ pub struct Output {
     stream: Option<Stream>,
     /// A terminal's: everything else gets the bytes as they are.
     caret: Option<Box<Caret>>,
+    /// A regular file's.
+    store: Option<Store>,
     /// It is the file that standard error goes to, so that messages would stand among
     /// the data. A pipe or a terminal for both can be meant so; a file with messages
     /// in it is a copy that is wrong.
@@ -184,6 +186,7 @@ impl Output {
         Ok(Output {
             caret: stream.is_terminal.then(Box::default),
             stream: Some(stream),
+            store: Store::of(stdout)?,
             has_messages: has_messages(stdout),
         })
     }
@@ -227,6 +230,20 @@ impl Output {
             return caret.write(pieces, |shown| stream.write(&[IoSlice::new(shown)]));
         }
         stream.write(pieces)
+    }
+
+    /// Whether what is written counts only after [`Output::store`].
+    pub fn has_to_store(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Everything is written: finds out whether the file system has stored it. The first
+    /// call counts.
+    ///
+    /// # Errors
+    /// The system's, such as a disk that is full after all.
+    pub fn store(&mut self) -> io::Result<()> {
+        self.store.take().map_or(Ok(()), Store::close)
     }
 
     /// Lets go of standard output, so that its reader sees the end.

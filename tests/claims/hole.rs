@@ -1,6 +1,7 @@
 //! A hole in scat leads nowhere: system calls are made inside of a session as it runs,
 //! as code that took it over would make them, and each is refused.
 
+use crate::support::filter::{self, Calls};
 use crate::support::inside::{self, Inside};
 use crate::support::scat::{self, Scat};
 use crate::support::skip;
@@ -320,36 +321,6 @@ fn what_scat_was_started_with_and_does_not_use_is_closed_before_anybody_comes() 
     drop(listener);
 }
 
-/// Starts it under a filter that has this answer to these calls, as service managers and
-/// containers have them, and no say in any other.
-fn filtered(mut command: Command, answer: u32, calls: &[c_long]) -> Scat {
-    let statement = |code: u32, jf, k| libc::sock_filter { code: code as u16, jt: 0, jf, k };
-    let end = |k| statement(libc::BPF_RET | libc::BPF_K, 0, k);
-    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
-    for call in calls {
-        let is_it = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, *call as u32);
-        program.extend([is_it, end(answer)]);
-    }
-    program.push(end(libc::SECCOMP_RET_ALLOW));
-    let install = move || {
-        let program =
-            libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-        // SAFETY: the program lives until the kernel has copied it.
-        #[allow(unsafe_code)]
-        let result = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
-        };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-    };
-    // SAFETY: it makes two system calls and allocates nothing.
-    #[allow(unsafe_code)]
-    unsafe {
-        command.pre_exec(install);
-    }
-    Scat::spawn(command)
-}
-
 /// Bytes go both ways and both end well. The listener says this on the way.
 fn works((mut listener, port): (Scat, u16), said: &str) {
     let mut connector = Scat::connect(port);
@@ -366,14 +337,14 @@ fn works((mut listener, port): (Scat, u16), said: &str) {
 fn a_filter_that_ends_whoever_sandboxes_itself_ends_no_session() {
     const LANDLOCK: [c_long; 3] = [444, 445, 446];
     const BOTH: [c_long; 4] = [444, 445, 446, libc::SYS_seccomp];
-    let kills = libc::SECCOMP_RET_KILL_PROCESS;
     for (answer, calls, missing) in [
-        (kills, &LANDLOCK[..], "not available: Landlock"),
-        (kills, &BOTH, "not available: Landlock, refused system calls"),
-        (libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, &BOTH, "not available: Landlock, refused"),
+        (filter::KILL, &LANDLOCK[..], "not available: Landlock"),
+        (filter::KILL, &BOTH, "not available: Landlock, refused system calls"),
+        (filter::error(libc::EPERM), &BOTH, "not available: Landlock, refused system calls"),
     ] {
         let mut command = scat::command(&["-v", "-l", "127.0.0.1", "0"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        works(filtered(command, answer, calls).with_port(), missing);
+        filter::under(&mut command, answer, Calls::All(calls));
+        works(Scat::spawn(command).with_port(), missing);
     }
 }

@@ -1,17 +1,19 @@
 //! What the exit status promises, status by status, with the line that is said.
 //! Usage (2) and failures before a session (3, most of 4) are where they arise.
 
+#[cfg(target_os = "linux")]
+use crate::support::filter::{self, Calls};
 use crate::support::peer::{
     ABORT, CONTENT, DATA, DONE, EOF, FLIGHT1, FLIGHT3, Options, Peer, REKEY1, REKEY2, Role,
     plaintext,
 };
 use crate::support::relay::{Deed, relay};
-use crate::support::scat::{self, Scat, door, file, noise};
-use crate::support::{ROLES, session, session_between, session_with};
+use crate::support::scat::{self, Place, Scat, door, file, noise};
+use crate::support::{ROLES, session, session_between, session_with, skip};
 use rustix::process::Signal;
 use std::fs::File;
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 // 0
@@ -96,6 +98,75 @@ fn a_full_disk_is_1_and_told() {
         drop(peer);
         scat.end_by_itself().expect(1, "write standard output: no space left on device");
     }
+}
+
+/// A listener whose output is a file, changed before it starts.
+fn to_a_file(change: impl FnOnce(&mut Command)) -> (Scat, u16, Place) {
+    let copy = file("copy", b"");
+    let mut command = scat::command(&["-l", "127.0.0.1", "0"]);
+    command.stdin(Stdio::null()).stdout(File::create(&copy).unwrap());
+    change(&mut command);
+    let (scat, port) = Scat::spawn(command).with_port();
+    (scat, port, copy)
+}
+
+/// close(2) for a file named "copy" as network file systems and quotas have it: nothing
+/// of it is stored.
+const FULL_AT_THE_CLOSE: &str = r#"
+    long readlink(const char *, char *, unsigned long);
+    int sprintf(char *, const char *, ...);
+    int *__errno_location(void);
+    long syscall(long, ...);
+    int close(int fd) {
+        char link[32], path[4096];
+        sprintf(link, "/proc/self/fd/%d", fd);
+        long len = readlink(link, path, sizeof path);
+        int result = syscall(CLOSE, fd);
+        if (fd < 3 || len < 4 || __builtin_memcmp(path + len - 4, "copy", 4)) return result;
+        *__errno_location() = 28;
+        return -1;
+    }
+"#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_only_at_the_close_is_1_here_and_7_there() {
+    let sends = |port, code| {
+        let mut connector = Scat::connect(port);
+        connector.write(b"to be kept");
+        connector.end().expect(code, "");
+    };
+    let library = Place::new("close.so");
+    let source = file("close.c", FULL_AT_THE_CLOSE.as_bytes());
+    let call = format!("-DCLOSE={}L", libc::SYS_close);
+    let options = ["-shared", "-fPIC", &call, "-o", library.arg(), "-x", "c", source.arg()];
+    if !Command::new("cc").args(options).status().is_ok_and(|status| status.success()) {
+        return skip("no cc(1), so no close(2) failed");
+    }
+    let preloaded = |command: &mut Command| {
+        command.env("LD_PRELOAD", library.arg());
+    };
+    let (listener, port, _copy) = to_a_file(preloaded);
+    sends(port, 7);
+    listener.end_by_itself().expect(1, "write standard output: no space left on device");
+    // Without it the same ends well.
+    let (listener, port, copy) = to_a_file(|_| {});
+    sends(port, 0);
+    listener.end_by_itself().expect(0, "");
+    assert_eq!(std::fs::read(&copy).unwrap(), b"to be kept");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_write_that_takes_nothing_is_1_and_told_and_is_not_tried_for_ever() {
+    let nothing = |command: &mut Command| {
+        filter::under(command, filter::error(0), Calls::With(libc::SYS_writev, 1));
+    };
+    let (listener, port, _copy) = to_a_file(nothing);
+    let mut connector = Scat::connect(port);
+    connector.write(b"to be kept");
+    connector.end().expect(7, "the other end could not write its output");
+    listener.end_by_itself().expect(1, "write standard output: it takes nothing more");
 }
 
 #[test]

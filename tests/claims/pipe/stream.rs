@@ -1,6 +1,8 @@
 //! Every byte arrives, whatever standard input and output are; each direction
 //! has an end and a pace of its own; memory stays where it is.
 
+#[cfg(target_os = "linux")]
+use crate::support::filter::{self, Calls};
 use crate::support::peer::{self, DATA, Options, Peer};
 use crate::support::relay::{Deed, relay};
 use crate::support::scat::{self, Ended, Place, Scat, door, fifo, file, noise, readable, start};
@@ -179,6 +181,30 @@ fn a_socket_pair_works_as_input_and_output() {
     assert!(!is_nonblocking(&its));
     c.end().expect(0, "");
     l.end_by_itself().expect(0, "");
+}
+
+/// Some containers answer a call that they do not know with EPERM.
+#[cfg(target_os = "linux")]
+#[test]
+fn sockets_as_input_and_output_work_where_reads_that_do_not_wait_are_refused() {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut command = scat::command(&["-l", "127.0.0.1", "0"]);
+        let theirs = std::os::fd::OwnedFd::from(theirs);
+        command.stdin(theirs.try_clone().unwrap()).stdout(theirs);
+        let calls = [libc::SYS_preadv2, libc::SYS_pwritev2];
+        filter::under(&mut command, filter::error(errno), Calls::All(&calls));
+        let (listener, port) = Scat::spawn(command).with_port();
+        let mut connector = Scat::connect(port);
+        connector.write(b"question");
+        let mut question = [0; 8];
+        (&ours).read_exact(&mut question).unwrap();
+        (&ours).write_all(b"answer").unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(connector.end().expect(0, "").stdout, b"answer");
+        listener.end_by_itself().expect(0, "");
+        assert_eq!(&question, b"question");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! with somebody on its path, and a second implementation at its other end.
 
 pub mod ends;
+#[cfg(target_os = "linux")]
+pub mod filter;
 pub mod hurried;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod inside;
