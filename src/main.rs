@@ -40,6 +40,7 @@ fn conclude(error: &Error, report: &Report) -> ExitCode {
         report.totals(error);
         report.finish();
         poller::end_by(signal);
+        return ((128 + signal) as u8).into();
     }
     report.error(error);
     (error.status() as u8).into()

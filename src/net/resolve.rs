@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Bytes of stack for the resolver, which loads modules that we do not know.
+const STACK: usize = 2 << 20;
+
 /// Asks for the addresses of `host` (of every interface without one) and the
 /// number of `service`, in the system's order. With `numeric`, asks no server.
 ///
@@ -18,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///
 /// # Errors
 /// [`Error::Resolve`], [`Error::Usage`] for what no retry can mend, [`Error::Waited`] at
-/// `deadline`, [`Error::Signal`]; [`Error::System`] if there is no thread to be had.
+/// `deadline`, [`Error::Signal`].
 pub fn resolve(
     poller: &mut Poller,
     host: Option<&str>,
@@ -91,14 +94,17 @@ fn look_up_aside(
     let waker = poller.waker();
     let found = Arc::new(Mutex::new(None));
     let place = Arc::clone(&found);
-    let (host, service) = (host.map(str::to_owned), service.to_owned());
+    let (name, port) = (host.map(str::to_owned), service.to_owned());
     let job = move || {
-        let result = look_up(host.as_deref(), &service, family, numeric);
+        let result = look_up(name.as_deref(), &port, family, numeric);
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         let _ = waker.wake();
     };
-    let thread = std::thread::Builder::new().spawn(job);
-    thread.map_err(|why| Error::System("name look-up", why))?;
+    // A size of our own: the environment (RUST_MIN_STACK) has no say in it.
+    if std::thread::Builder::new().stack_size(STACK).spawn(job).is_err() {
+        // There is no thread, so a signal has to wait. A second one ends the process.
+        return Ok(look_up(host, service, family, numeric));
+    }
     loop {
         waiting.poll(poller, None)?;
         if let Some(found) = found.lock().unwrap_or_else(PoisonError::into_inner).take() {

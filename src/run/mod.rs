@@ -17,6 +17,7 @@ use crate::net::{Established, Limits, Setup};
 use crate::protocol::cipher;
 use crate::protocol::handshake::{Features, Local};
 use crate::protocol::session::Buffers;
+use crate::sys::memory;
 use crate::sys::poller::Poller;
 use crate::sys::random;
 use crate::sys::resolver::Family;
@@ -48,6 +49,7 @@ pub fn session(
         stdio::no_input()?;
     }
     stdio::check()?;
+    memory::ensure_stack().map_err(|err| Error::System("stack", err))?;
     let deadline = Deadline::new(options.within);
     let limits = Limits { idle: options.idle, ..limits };
     let is_verified = !peers.is_empty() || options.psk.is_some();

@@ -3,7 +3,8 @@
 
 use super::platform;
 use crate::protocol::secret::{self, Place};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
 
 /// Bytes of a page; where they are larger, one holds several of ours.
 const PAGE: usize = 4096;
@@ -11,6 +12,29 @@ const PAGE: usize = 4096;
 const PAGES: usize = 8;
 /// Bytes of one secret's place.
 const PLACE: usize = size_of::<Place>();
+
+/// Bytes of stack that handshakes and sessions are safe with: ten times what they take.
+const STACK: u64 = 1 << 20;
+/// And what they cannot do without.
+const LEAST_STACK: u64 = 1 << 18;
+
+/// Lets the stack grow as far as it has to. To be called before there is a peer: one that
+/// is too small ends the process in the midst of a handshake.
+///
+/// # Errors
+/// The user may not have that much.
+pub fn ensure_stack() -> io::Result<()> {
+    let has = getrlimit(Resource::Stack);
+    if has.current.is_none_or(|bytes| bytes >= STACK) {
+        return Ok(());
+    }
+    let current = has.maximum.map_or(STACK, |most| most.min(STACK));
+    setrlimit(Resource::Stack, Rlimit { current: Some(current), ..has })?;
+    match current < LEAST_STACK {
+        true => Err(io::Error::other("256 KiB are needed (ulimit -s)")),
+        false => Ok(()),
+    }
+}
 
 #[derive(Clone)]
 #[repr(align(4096))]

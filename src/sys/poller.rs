@@ -11,6 +11,7 @@ use mio::{Events, Poll, Registry, Waker};
 pub use mio::{Interest, Token};
 use rustix::fd::{AsFd, AsRawFd};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::flag;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
@@ -113,8 +114,11 @@ impl Poller {
                 continue;
             }
             // In this order: the first one only sets the flag for the second.
-            signal_hook::flag::register_conditional_default(end, Arc::clone(&seen))?;
-            signal_hook::flag::register(end, Arc::clone(&seen))?;
+            match is_first_process() {
+                true => flag::register_conditional_shutdown(end, 128 + end, Arc::clone(&seen))?,
+                false => flag::register_conditional_default(end, Arc::clone(&seen))?,
+            };
+            flag::register(end, Arc::clone(&seen))?;
             watched.push(end);
         }
         let (mut woken, wakes) = UnixStream::pair()?;
@@ -214,7 +218,15 @@ impl Poller {
 /// Ends the process by the default action of `signal`, so that its sender and the shell
 /// see that. Returns only where that does not end it.
 pub fn end_by(signal: i32) {
-    let _ = signal_hook::low_level::emulate_default_handler(signal);
+    if !is_first_process() {
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    }
+}
+
+/// Whether this is the first process of a system or a container. No default action ends
+/// that one.
+fn is_first_process() -> bool {
+    std::process::id() == 1
 }
 
 /// A file that may not become larger is a write error then, and no end by SIGXFSZ.

@@ -54,9 +54,81 @@ fn addresses_and_port_numbers_need_no_thread() {
 }
 
 #[test]
-fn no_thread_for_a_name_is_1() {
-    let Some(ended) = without_threads(&["localhost", "9"]) else { return };
-    ended.expect(1, "name look-up: resource temporarily unavailable");
+fn a_name_is_looked_up_without_a_thread_too() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let Some(ended) = without_threads(&["-4", "localhost", &closed]) else { return };
+    ended.expect(3, "connection refused");
+}
+
+#[test]
+fn the_environment_has_no_say_in_the_stack_of_a_look_up() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    for size in ["999999999999999", "0", "abc"] {
+        let script = format!("RUST_MIN_STACK={size} exec \"$@\"");
+        run(&script, &["-4", "localhost", &closed]).expect(3, "connection refused");
+    }
+}
+
+/// The stack of a listener that strangers talk to grows as far as it has to, or it does
+/// not begin to listen.
+#[test]
+fn a_small_stack_is_made_larger_or_found_out_before_there_is_a_peer() {
+    let soft = "ulimit -Ss 64 && exec \"$@\"";
+    let (mut listener, port) = behind(soft, &["-l", "127.0.0.1", "0"]).with_port();
+    listener.end_input();
+    behind(soft, &["127.0.0.1", &port.to_string()]).end().expect(0, "");
+    listener.end().expect(0, "");
+    let hard = "ulimit -s 128 && exec \"$@\"";
+    let ended = run(hard, &["-l", "127.0.0.1", "0"]);
+    let ended = ended.expect(1, "stack: 256 KiB are needed (ulimit -s)");
+    assert!(!ended.stderr.contains("listening"), "{}", ended.stderr);
+}
+
+/// Starts scat in a folder with nothing but it and the libraries that it needs: without
+/// /dev and /proc. `redirected` stands behind the command.
+fn in_a_bare_folder(root: &Place, redirected: &str, args: &[&str]) -> Option<Scat> {
+    let root = root.arg();
+    let make = "mkdir -p \"$0/bin\" && cp \"$1\" \"$0/bin/scat\" && \
+                for it in $(ldd \"$1\" | grep -o '/[^ ]*'); do \
+                mkdir -p \"$0${it%/*}\" && cp \"$it\" \"$0$it\" || exit; done && \
+                chroot \"$0\" /bin/scat --version";
+    let made = Command::new("sh").args(["-c", make, root, &program()]).output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        skip("no chroot(8), which is for root, or no ldd(1), so /dev was always there");
+        return None;
+    }
+    let mut command = Command::new("sh");
+    let script = format!("exec chroot \"$0\" /bin/scat \"$@\" {redirected}");
+    command.args(["-c", &script, root]).args(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Some(Scat::spawn(command))
+}
+
+#[test]
+fn without_dev_and_proc_it_works_too() {
+    let root = Place::new("root");
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    for (redirected, code) in [("<&-", 3), (">&-", 1), ("<&- 2>&-", 3), ("<&- >&- 2>&-", 1)] {
+        let Some(scat) = in_a_bare_folder(&root, redirected, &["127.0.0.1", &closed]) else {
+            return;
+        };
+        let ended = scat.end();
+        assert_eq!(
+            (ended.code, ended.signal),
+            (Some(code), None),
+            "{redirected}: {}",
+            ended.stderr
+        );
+    }
+    let args = ["-d", "-l", "127.0.0.1", "0"];
+    let Some(listener) = in_a_bare_folder(&root, "", &args) else { return };
+    let (mut listener, port) = listener.with_port();
+    let mut connector = Scat::connect(port);
+    connector.write(b"there");
+    connector.end().expect(0, "");
+    assert_eq!(listener.read(5), b"there");
+    listener.end().expect(0, "");
+    let _ = std::fs::remove_dir_all(&root);
 }
 
 #[test]

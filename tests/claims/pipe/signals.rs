@@ -1,9 +1,9 @@
 //! Signals: they end scat by themselves, or show how far it is.
 
 use crate::support::peer::{self, ABORT, Role};
-use crate::support::scat::{self, Place, Scat, door, fifo, full_door, noise};
+use crate::support::scat::{self, Place, Scat, dial, door, fifo, full_door, noise};
 use crate::support::{session, skip};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
@@ -87,6 +87,46 @@ fn a_signal_ends_what_only_waits_for_its_output() {
     scat.signal(Signal::TERM);
     let ended = scat.end_unread().expect_signal(Signal::TERM);
     assert!(ended.stderr.contains("the other end was interrupted"), "{}", ended.stderr);
+}
+
+/// In a container scat is the first process, which no default action ends.
+#[test]
+fn as_the_first_process_it_ends_with_128_and_the_signal() {
+    let user: &[_] = if rustix::process::geteuid().is_root() { &[] } else { &["--map-root-user"] };
+    let options = [user, &["--pid", "--fork", "--kill-child"]].concat();
+    let tried = Command::new("unshare").args(&options).arg("true").status();
+    if !tried.is_ok_and(|tried| tried.success()) {
+        return skip("unshare(1) is missing or may not, so scat was no first process");
+    }
+    let start = |args: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(&options).arg(scat::program()).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Scat::spawn(command)
+    };
+    let send = |to: &Scat, signal| {
+        let children = format!("/proc/{0}/task/{0}/children", to.id());
+        let child = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+        rustix::process::kill_process(Pid::from_raw(child).unwrap(), signal).unwrap();
+    };
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let (listener, port) = start(&["--status-fd", "2", "-l", "127.0.0.1", "0"]).with_port();
+        let connector = Scat::connect(port);
+        send(&listener, signal);
+        drop(connector);
+        let ended = listener.end_by_itself();
+        assert_eq!((ended.code, ended.signal), (Some(status), None), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("EXIT {status} ")), "{}", ended.stderr);
+    }
+    // A second one ends it at once: its peer reads nothing.
+    let (listener, port) = start(&["-l", "127.0.0.1", "0"]).with_port();
+    let mut peer = peer::Peer::connect(dial(port), peer::Options::default()).unwrap();
+    send(&listener, Signal::TERM);
+    assert_eq!(peer.recv_abort().unwrap(), 5);
+    assert!(peer.recv_end().unwrap());
+    send(&listener, Signal::TERM);
+    let ended = listener.end_by_itself();
+    assert_eq!((ended.code, ended.signal), (Some(143), None), "{}", ended.stderr);
 }
 
 #[test]
