@@ -6,6 +6,7 @@ use crate::support::ends;
 use crate::support::scat::{LIMIT, Started, noise, start};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::pipe::PipeFlags;
 use scat::auth::policy::Policy;
 use scat::error::{Error, Unopened};
 use scat::net::link::Link;
@@ -40,8 +41,8 @@ fn inherited(fd: OwnedFd) -> BorrowedFd<'static> {
 
 impl Loop {
     fn start(role: Role) -> Loop {
-        let (input, stdin) = rustix::pipe::pipe().unwrap();
-        let (stdout, output) = rustix::pipe::pipe().unwrap();
+        let (input, stdin) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (stdout, output) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         let (own, peer) = UnixStream::pair().unwrap();
         let ended = start(move || {
             let mut poller = Poller::new()?;
