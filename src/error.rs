@@ -142,6 +142,8 @@ pub enum Error {
     WordsDiffer,
     /// The person here refused.
     NotAccepted,
+    /// The person here left before the words were compared.
+    Left,
     /// ABORT 1 in the place of OPEN: our key is not one of the listener's `--peer`.
     KeyRefused,
 
@@ -337,6 +339,7 @@ impl Error {
             | Error::OtherKey
             | Error::WordsDiffer
             | Error::NotAccepted
+            | Error::Left
             | Error::KeyRefused => Status::Identity,
             Error::Session(_) => Status::Forged,
             Error::Cut(_) | Error::HungUp | Error::RatchetTimeout | Error::Idle(_) => Status::Cut,
@@ -364,6 +367,7 @@ impl Error {
             Error::Output(_) => Reason::OutputFailed,
             Error::OutputClosed => Reason::OutputClosed,
             Error::WordsDiffer | Error::NotAccepted => Reason::Refused,
+            Error::Left => Reason::Left,
             Error::Session(_) => Reason::Protocol,
             Error::OpenTimeout(_) | Error::RatchetTimeout | Error::Idle(_) => Reason::Timeout,
             _ => return None,
@@ -575,6 +579,7 @@ impl fmt::Display for Error {
                 "those are not the words: someone may be in the middle; nothing was sent"
             }
             Error::NotAccepted => "you refused; nothing was sent",
+            Error::Left => "you left before the words were compared; nothing was sent",
             Error::KeyRefused => "the listener refused our key; nothing was sent",
             Error::Session(why) => return why.fmt(f),
             Error::Cut(None) => "cut off: the connection ended too early",

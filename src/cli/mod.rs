@@ -99,6 +99,8 @@ pub struct Descriptors {
     pub connections: Vec<i32>,
     /// `--status-fd`
     pub status: Option<i32>,
+    /// `--confirm-fd`
+    pub confirm: Option<i32>,
 }
 
 /// Encrypted netcat: standard input and output to one peer and back. Read the
@@ -136,6 +138,10 @@ struct Args {
     /// tell programs what happens, one event a line, at this file descriptor
     #[argh(option, arg_name = "n")]
     status_fd: Option<usize>,
+    /// let a program ask the person: the questions are events at --status-fd,
+    /// and the answers are read from this file descriptor
+    #[argh(option, arg_name = "n")]
+    confirm_fd: Option<usize>,
     /// accepted for netcat's sake: the end of input is always sent
     #[argh(switch, short = 'N')]
     #[allow(dead_code)]
@@ -201,6 +207,7 @@ pub fn parse(words: Vec<OsString>) -> (Descriptors, Result<Command, Error>) {
     let descriptors = Descriptors {
         connections: argv.values_of("--fd").filter_map(number).collect(),
         status: argv.values_of("--status-fd").next().and_then(number),
+        confirm: argv.values_of("--confirm-fd").next().and_then(number),
     };
     (descriptors, command(argv))
 }
@@ -255,6 +262,17 @@ fn command(argv: Argv) -> Result<Command, Error> {
     }
     let peers = args.peer.iter().map(|&at| peers(&values[at])).collect::<Result<Vec<_>, _>>()?;
     args.status_fd.map(|at| descriptor("--status-fd", text(at)?)).transpose()?;
+    args.confirm_fd.map(|at| descriptor("--confirm-fd", text(at)?)).transpose()?;
+    match (args.confirm_fd, args.status_fd) {
+        (Some(_), None) => {
+            let what = "--confirm-fd needs --status-fd: the questions are asked there";
+            return Err(corrected(what, "see scat(1), STATUS LINES"));
+        }
+        (Some(_), _) if args.no_confirm => {
+            return Err(usage("--confirm-fd and --no-confirm exclude each other"));
+        }
+        _ => {}
+    }
     let (places, port, source) = (texts(&args.places)?, owned(args.port)?, owned(args.source)?);
     let endpoint = match args.fd {
         Some(_) if !places.is_empty() || port.is_some() || source.is_some() => {

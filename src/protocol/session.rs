@@ -260,6 +260,8 @@ pub struct Session {
     is_behind: bool,
     /// DATA or EOF has come.
     peer_streams: bool,
+    /// The first of it was DATA without content: a person there has accepted.
+    peer_accepted: bool,
     /// ABORT is sealed: nothing may follow.
     abort_sent: bool,
     /// ABORT or a frame that is not allowed was received: nothing more is opened.
@@ -366,6 +368,7 @@ impl Session {
             offered: 0,
             is_behind: false,
             peer_streams: false,
+            peer_accepted: false,
             abort_sent: false,
             receive_closed: false,
             counters: Counters::default(),
@@ -626,6 +629,7 @@ impl Session {
         if self.received.eof {
             return Err(Error::Rule("DATA after EOF"));
         }
+        self.peer_accepted |= !self.peer_streams && len == 0;
         self.peer_streams = true;
         self.counters.received += len as u64;
         Ok(Event::Data)
@@ -788,6 +792,12 @@ impl Session {
         self.received.eof
     }
 
+    /// Whether the other end has said that its person accepted this side. One that asks
+    /// nobody says nothing of the kind.
+    pub fn peer_accepted(&self) -> bool {
+        self.peer_accepted
+    }
+
     /// Whether the peer's data has ended, may be written out, and is.
     pub fn output_ended(&self) -> bool {
         !self.unconfirmed && self.received.eof && self.inbound.plain_len() == 0
@@ -903,12 +913,16 @@ impl Session {
         self.unconfirmed = true;
     }
 
-    /// A person has accepted the peer: the stream may move.
+    /// A person has accepted the peer: the stream may move, and begins with DATA that has
+    /// no content, which tells the other end.
     ///
     /// # Errors
     /// [`Error::Frame`] after 2^64 - 1 frames.
     pub fn confirm(&mut self) -> Result<(), Error> {
         self.unconfirmed = false;
+        if self.may_stream() {
+            self.outbound.control(Kind::Data, &[])?;
+        }
         self.acknowledge()
     }
 

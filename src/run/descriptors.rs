@@ -9,6 +9,8 @@ use crate::sys::stream;
 pub struct Claimed {
     /// `--status-fd`, if given.
     pub status: Result<Option<stream::Inherited>, Error>,
+    /// `--confirm-fd`, if given.
+    pub confirm: Result<Option<stream::Inherited>, Error>,
     /// `--fd`, if given.
     pub connection: Result<Option<Inherited>, Error>,
 }
@@ -18,25 +20,22 @@ impl Claimed {
     /// number of a descriptor that is not open.
     pub fn new(named: &Descriptors) -> Self {
         let status = named.status.map(|fd| status(fd, &named.connections)).transpose();
+        let confirm = named.confirm.map(|fd| confirm(fd, named)).transpose();
         let connection = named.connections.first().map(|&fd| Inherited::take(fd)).transpose();
-        Claimed { status, connection }
+        Claimed { status, confirm, connection }
     }
 }
 
 /// A descriptor that takes lines, and is neither standard input, nor where the data goes,
 /// nor one of the `connections`.
 fn status(number: i32, connections: &[i32]) -> Result<stream::Inherited, Error> {
-    let usage = |what: String| Error::Usage { what, hint: "see scat --help".to_owned() };
     let wrong = |what: &str| usage(format!("--status-fd {number}: {what}"));
     if number <= 1 {
         return Err(wrong("that is where data goes; 2 or more"));
     }
     let fd = stream::inherited(number).map_err(|_| wrong("not open"))?;
-    let mut connections = connections.iter().filter_map(|&fd| stream::inherited(fd).ok());
-    if connections.any(|connection| {
-        stream::are_one(connection, fd) || stream::are_same(stream::Kind::Socket, connection, fd)
-    }) {
-        return Err(usage("--fd and --status-fd are the same connection".to_owned()));
+    if is_one_of(fd, connections) {
+        return Err(usage("--fd and --status-fd are the same connection"));
     }
     if !stream::is_for_writing(fd) {
         return Err(wrong("not open for writing"));
@@ -47,4 +46,40 @@ fn status(number: i32, connections: &[i32]) -> Result<stream::Inherited, Error> 
         return Err(wrong("standard output is the same file"));
     }
     Ok(fd)
+}
+
+/// A descriptor that gives lines, and is not one that has another use.
+fn confirm(number: i32, named: &Descriptors) -> Result<stream::Inherited, Error> {
+    let wrong = |what: &str| usage(format!("--confirm-fd {number}: {what}"));
+    if number <= 2 {
+        return Err(wrong("that is where data and messages go; 3 or more"));
+    }
+    let fd = stream::inherited(number).map_err(|_| wrong("not open"))?;
+    if is_one_of(fd, &named.connections) {
+        return Err(usage("--fd and --confirm-fd are the same connection"));
+    }
+    if named.status == Some(number) {
+        return Err(usage("--status-fd and --confirm-fd are the same descriptor"));
+    }
+    if !stream::is_for_reading(fd) {
+        return Err(wrong("not open for reading"));
+    }
+    // Data would be taken for an answer, and answers sent as data.
+    let same = |kind| stream::are_same(kind, fd, stream::stdin());
+    if [stream::Kind::Pipe, stream::Kind::Socket, stream::Kind::File].into_iter().any(same) {
+        return Err(wrong("standard input is the same file"));
+    }
+    Ok(fd)
+}
+
+/// Whether `fd` is one of these, by its number or under another one.
+fn is_one_of(fd: stream::Inherited, connections: &[i32]) -> bool {
+    let mut connections = connections.iter().filter_map(|&fd| stream::inherited(fd).ok());
+    connections.any(|connection| {
+        stream::are_one(connection, fd) || stream::are_same(stream::Kind::Socket, connection, fd)
+    })
+}
+
+fn usage(what: impl Into<String>) -> Error {
+    Error::Usage { what: what.into(), hint: "see scat --help".to_owned() }
 }

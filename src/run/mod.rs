@@ -22,7 +22,7 @@ use crate::sys::poller::Poller;
 use crate::sys::random;
 use crate::sys::resolver::Family;
 use crate::sys::sandbox::Sandbox;
-use crate::ui::ceremony;
+use crate::ui::ceremony::Asker;
 use crate::ui::report::Report;
 use crate::ui::stdio::{self, Stdio};
 use crate::ui::waiting::{Deadline, Retry};
@@ -42,6 +42,7 @@ pub fn session(
     report: &mut Report,
 ) -> Result<(), Error> {
     claimed.status?;
+    let confirm = claimed.confirm?;
     let connection = claimed.connection?;
     let Options { endpoint, family, numeric, verbose, ask, peers, .. } = options;
     report.verbose = verbose;
@@ -53,13 +54,16 @@ pub fn session(
     let deadline = Deadline::new(options.within);
     let limits = Limits { idle: options.idle, ..limits };
     let is_verified = !peers.is_empty() || options.psk.is_some();
-    let tty = ceremony::terminal(ask, is_verified)?;
-    if matches!(endpoint, Endpoint::Inherited { listen: true, .. }) && !is_verified && tty.is_none()
+    let mut asker = Asker::choose(ask, is_verified, confirm)?;
+    if matches!(endpoint, Endpoint::Inherited { listen: true, .. })
+        && !is_verified
+        && asker.is_none()
     {
         return Err(Error::Unverified);
     }
     let mut poller = Poller::new()?;
     report.attach(&mut poller)?;
+    asker.iter_mut().try_for_each(|asker| asker.watch(&poller))?;
     let report = &*report;
     let mut read =
         |file: PathBuf, kind| key_file::read(&file, kind, &mut poller, &deadline, report);
@@ -79,7 +83,7 @@ pub fn session(
         (_, None) => Some("-c asks a person before anything moves; --peer or --psk needs nobody"),
         (_, Some(_)) => Some("-i shows your key; whose key they must have, --peer says"),
     };
-    let asks = tty.is_some();
+    let asks = asker.is_some();
     let policy = Policy { peers: known, psk: psk.is_some(), asks, advice };
     let long_lived = identity.is_some();
     let s = identity.map_or_else(random::key, Ok)?;
@@ -88,7 +92,6 @@ pub fn session(
 
     let mut before = Before { local, sandbox: Some(Sandbox::prepare()) };
     let mut place = Place { endpoint, family, numeric, connection, target: None };
-    let mut tty = tty;
     let mut retry = Retry::new(&deadline, report);
     loop {
         // What may fail for want of something here does so before there is a peer.
@@ -99,7 +102,7 @@ pub fn session(
         let setup = Setup { local, policy: &policy, deadline: &deadline, limits, report, buffers };
         let ended = match place.meet(&mut poller, setup) {
             Err(err) => Err((err, Some(before))),
-            Ok(peer) => Pipe::run(&mut poller, peer, stdio, &policy, tty.take(), before, report),
+            Ok(peer) => Pipe::run(&mut poller, peer, stdio, &policy, asker.take(), before, report),
         };
         before = match ended {
             Ok(()) => return Ok(()),

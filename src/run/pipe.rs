@@ -24,8 +24,7 @@ use crate::sys::poller::{LINK, Poller, STDIN, STDOUT, Signals, TTY};
 use crate::sys::random;
 use crate::sys::sandbox::Sandbox;
 use crate::sys::socket::Socket;
-use crate::sys::tty::Tty;
-use crate::ui::ceremony::Ceremony;
+use crate::ui::ceremony::Asker;
 use crate::ui::report::Report;
 use crate::ui::status::Line;
 use crate::ui::stdio::{Input, Output, Stdio};
@@ -35,8 +34,6 @@ use std::time::{Duration, Instant};
 
 /// How long a close may take.
 const CLOSE: Duration = Duration::from_secs(2);
-/// How often a ceremony looks whether it has the terminal.
-const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// PROGRESS is told at most once in this time.
 const PROGRESS: Duration = Duration::from_secs(1);
 /// How often it is looked, within the time for it, whether what was sent is acknowledged.
@@ -95,7 +92,7 @@ pub struct Pipe<'a> {
 }
 
 impl<'a> Pipe<'a> {
-    /// Runs the session of a peer to its end, in the sandbox. With `tty`, a person is asked
+    /// Runs the session of a peer to its end, in the sandbox. With an `asker`, a person is asked
     /// there first.
     ///
     /// # Errors
@@ -106,7 +103,7 @@ impl<'a> Pipe<'a> {
         established: Established,
         stdio: Stdio,
         policy: &'a Policy,
-        tty: Option<Tty>,
+        asker: Option<Asker>,
         before: Before,
         report: &'a Report,
     ) -> Result<(), (Error, Option<Before>)> {
@@ -119,8 +116,10 @@ impl<'a> Pipe<'a> {
             Opening::Ours(sas) => (Some(sas), None),
             Opening::Theirs(by, unopened) => (None, Some((Limit::new(Some(by)), unopened))),
         };
-        let is_asked = tty.is_some();
-        let verification = Verification::new(&mut session, link.peer(), policy, tty, report);
+        let is_asked = asker.is_some();
+        let is_chat = stdin.is_terminal() && stdout.is_terminal();
+        let verification =
+            Verification::new(&mut session, link.peer(), policy, asker, is_chat, report);
         let mut pipe = Pipe {
             poller,
             link,
@@ -198,7 +197,7 @@ impl<'a> Pipe<'a> {
         let Some(time) = self.limits.idle else { return Ok(()) };
         let counters = self.session.counters();
         let (seen, limit) = &mut self.moved;
-        let is_asked = self.open_by.is_some() || self.verification.ceremony.is_some();
+        let is_asked = self.open_by.is_some() || self.verification.is_asking();
         if is_asked || *seen != counters || limit.at().is_none() {
             let until = Instant::now().checked_add(time).filter(|_| !is_asked);
             self.moved = (counters, Limit::new(until));
@@ -221,7 +220,7 @@ impl<'a> Pipe<'a> {
             || self.link.is_writable() && !self.session.sealed().is_empty()
             || self.link.is_readable() && self.session.has_space()
             || self.stdout.is_ready() && self.session.wants_output()
-            || self.verification.ceremony.as_ref().is_some_and(Ceremony::wants_input)
+            || self.verification.wants_input()
     }
 
     /// Whether input can be had and sent. What is taken once the peer is gone is
@@ -232,13 +231,12 @@ impl<'a> Pipe<'a> {
 
     /// When something has to be done although no event comes.
     fn poll_timeout(&self) -> Option<Instant> {
-        let has_to_poll = self.verification.ceremony.as_ref().is_some_and(Ceremony::has_to_poll);
-        let look = has_to_poll.then(|| Instant::now() + LOOK_AGAIN);
         let open_by = self.open_by.as_ref().and_then(|(limit, _)| limit.at());
+        let ask = self.verification.poll_timeout();
         let acknowledged = self.link.may_be_unacknowledged().then_some(self.look_at);
         let ratchet = self.session.poll_timeout();
         let (idle, still) = (self.moved.1.at(), self.still.tell_at);
-        let timeouts = [open_by, ratchet, look, self.progress_at(), acknowledged, idle, still];
+        let timeouts = [open_by, ratchet, ask, self.progress_at(), acknowledged, idle, still];
         timeouts.into_iter().flatten().min()
     }
 
@@ -263,9 +261,7 @@ impl<'a> Pipe<'a> {
                 STDIN if ready.readable => self.stdin.set_ready(),
                 STDOUT if ready.writable => self.stdout.set_ready(),
                 TTY => {
-                    if let Some(ceremony) = &mut self.verification.ceremony {
-                        ceremony.set_readable();
-                    }
+                    self.verification.set_readable();
                 }
                 _ => {}
             }
@@ -285,10 +281,8 @@ impl<'a> Pipe<'a> {
             }
         }
         // The shell or the report has written over the prompt.
-        if let Some(ceremony) =
-            self.verification.ceremony.as_mut().filter(|_| signals.resumed || signals.report)
-        {
-            ceremony.prompt_again();
+        if signals.resumed || signals.report {
+            self.verification.ask_again();
         }
     }
 
@@ -337,7 +331,7 @@ impl<'a> Pipe<'a> {
     /// What the session waits for, if that is nothing that a person knows, and after which
     /// time it is worth a line.
     fn standstill(&mut self) -> Option<(Duration, &'static str)> {
-        if self.open_by.is_some() || self.verification.ceremony.is_some() {
+        if self.open_by.is_some() || self.verification.is_asking() {
             return None;
         }
         let is_silent = self.link.unacknowledged_for().is_some_and(|time| time >= STANDS);
@@ -415,9 +409,9 @@ impl<'a> Pipe<'a> {
 
     fn handle(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Data => self.verification.peer_streams(),
+            Event::Data => self.verification.peer_streams(&self.session),
             Event::Eof => {
-                self.verification.peer_streams();
+                self.verification.peer_streams(&self.session);
                 self.report.event(&Line::Eof);
             }
             Event::Done => self.report.event(&Line::Done),
@@ -450,7 +444,7 @@ impl<'a> Pipe<'a> {
             }
         }
         self.report.event(&Line::Connected(self.link.peer()));
-        self.verification.begin(sas, self.poller)
+        self.verification.begin(sas)
     }
 
     /// plain -> stdout
@@ -493,9 +487,7 @@ impl<'a> Pipe<'a> {
 
     /// Leaves the terminal, tells the peer, closes, and settles what the end was.
     fn end(&mut self, result: Result<(), Error>) -> Result<(), Error> {
-        if let Some(ceremony) = self.verification.ceremony.take() {
-            ceremony.leave();
-        }
+        self.verification.leave();
         if let Err(error) = &result {
             self.tell(error);
         }

@@ -8,13 +8,12 @@ use crate::protocol::handshake::Peer;
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::Session;
-use crate::sys::poller::Poller;
-use crate::sys::tty::Tty;
-use crate::ui::ceremony::{Ceremony, Progress};
+use crate::ui::ceremony::{Asker, Ceremony, Progress};
 use crate::ui::dialogue::Dialogue;
 use crate::ui::report::Report;
 use crate::ui::status::Line;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// The verification of one peer.
 pub struct Verification<'a> {
@@ -22,42 +21,54 @@ pub struct Verification<'a> {
     address: Option<SocketAddr>,
     peer: Peer,
     proof: Proof<'a>,
-    /// Where a person is asked, until that begins.
-    tty: Option<Tty>,
-    /// A person is being asked.
-    pub ceremony: Option<Ceremony>,
+    /// Who is to ask a person, until that begins.
+    asker: Option<Asker>,
+    /// A person is being asked, or waits for the other one.
+    ceremony: Option<Ceremony>,
     /// The person here has accepted, and nothing says yet that the one there has.
     awaits_peer: bool,
+    /// The person here types what is sent, and sees what comes.
+    is_chat: bool,
     advice: Option<&'static str>,
     report: &'a Report,
 }
 
 impl<'a> Verification<'a> {
     /// Of the peer at `address`, which TCP has and others may not, as `policy` says. With
-    /// `tty`, a person is asked there, and holds the stream of `session` until then.
+    /// an `asker`, a person is asked, and holds the stream of `session` until then.
     pub fn new(
         session: &mut Session,
         address: Option<SocketAddr>,
         policy: &'a Policy,
-        tty: Option<Tty>,
+        asker: Option<Asker>,
+        is_chat: bool,
         report: &'a Report,
     ) -> Self {
-        if tty.is_some() {
+        if asker.is_some() {
             session.hold();
         }
         let (role, peer) = (session.role(), session.peer());
-        let proof = policy.proof(&peer.key);
-        let (ceremony, awaits_peer, advice) = (None, false, policy.advice);
-        Verification { role, address, peer, proof, tty, ceremony, awaits_peer, advice, report }
+        Verification {
+            role,
+            address,
+            peer,
+            proof: policy.proof(&peer.key),
+            asker,
+            ceremony: None,
+            awaits_peer: false,
+            is_chat,
+            advice: policy.advice,
+            report,
+        }
     }
 
     /// The words are there: shows them, or begins to ask for them.
     ///
     /// # Errors
-    /// [`Error::System`] and [`Error::HungUp`]: the terminal's.
-    pub fn begin(&mut self, sas: &Sas, poller: &Poller) -> Result<(), Error> {
-        match self.tty.take() {
-            Some(tty) => self.ask(tty, sas, poller),
+    /// [`Error::HungUp`]: the terminal's.
+    pub fn begin(&mut self, sas: &Sas) -> Result<(), Error> {
+        match self.asker.take() {
+            Some(asker) => self.ask(asker, sas),
             None => {
                 self.tell(sas);
                 Ok(())
@@ -65,11 +76,49 @@ impl<'a> Verification<'a> {
         }
     }
 
-    fn ask(&mut self, tty: Tty, sas: &Sas, poller: &Poller) -> Result<(), Error> {
+    /// The loop saw an event for the answers.
+    pub fn set_readable(&mut self) {
+        if let Some(ceremony) = &mut self.ceremony {
+            ceremony.set_readable();
+        }
+    }
+
+    /// The screen shows something else by now.
+    pub fn ask_again(&mut self) {
+        if let Some(ceremony) = &mut self.ceremony {
+            ceremony.ask_again();
+        }
+    }
+
+    /// Whether [`Verification::advance`] could do something without waiting.
+    pub fn wants_input(&self) -> bool {
+        self.ceremony.as_ref().is_some_and(Ceremony::wants_input)
+    }
+
+    /// Whether a person is asked, here or still at the other end.
+    pub fn is_asking(&self) -> bool {
+        self.ceremony.is_some()
+    }
+
+    /// When to call [`Verification::advance`] although no event comes.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.ceremony.as_ref().and_then(Ceremony::poll_timeout)
+    }
+
+    /// It is over: leaves the terminal as it was.
+    pub fn leave(&mut self) {
+        if let Some(ceremony) = self.ceremony.take() {
+            ceremony.leave();
+        }
+    }
+
+    fn ask(&mut self, asker: Asker, sas: &Sas) -> Result<(), Error> {
+        let is_program = matches!(asker, Asker::Program(_));
         let dialogue = Dialogue::new(self.role, sas);
-        let ceremony = Ceremony::new(tty, dialogue, self.address, poller)
-            .map_err(|why| Error::System("terminal", why))?;
-        if !ceremony.is_in_foreground().map_err(|_| Error::HungUp)? {
+        let ceremony = Ceremony::new(asker, dialogue, self.address);
+        if is_program {
+            self.report.met(self.role, self.address);
+        } else if !ceremony.is_in_foreground().map_err(|_| Error::HungUp)? {
             self.report.met(self.role, self.address);
             self.report.say("bring scat to the foreground (fg) to compare the words");
         }
@@ -96,43 +145,60 @@ impl<'a> Verification<'a> {
         }
     }
 
-    /// Prompts, reads what was typed, and lets the stream of `session` move once it is
-    /// right.
+    /// Asks, reads what was typed, and lets the stream of `session` move once it is right.
     ///
     /// # Errors
-    /// [`Error::WordsDiffer`], [`Error::NotAccepted`]; [`Error::HungUp`]: the terminal's.
+    /// [`Error::WordsDiffer`], [`Error::NotAccepted`], [`Error::Left`]; [`Error::HungUp`]:
+    /// the terminal's.
     pub fn advance(&mut self, session: &mut Session) -> Result<(), Error> {
         let Some(ceremony) = &mut self.ceremony else {
             return Ok(());
         };
-        match ceremony.advance().map_err(|_| Error::HungUp)? {
+        match ceremony.advance(self.report).map_err(|_| Error::HungUp)? {
             Progress::Waiting => Ok(()),
             Progress::Wrong => Err(Error::WordsDiffer),
             Progress::No => Err(Error::NotAccepted),
+            Progress::Left => Err(Error::Left),
             Progress::Accepted => {
                 let own = ceremony.own_words();
-                self.ceremony = None;
-                self.awaits_peer = self.role == Role::Connector && !session.peer_streams();
                 session.confirm()?;
                 if self.role == Role::Connector {
                     self.report.event(&Line::OwnWords(own));
                 }
                 self.tell_programs("words");
                 self.tell_key();
-                if self.awaits_peer {
-                    self.report.say(
-                        "they may still have to type your words: what you send waits for that",
-                    );
+                // The listener's person accepts last.
+                if self.role == Role::Connector && !session.peer_streams() {
+                    self.awaits_peer = true;
+                    self.tell_person("waiting for the other person to type your words");
+                } else {
+                    self.tell_verified(session);
                 }
                 Ok(())
             }
         }
     }
 
-    /// Something of the peer's stream has come: its person has accepted the words.
-    pub fn peer_streams(&mut self) {
+    /// Something of the peer's stream has come.
+    pub fn peer_streams(&mut self, session: &Session) {
         if std::mem::take(&mut self.awaits_peer) {
-            self.report.say("the other end is ready");
+            self.tell_verified(session);
+        }
+    }
+
+    /// The words are compared, and nothing is in the way of the stream any more.
+    fn tell_verified(&mut self, session: &Session) {
+        let verified = if session.peer_accepted() { "both verified" } else { "verified" };
+        self.tell_person(&match self.is_chat {
+            true => format!("{verified}; type a line, Ctrl-D ends the chat"),
+            false => verified.to_owned(),
+        });
+        self.ceremony = None;
+    }
+
+    fn tell_person(&mut self, text: &str) {
+        if let Some(ceremony) = &mut self.ceremony {
+            ceremony.tell(text, self.report);
         }
     }
 

@@ -4,6 +4,7 @@
 #[cfg_attr(not(all(target_os = "linux", not(feature = "portable"))), path = "unix.rs")]
 mod platform;
 
+pub mod answers;
 pub mod argument;
 pub mod file;
 pub mod lines;

@@ -29,7 +29,7 @@ pub const LISTENER: Token = Token(1);
 pub const STDIN: Token = Token(2);
 /// Standard output.
 pub const STDOUT: Token = Token(3);
-/// The terminal of the ceremony.
+/// Where a person's answers come from at the ceremony: a terminal, or a program.
 pub const TTY: Token = Token(4);
 /// Standard error.
 pub const STDERR: Token = Token(5);

@@ -136,6 +136,11 @@ pub fn is_for_writing(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.intersects(OFlags::WRONLY | OFlags::RDWR))
 }
 
+/// Whether it was opened for reading.
+pub fn is_for_reading(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| !flags.contains(OFlags::WRONLY))
+}
+
 /// Puts an empty input in the place of standard input.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use std::ffi::CString;
 use std::io;
 
 /// Bytes of the longest line that is looked at.
-const LINE: usize = 256;
+pub(super) const LINE: usize = 256;
 
 /// Whether this process is in the foreground of the terminal `fd`. A process in the
 /// background that reads is stopped by SIGTTIN.
@@ -55,7 +55,7 @@ pub enum Line {
     None,
     /// A line without its end.
     Whole(String),
-    /// Ctrl-D.
+    /// Ctrl-D, or nobody can write another one.
     End,
 }
 
@@ -115,12 +115,15 @@ impl Tty {
         }
     }
 
-    /// Throws away what was typed and not read.
-    pub fn discard_input(&mut self) {
+    /// Throws away what was typed and not read. Returns whether a line had been entered.
+    pub fn discard_input(&mut self) -> bool {
         self.line.clear();
-        if self.is_in_foreground().unwrap_or(false) {
-            discard_input(&self.fd);
+        if !self.is_in_foreground().unwrap_or(false) {
+            return false;
         }
+        let was_entered = rustix::io::ioctl_fionread(&self.fd).is_ok_and(|len| len > 0);
+        discard_input(&self.fd);
+        was_entered
     }
 
     /// The next line, if all of it was typed. One that is too long is cut.

@@ -1,6 +1,7 @@
-//! The ceremony (`-c`): a person types what the other person says.
+//! The ceremony: a person types what the other person says, at the terminal or in
+//! another program's window.
 //!
-//! It takes place on the terminal itself, never on standard input, and shows
+//! At a terminal it takes place on the terminal itself, never on standard input. It shows
 //! neither side the half that its person has to hear: what is not on the screen
 //! cannot be clicked through. The terminal's settings are not touched, so there
 //! is nothing to put back, however this ends.
@@ -8,38 +9,83 @@
 use crate::auth::policy::Confirm;
 use crate::error::Error;
 use crate::protocol::sas::Half;
+use crate::sys::answers::Answers;
 use crate::sys::poller::Poller;
+use crate::sys::stream;
 use crate::sys::tty::{self, Line, Tty};
 use crate::ui::dialogue::{Answer, Dialogue};
+use crate::ui::report::Report;
+use crate::ui::status;
 use std::io;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-/// The terminal at which a person is asked for the words, if one is; `is_verified` says
-/// that a key or a pre-shared key does without. To be decided before anything connects.
-///
-/// What the peer sends to a screen can look like this program's own lines. So where a
-/// person sits, nothing may move before the words are typed.
-///
-/// # Errors
-/// [`Error::NoTerminal`] if `-c` has none, or one that is there cannot be opened.
-pub fn terminal(confirm: Confirm, is_verified: bool) -> Result<Option<Tty>, Error> {
-    match confirm {
-        Confirm::Always => match Tty::open() {
-            Ok(None) => Err(Error::NoTerminal(None)),
-            tty => tty.map_err(|err| Error::NoTerminal(Some(err))),
-        },
-        // Without a controlling terminal nobody can be asked.
-        Confirm::AtTerminal if !is_verified && tty::is_attended() => {
-            Tty::open().map_err(|err| Error::NoTerminal(Some(err)))
+/// How often it looks whether it has the terminal: no event tells.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
+/// Where a person is asked.
+pub enum Asker {
+    /// At the terminal.
+    Terminal(Tty),
+    /// By a program, which reads the questions among the events (`--confirm-fd`).
+    Program(Answers),
+}
+
+impl Asker {
+    /// The one that is to ask, if a person is asked at all; `is_verified` says that a key
+    /// or a pre-shared key does without, `program` is `--confirm-fd`. To be decided before
+    /// anything connects.
+    ///
+    /// What the peer sends to a screen can look like this program's own lines. So where a
+    /// person sits, nothing may move before the words are typed.
+    ///
+    /// # Errors
+    /// [`Error::NoTerminal`] if `-c` has none, or one that is there cannot be opened;
+    /// [`Error::System`].
+    pub fn choose(
+        confirm: Confirm,
+        is_verified: bool,
+        program: Option<stream::Inherited>,
+    ) -> Result<Option<Self>, Error> {
+        let is_asked = match confirm {
+            Confirm::Always => true,
+            Confirm::Never => false,
+            Confirm::AtTerminal => !is_verified && (program.is_some() || tty::is_attended()),
+        };
+        if !is_asked {
+            return Ok(None);
         }
-        Confirm::AtTerminal | Confirm::Never => Ok(None),
+        if let Some(program) = program {
+            let answers = Answers::new(program);
+            return answers
+                .map(|answers| Some(Asker::Program(answers)))
+                .map_err(|err| Error::System("--confirm-fd", err));
+        }
+        match Tty::open().map_err(|err| Error::NoTerminal(Some(err)))? {
+            Some(tty) => Ok(Some(Asker::Terminal(tty))),
+            None if confirm == Confirm::Always => Err(Error::NoTerminal(None)),
+            // Without a controlling terminal nobody can be asked.
+            None => Ok(None),
+        }
+    }
+
+    /// Asks `poller` for answers. To be called outside the sandbox.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn watch(&mut self, poller: &Poller) -> Result<(), Error> {
+        let watched = match self {
+            Asker::Terminal(tty) => tty.watch(poller),
+            Asker::Program(answers) => answers.watch(poller),
+        };
+        watched.map_err(|err| Error::System("terminal", err))
     }
 }
 
 /// How far a ceremony has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It goes on.
+    /// It goes on, or was over before.
     Waiting,
     /// The person has accepted.
     Accepted,
@@ -47,39 +93,38 @@ pub enum Progress {
     Wrong,
     /// The person has said no.
     No,
+    /// The person has left.
+    Left,
 }
 
-/// A person at the terminal, comparing the words.
+/// Where it stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The question has to be asked, or asked again: the screen shows something else.
+    Unasked,
+    /// The person sees the question.
+    Asked,
+    /// The answer was right, and the terminal has not taken all that follows it.
+    Right,
+    /// The person has accepted.
+    Accepted,
+    /// The person has not, and will not.
+    Refused,
+}
+
+/// A person, comparing the words.
 pub struct Ceremony {
-    tty: Tty,
+    asker: Asker,
     dialogue: Dialogue,
     peer: Option<SocketAddr>,
-    /// The screen shows the prompt.
-    is_prompted: bool,
-    is_accepted: bool,
+    state: State,
     is_readable: bool,
 }
 
 impl Ceremony {
-    /// Begins to watch `tty`; the first prompt comes with [`Ceremony::advance`].
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn new(
-        tty: Tty,
-        dialogue: Dialogue,
-        peer: Option<SocketAddr>,
-        poller: &Poller,
-    ) -> io::Result<Self> {
-        tty.watch(poller)?;
-        Ok(Ceremony {
-            tty,
-            dialogue,
-            peer,
-            is_prompted: false,
-            is_accepted: false,
-            is_readable: true,
-        })
+    /// Not begun: the first question comes with [`Ceremony::advance`].
+    pub fn new(asker: Asker, dialogue: Dialogue, peer: Option<SocketAddr>) -> Self {
+        Ceremony { asker, dialogue, peer, state: State::Unasked, is_readable: true }
     }
 
     /// What the person here says.
@@ -87,88 +132,155 @@ impl Ceremony {
         self.dialogue.own_words()
     }
 
-    /// The loop saw an event for the terminal.
+    /// The loop saw an event for the answers.
     pub fn set_readable(&mut self) {
         self.is_readable = true;
     }
 
     /// The screen shows something else by now: the process was stopped and goes on,
     /// or a message has come in between.
-    pub fn prompt_again(&mut self) {
-        self.is_prompted = false;
+    pub fn ask_again(&mut self) {
+        if self.state == State::Asked && matches!(self.asker, Asker::Terminal(_)) {
+            self.state = State::Unasked;
+        }
     }
 
     /// Whether something may have been typed.
     pub fn wants_input(&self) -> bool {
-        self.is_prompted && self.is_readable
+        self.state == State::Asked && self.is_readable
     }
 
-    /// Whether it waits for the foreground, or for a terminal that is stopped with
-    /// Ctrl-S. No event tells of either: they have to be looked at now and then.
-    pub fn has_to_poll(&self) -> bool {
-        !self.is_prompted || self.tty.has_unsent()
+    /// When to look whether the terminal's foreground is ours, or a terminal that is stopped
+    /// with Ctrl-S goes on.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let Asker::Terminal(tty) = &self.asker else { return None };
+        let is_waiting = self.state == State::Unasked || tty.has_unsent();
+        is_waiting.then(|| Instant::now() + LOOK_AGAIN)
     }
 
-    /// Whether scat is in the terminal's foreground.
+    /// Whether a question would be seen now.
     ///
     /// # Errors
     /// The system's: the terminal has hung up.
     pub fn is_in_foreground(&self) -> io::Result<bool> {
-        self.tty.is_in_foreground()
+        match &self.asker {
+            Asker::Terminal(tty) => tty.is_in_foreground(),
+            Asker::Program(_) => Ok(true),
+        }
     }
 
-    /// Prompts, and judges what was typed.
+    /// Asks, and judges what was typed.
     ///
     /// # Errors
     /// The system's: the terminal has hung up.
-    pub fn advance(&mut self) -> io::Result<Progress> {
-        if !self.tty.is_in_foreground()? {
-            // Reading would stop the process; when it is back, the screen is another one.
-            self.is_prompted = false;
+    pub fn advance(&mut self, report: &Report) -> io::Result<Progress> {
+        if matches!(self.state, State::Accepted | State::Refused) {
             return Ok(Progress::Waiting);
         }
-        self.tty.show("");
-        if !self.is_prompted && !self.is_accepted {
-            // What was typed before the prompt is no answer to it.
-            self.tty.discard_input();
-            self.tty.show(&self.dialogue.opening(self.peer));
-            self.tty.show(self.dialogue.prompt());
-            self.is_prompted = true;
+        if !self.is_in_foreground()? {
+            // Reading would stop the process; when it is back, the screen is another one.
+            self.ask_again();
+            return Ok(Progress::Waiting);
         }
-        while self.is_readable && !self.is_accepted {
-            let answer = match self.tty.read_line()? {
+        // What the terminal has not taken yet.
+        self.show("");
+        if self.state == State::Unasked {
+            self.ask(report);
+        }
+        while self.wants_input() {
+            let line = match &mut self.asker {
+                Asker::Terminal(tty) => tty.read_line()?,
+                Asker::Program(answers) => answers.read_line(),
+            };
+            let answer = match line {
                 Line::None => {
                     self.is_readable = false;
                     break;
                 }
-                Line::End => return Ok(Progress::No),
+                Line::End => return Ok(Progress::Left),
                 Line::Whole(line) => self.dialogue.answer(&line),
             };
-            self.is_prompted = false;
             match answer {
-                Answer::Again(why) => {
-                    self.tty.show(&format!("scat: {why}\n{}", self.dialogue.prompt()));
-                    self.is_prompted = true;
-                }
-                Answer::Wrong => return Ok(Progress::Wrong),
-                Answer::No => return Ok(Progress::No),
+                Answer::Again(why) => self.explain(&why, report),
                 Answer::Right => {
-                    self.tty.show(&self.dialogue.closing());
-                    self.is_accepted = true;
+                    self.state = State::Right;
+                    self.show(&self.dialogue.closing());
+                }
+                // Its line ends with the person's own newline.
+                end => {
+                    self.state = State::Refused;
+                    return Ok(match end {
+                        Answer::Wrong => Progress::Wrong,
+                        Answer::Left => Progress::Left,
+                        _ => Progress::No,
+                    });
                 }
             }
         }
         // The connector's person has to see what to answer.
-        let is_done = self.is_accepted && !self.tty.has_unsent();
-        Ok(if is_done { Progress::Accepted } else { Progress::Waiting })
+        if self.state != State::Right || self.has_unsent() {
+            return Ok(Progress::Waiting);
+        }
+        self.state = State::Accepted;
+        Ok(Progress::Accepted)
+    }
+
+    fn ask(&mut self, report: &Report) {
+        match &mut self.asker {
+            Asker::Terminal(tty) => {
+                // What was typed before the question is no answer to it.
+                let was_typed = tty.discard_input();
+                tty.show(&self.dialogue.opening(self.peer, was_typed));
+                tty.show(self.dialogue.prompt());
+            }
+            Asker::Program(_) => report.event(&status::Line::Ask(self.dialogue.tries(), None)),
+        }
+        self.state = State::Asked;
+    }
+
+    fn explain(&mut self, why: &str, report: &Report) {
+        match &mut self.asker {
+            Asker::Terminal(tty) => {
+                for line in why.lines() {
+                    tty.show(&format!("scat: {line}\n"));
+                }
+                tty.show(self.dialogue.prompt());
+            }
+            Asker::Program(_) => {
+                let why = why.replace('\n', " ");
+                report.event(&status::Line::Ask(self.dialogue.tries(), Some(&why)));
+            }
+        }
+    }
+
+    /// Tells the person something where the question was.
+    pub fn tell(&mut self, text: &str, report: &Report) {
+        match &mut self.asker {
+            Asker::Terminal(tty) => tty.show(&format!("scat: {text}\n")),
+            Asker::Program(_) => report.say(text),
+        }
+    }
+
+    fn show(&mut self, text: &str) {
+        if let Asker::Terminal(tty) = &mut self.asker {
+            tty.show(text);
+        }
+    }
+
+    fn has_unsent(&self) -> bool {
+        matches!(&self.asker, Asker::Terminal(tty) if tty.has_unsent())
     }
 
     /// Leaves an open prompt behind as a person would: on a new line, and nothing half
     /// typed for the shell.
     pub fn leave(mut self) {
-        self.tty.discard_input();
-        if self.is_prompted && self.is_in_foreground().unwrap_or(false) {
-            self.tty.show("\n");
+        let Asker::Terminal(tty) = &mut self.asker else { return };
+        // What was typed after that is for the other person.
+        if self.state != State::Accepted {
+            tty.discard_input();
+        }
+        if self.state == State::Asked && tty.is_in_foreground().unwrap_or(false) {
+            tty.show("\n");
         }
     }
 }

@@ -16,12 +16,14 @@ const TRIES: u8 = 3;
 pub enum Answer {
     /// It is what the other end's words are.
     Right,
-    /// Not an answer yet, or a wrong one with tries left: what to tell.
+    /// Not an answer yet, or a wrong one with tries left: what to tell, in lines.
     Again(String),
     /// Wrong for the third time.
     Wrong,
     /// The person says no.
     No,
+    /// The person leaves.
+    Left,
 }
 
 /// The comparison by itself: no terminal, only lines.
@@ -43,29 +45,31 @@ impl Dialogue {
         self.own
     }
 
-    /// What the screen says before the first answer. The listener's person speaks
-    /// first; the connector's half appears only when it has accepted.
-    pub fn opening(&self, peer: Option<SocketAddr>) -> String {
+    /// How many complete answers may be wrong before that ends it.
+    pub fn tries(&self) -> u8 {
+        TRIES - self.wrong
+    }
+
+    /// What the screen says before the first answer; `was_typed` says that something was
+    /// thrown away. The listener's person speaks first; the connector's half appears only
+    /// when it has accepted.
+    pub fn opening(&self, peer: Option<SocketAddr>, was_typed: bool) -> String {
         let met = Met { role: self.role, peer };
-        let (call, answer) = match self.role {
-            Role::Listener => (
-                format!(
-                    "scat: call the person you expect, and read aloud:\n\
-                     scat: you say       {}\n",
-                    self.own
-                ),
-                "answer",
+        let lost = if was_typed { LOST } else { "" };
+        let own = self.own;
+        match self.role {
+            Role::Listener => format!(
+                "scat: {met}\n{lost}\
+                 scat: check who that is: call the person you expect, read out your three\n\
+                 scat: words, and type the three that they answer (or: help, no, q to leave)\n\
+                 scat: you say       {own}\n"
             ),
-            Role::Connector => {
-                ("scat: call the person you expect; they speak first\n".to_owned(), "say")
-            }
-        };
-        format!(
-            "scat: {met}\n\
-             {call}\
-             scat: type the three words or eight digits that they {answer}\n\
-             scat: (if you do not recognise the voice, type no)\n"
-        )
+            Role::Connector => format!(
+                "scat: {met}\n{lost}\
+                 scat: check who that is: call the person you expect, and type the three\n\
+                 scat: words that they read out (or: help, no, q to leave)\n"
+            ),
+        }
     }
 
     /// What stands before the answer.
@@ -79,11 +83,10 @@ impl Dialogue {
     /// What the screen says after the right answer.
     pub fn closing(&self) -> String {
         match self.role {
-            Role::Listener => "scat: verified\n".to_owned(),
+            Role::Listener => String::new(),
             Role::Connector => format!(
-                "scat: right; now read aloud:\n\
-                 scat: you answer    {}\n\
-                 scat: verified\n",
+                "scat: right; now read out yours:\n\
+                 scat: you answer    {}\n",
                 self.own
             ),
         }
@@ -92,76 +95,130 @@ impl Dialogue {
     /// Judges one line. Only complete answers are compared; what helps with the
     /// others is taken from the word list and never from the answer.
     pub fn answer(&mut self, line: &str) -> Answer {
-        let line = line.trim();
         let is_separator = |c: char| c.is_whitespace() || "-–—,.;:/()!\"'".contains(c);
         let parts: Vec<&str> = line.split(is_separator).filter(|part| !part.is_empty()).collect();
-        if parts.is_empty() {
-            return Answer::Again(HELP.to_owned());
-        }
-        if matches!(parts.as_slice(), [word] if NO.contains(&&*word.to_ascii_lowercase())) {
-            return Answer::No;
-        }
-        let bytes = if parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
-            let digits = parts.concat();
-            match digits.parse::<u32>() {
-                Ok(number) if digits.len() == 8 && number < 1 << 24 => number.to_be_bytes(),
-                Ok(_) if digits.len() == 8 => {
-                    return Answer::Again("the digits are at most 16777215".to_owned());
+        if let [word] = parts.as_slice() {
+            match word.to_ascii_lowercase().as_str() {
+                "no" | "n" => return Answer::No,
+                "q" | "quit" | "exit" | "bye" => return Answer::Left,
+                "help" | "h" | "?" => return self.again(&self.help()),
+                "yes" | "y" | "ok" => {
+                    return self
+                        .again("yes is not enough: type the three words that they read out");
                 }
-                _ => return Answer::Again("there are eight digits".to_owned()),
+                _ => {}
             }
-        } else {
-            match find(self.wanted.first_position(), &parts) {
-                Ok([a, b, c]) => [0, a, b, c],
-                Err(_) if find(self.own.first_position(), &parts) == Ok(self.own.bytes()) => {
-                    return Answer::Again(OWN.to_owned());
-                }
-                Err(why) => return Answer::Again(why),
-            }
+        }
+        let bytes = match self.read(&parts) {
+            Ok(bytes) => bytes,
+            Err(why) => return Answer::Again(why),
         };
-        let [a, b, c] = self.wanted.bytes();
-        if bytes == [0, a, b, c] {
+        if bytes == self.wanted.number() {
             return Answer::Right;
         }
-        if bytes == self.own.number().to_be_bytes() {
-            return Answer::Again(OWN.to_owned());
+        if bytes == self.own.number() {
+            return self.again(OWN);
         }
         self.wrong += 1;
-        match TRIES - self.wrong {
-            0 => Answer::Wrong,
-            1 => Answer::Again("those are not the words; one try left".to_owned()),
-            left => Answer::Again(format!("those are not the words; {left} tries left")),
+        let left = match self.tries() {
+            0 => return Answer::Wrong,
+            1 => "one try left".to_owned(),
+            left => format!("{left} tries left"),
+        };
+        Answer::Again(format!(
+            "those are not their words; {left}\n\
+             have them read out again: is each word right, and the order?"
+        ))
+    }
+
+    /// The number that a complete answer stands for, or what to say of any other.
+    fn read(&self, parts: &[&str]) -> Result<u32, String> {
+        if parts.is_empty() {
+            return Err("type the three words that they read out (or: help, no, q)".to_owned());
         }
+        if parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
+            let digits = parts.concat();
+            return match digits.parse::<u32>() {
+                Ok(number) if digits.len() == 8 && number < 1 << 24 => Ok(number),
+                Ok(_) if digits.len() == 8 => Err("the digits are at most 16777215".to_owned()),
+                _ => Err("there are eight digits: type all of them".to_owned()),
+            };
+        }
+        let first = self.wanted.first_position();
+        match find(first, parts) {
+            Ok([a, b, c]) => Ok(u32::from_be_bytes([0, a, b, c])),
+            Err(_) if find(first + 1, parts) == Ok(self.own.bytes()) => Err(OWN.to_owned()),
+            Err(why) => Err(why),
+        }
+    }
+
+    fn again(&self, why: &str) -> Answer {
+        Answer::Again(why.to_owned())
+    }
+
+    fn help(&self) -> String {
+        let order = match self.role {
+            Role::Listener => "read out your words, and type the three that they answer",
+            Role::Connector => "type the words that they read out; then read out your own",
+        };
+        format!(
+            "the words show whether someone is intercepting the connection\n\
+             call the other person, by phone or video, and make sure of the voice\n\
+             {order}\n\
+             the first letters of a word are enough; or type the eight digits\n\
+             no: that is not the person you expect    q: leave without an alarm"
+        )
     }
 }
 
-/// The bytes that three words stand for, the first of them at `first`, or why none.
+/// The bytes that three words stand for, the first of them at `first`, or why none. What
+/// it says depends on what was typed alone.
 fn find(first: usize, parts: &[&str]) -> Result<[u8; 3], String> {
+    let is_word = |at: usize, typed: &str| matches!(words::find(at, typed), Found::Word(_));
+    let is_any = |typed: &&&str| is_word(0, typed) || is_word(1, typed);
+    let known = parts.iter().filter(is_any).count();
     let &[a, b, c] = parts else {
-        return Err("there are three words (or eight digits)".to_owned());
+        return Err(match (known, parts.len()) {
+            (0, _) => NO_CHAT.to_owned(),
+            (_, 1) => "that is one word, and they read out three: type all of them".to_owned(),
+            (_, len) => {
+                format!("those are {len} words, and they read out three: type those three")
+            }
+        });
     };
+    let is_none = |i: usize| words::find(first + i, parts[i]) == Found::Unknown(None);
+    if known == 0 && (0..3).any(is_none) {
+        return Err(NO_CHAT.to_owned());
+    }
+    // Each list has its places: words of the other one were heard in another order.
+    let is_swapped = (0..3).all(|i| is_any(&&parts[i]));
     let word = |i: usize, typed: &str| {
         let found = words::find(first + i, typed);
-        let (typed, nth) = (printable(typed), NTH[i]);
+        let (typed, nth) = (printable(typed.get(..LONGEST).unwrap_or(typed)), NTH[i]);
         match found {
             Found::Word(byte) => Ok(byte),
             Found::Ambiguous => Err(format!("\"{typed}\" is too short: type more of that word")),
+            Found::Unknown(_) if is_swapped => Err(format!(
+                "\"{typed}\" cannot be the {nth} word: the order is another one\n\
+                 have them read out again, slowly"
+            )),
             Found::Unknown(Some(meant)) => {
                 Err(format!("\"{typed}\" cannot be the {nth} word; is it \"{meant}\"?"))
             }
             Found::Unknown(None) => {
-                Err(format!("\"{typed}\" cannot be the {nth} word; is the order right?"))
+                Err(format!("\"{typed}\" cannot be the {nth} word; how is it spelled?"))
             }
         }
     };
     Ok([word(0, a)?, word(1, b)?, word(2, c)?])
 }
 
+/// Bytes of a word that are repeated on the screen.
+const LONGEST: usize = 20;
 const NTH: [&str; 3] = ["first", "second", "third"];
-/// What a person types who does not want to.
-const NO: [&str; 5] = ["no", "n", "quit", "q", "exit"];
-const HELP: &str = "type what they say, or no if you do not recognise the voice";
-const OWN: &str = "those are your own words; type what the other person says";
+const LOST: &str = "scat: what you typed before this question is lost\n";
+const NO_CHAT: &str = "nothing is sent yet: first type the three words that they read out";
+const OWN: &str = "those are your own words: type the ones that the other person says";
 
 #[cfg(test)]
 mod tests {
@@ -247,9 +304,34 @@ mod tests {
         for seed in 0..=255 {
             for role in ROLES {
                 let asked = dialogue(role, seed);
-                let all = [asked.opening(Some(longest)), asked.closing(), format!("scat: {HELP}")];
-                for line in all.iter().flat_map(|text| text.lines()) {
-                    assert!(line.chars().count() < 80, "{line}");
+                let shown = [asked.opening(Some(longest), true), asked.closing()].concat();
+                let said = |line: &str| match dialogue(role, seed).answer(line) {
+                    Answer::Again(why) => why,
+                    answer => panic!("{line:?}: {answer:?}"),
+                };
+                let long = "x".repeat(70);
+                let own = sas(seed).half(role).words().join(" ");
+                let all = [
+                    "",
+                    "help",
+                    "yes",
+                    "hello bob",
+                    "00000000",
+                    "1",
+                    "99999999",
+                    "kiwi",
+                    &own,
+                    "impetus kiwi impetus",
+                    "kiwi impetus kiwi zulu",
+                    &long,
+                    &format!("kiwi {long} kiwi"),
+                    &format!("{long} impetus impetus"),
+                ];
+                let again =
+                    all.map(|line| "scat: ".to_owned() + &said(line).replace('\n', "\nscat: "));
+                for line in [shown.as_str(), &again.join("\n")].iter().flat_map(|text| text.lines())
+                {
+                    assert!(line.chars().count() <= 80, "{line}");
                 }
                 // Room for the answer.
                 assert!(asked.prompt().len() < 30);
@@ -284,8 +366,41 @@ mod tests {
 
     #[test]
     fn no_in_any_case_refuses() {
-        for no in ["no", "No.", " NO \n", "-no-", "NO!", "n", "quit", "q", "\"no\"", "exit"] {
+        for no in ["no", "No.", " NO \n", "-no-", "NO!", "n", "\"no\""] {
             assert_eq!(dialogue(Role::Listener, 1).answer(no), Answer::No, "{no:?}");
+        }
+        for left in ["q", "Quit", "exit\n", "bye!"] {
+            assert_eq!(dialogue(Role::Listener, 1).answer(left), Answer::Left, "{left:?}");
+        }
+    }
+
+    /// Each line that is no answer is told what it was, and counts for nothing.
+    #[test]
+    fn what_is_no_answer_is_told_what_it_was() {
+        for role in ROLES {
+            let first = right(role, 1).first_position();
+            // Each word of the other list, as if one had been missed.
+            let swapped = [1, 2, 3].map(|i| words::word(first + i, 7)).join(" ");
+            for (line, told) in [
+                ("help", "make sure of the voice"),
+                ("?", "make sure of the voice"),
+                ("", "type the three words that they read out"),
+                ("hello bob", "nothing is sent yet"),
+                ("hello", "nothing is sent yet"),
+                ("is anybody there", "nothing is sent yet"),
+                ("yes", "yes is not enough"),
+                ("kiwi impetus kiwi zulu", "those are 4 words"),
+                ("kiwi", "one word"),
+                (&swapped, "the order is another one"),
+                ("1234", "eight digits"),
+            ] {
+                let mut dialogue = dialogue(role, 1);
+                match dialogue.answer(line) {
+                    Answer::Again(why) => assert!(why.contains(told), "{line:?}: {why}"),
+                    answer => panic!("{line:?}: {answer:?}"),
+                }
+                assert_eq!(dialogue.tries(), 3, "{line:?}");
+            }
         }
     }
 
@@ -321,13 +436,14 @@ mod tests {
     fn the_screen_shows_ones_own_half_only() {
         for role in ROLES {
             let asked = dialogue(role, 1);
-            let all = [&asked.opening(Some(PEER)), asked.prompt(), &asked.closing()].concat();
+            let all =
+                [&asked.opening(Some(PEER), false), asked.prompt(), &asked.closing()].concat();
             let theirs = right(role, 1);
             assert!(!all.contains(&theirs.words().join(" ")));
             assert!(!all.contains(&theirs.to_string()));
             let own = sas(1).half(role).to_string();
             // The connector's person speaks second.
-            assert_eq!(asked.opening(Some(PEER)).contains(&own), role == Role::Listener);
+            assert_eq!(asked.opening(Some(PEER), false).contains(&own), role == Role::Listener);
             assert_eq!(asked.closing().contains(&own), role == Role::Connector);
         }
     }

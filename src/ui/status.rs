@@ -24,6 +24,9 @@ pub enum Line<'a> {
     Verified(&'a str, Option<&'a str>),
     /// The public key (32 bytes) of a peer that keeps it.
     PeerKey(&'a [u8; 32]),
+    /// A line is wanted at `--confirm-fd`: what the other person says. How many complete
+    /// answers may be wrong before that ends it, and what was wrong with the last one.
+    Ask(u8, Option<&'a str>),
     /// So many exchanges of fresh keys.
     Ratchet(u64),
     /// Bytes so far.
@@ -55,6 +58,8 @@ impl fmt::Display for Line<'_> {
             Line::Verified(by, None) => write!(f, "VERIFIED {by}"),
             Line::Verified(by, Some(name)) => write!(f, "VERIFIED {by} {name}"),
             Line::PeerKey(key) => write!(f, "PEERKEY {}", keys::public_text(key)),
+            Line::Ask(tries, None) => write!(f, "ASK {tries}"),
+            Line::Ask(tries, Some(why)) => write!(f, "ASK {tries} {why}"),
             Line::Ratchet(count) => write!(f, "RATCHET {count}"),
             Line::Progress(Counters { sent, received, written }) => {
                 write!(f, "PROGRESS {sent} {received} {written}")

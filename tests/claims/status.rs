@@ -158,6 +158,92 @@ fn no_words_are_told_that_this_side_is_to_type_or_is_not_to_say_yet() {
     assert!(!rest(c_events).iter().any(|event| event.starts_with("WORDS ")));
 }
 
+/// scat whose words a program compares: its events are read where its standard output
+/// was, and what the person types goes in where its standard input was.
+fn window(args: &[&str]) -> (Scat, BufReader<ChildStdout>) {
+    let mut command = Command::new("sh");
+    let script = "exec \"$@\" --status-fd 3 --confirm-fd 4 3>&1 >/dev/null 4<&0 </dev/null";
+    command.args(["-c", script, "sh", &program()]);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut scat = Scat::spawn(command);
+    let events = BufReader::new(scat.stdout.take().unwrap());
+    (scat, events)
+}
+
+/// Two of them, asked.
+fn windows() -> [(Scat, BufReader<ChildStdout>); 2] {
+    let (l, mut l_events) = window(&["-l", "127.0.0.1", "0"]);
+    let port = next(&mut l_events).strip_prefix("LISTENING 127.0.0.1 ").unwrap().to_owned();
+    let (c, mut c_events) = window(&["127.0.0.1", &port]);
+    for events in [&mut l_events, &mut c_events] {
+        assert!(next(events).starts_with("CONNECTED "));
+    }
+    [(l, l_events), (c, c_events)]
+}
+
+/// `WORDS you`: the words.
+fn own_words(events: &mut BufReader<ChildStdout>) -> String {
+    let line = next(events);
+    let words = line.strip_prefix("WORDS you ").unwrap_or_else(|| panic!("{line}"));
+    words.rsplit_once(' ').unwrap().0.to_owned() + "\n"
+}
+
+#[test]
+fn a_program_asks_the_person_where_it_is_told_to() {
+    let [(mut l, mut l_events), (mut c, mut c_events)] = windows();
+    let said = own_words(&mut l_events);
+    assert_eq!(next(&mut l_events), "ASK 3");
+    assert_eq!(next(&mut c_events), "ASK 3");
+    // Two lines at once, neither an answer, and one that is wrong.
+    c.write(b"hello\nhelp\n00000000\n");
+    assert!(next(&mut c_events).starts_with("ASK 3 nothing is sent yet"));
+    assert!(next(&mut c_events).starts_with("ASK 3 the words show"));
+    assert!(next(&mut c_events).starts_with("ASK 2 those are not their words"));
+    // Half of it may come late.
+    c.write(&said.as_bytes()[..5]);
+    c.write(&said.as_bytes()[5..]);
+    let answer = own_words(&mut c_events);
+    assert_eq!(next(&mut c_events), "VERIFIED words");
+    l.write(answer.as_bytes());
+    // The other end has nothing to send, and says so.
+    while next(&mut l_events) != "VERIFIED words" {}
+    for (scat, events) in [(l, l_events), (c, c_events)] {
+        assert_eq!(rest(events).last().unwrap(), "EXIT 0 complete");
+        scat.end().expect(0, "verified");
+    }
+}
+
+#[test]
+fn a_program_that_is_gone_has_left_and_no_is_no() {
+    for (answer, code) in [("", 8), ("q\n", 8), ("no\n", 1), (&"00000000\n".repeat(3), 1)] {
+        let [(l, l_events), (mut c, _c_events)] = windows();
+        c.write(answer.as_bytes());
+        c.end().expect(4, "");
+        let events = rest(l_events);
+        assert!(events.contains(&format!("ABORT {code}")), "{answer:?}: {events:?}");
+        l.end_by_itself().expect(4, if code == 8 { "left" } else { "refused" });
+    }
+}
+
+#[test]
+fn a_descriptor_for_answers_that_cannot_be_is_2() {
+    for (options, said) in [
+        ("--confirm-fd 4 4</dev/null", "--confirm-fd needs --status-fd"),
+        ("--status-fd 3 3>/dev/null --confirm-fd 4 4</dev/null --no-confirm", "exclude each other"),
+        ("--status-fd 3 3>/dev/null --confirm-fd x", "--confirm-fd x: not a file descriptor"),
+        ("--status-fd 3 3>/dev/null --confirm-fd 399", "--confirm-fd 399: not open"),
+        ("--status-fd 3 3>/dev/null --confirm-fd 0", "--confirm-fd 0: that is where data"),
+        ("--status-fd 3 3>/dev/null --confirm-fd 4 4>/dev/null", "4: not open for reading"),
+        ("--status-fd 3 3<>/dev/null --confirm-fd 3", "are the same descriptor"),
+        ("--status-fd 3 3>/dev/null --confirm-fd 4 4<&0", "4: standard input is the same file"),
+    ] {
+        let mut command = Command::new("sh");
+        let script = format!("exec \"$@\" 127.0.0.1 9 {options}");
+        command.args(["-c", &script, "sh", &program()]).stdin(Stdio::piped());
+        Scat::spawn(command).end().expect(2, said);
+    }
+}
+
 #[test]
 fn the_exit_is_the_last_line_whatever_happens() {
     for (args, code, last) in [

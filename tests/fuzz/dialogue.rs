@@ -46,16 +46,19 @@ enum Meant {
     /// One's own words, or no whole answer.
     Again,
     No,
+    Left,
 }
 
 fn meant(line: &str, own: &Half, wanted: &Half) -> Meant {
     let spaced: String =
         line.chars().map(|c| if "-–—,.;:/()!\"'".contains(c) { ' ' } else { c }).collect();
     let words: Vec<_> = spaced.split_whitespace().collect();
-    if let &[word] = words.as_slice()
-        && ["no", "n", "quit", "q", "exit"].contains(&&*word.to_ascii_lowercase())
-    {
-        return Meant::No;
+    if let &[word] = words.as_slice() {
+        match &*word.to_ascii_lowercase() {
+            "no" | "n" => return Meant::No,
+            "quit" | "q" | "exit" | "bye" => return Meant::Left,
+            _ => {}
+        }
     }
     let digits = words.concat();
     let number = |half: &Half| {

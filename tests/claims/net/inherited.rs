@@ -240,10 +240,10 @@ fn the_ceremony_is_held_over_a_given_connection_without_an_address() {
         Scat::spawn(command)
     };
     let (l, c) = (start(&at_l, of_l, &["-l"]), start(&at_c, of_c, &[]));
-    at_l.wait_for("scat: connected\r\nscat: call the person");
+    at_l.wait_for("scat: connected\r\nscat: check who");
     at_l.wait_for("you say ");
     let half = at_l.wait_for("\r\n");
-    at_c.wait_for("scat: connected\r\nscat: call the person");
+    at_c.wait_for("scat: connected\r\nscat: check who");
     at_c.wait_for("they say: ");
     at_c.enter(half.split('(').next().unwrap());
     at_c.wait_for("you answer ");

@@ -144,7 +144,8 @@ fn a_held_side_sends_no_data_eof_or_done_and_writes_nothing() {
         assert!(session.sealed().is_empty());
         // Then a person accepts.
         session.confirm().unwrap();
-        assert!(session.wants_input() && session.sealed().is_empty());
+        assert!(session.wants_input());
+        assert_eq!(peer.recv(&mut session), [(Kind::Data, vec![])]);
         assert_eq!(write(&mut session, 99), b"secret");
         fill(&mut session, b"answer");
         session.end_input().unwrap();
@@ -158,7 +159,23 @@ fn a_held_side_confirms_an_empty_stream_only_when_released() {
         peer.send(&mut session, Kind::Eof, &[]).unwrap();
         assert!(session.sealed().is_empty());
         session.confirm().unwrap();
-        assert_eq!(peer.kinds(&mut session), [Kind::Done]);
+        assert_eq!(peer.kinds(&mut session), [Kind::Data, Kind::Done]);
+    }
+}
+
+/// Only the very first frame of a stream can say that a person has accepted.
+#[test]
+fn a_stream_that_begins_with_empty_data_was_accepted_by_a_person() {
+    for (first, then, is_told) in [(&b""[..], &b"x"[..], true), (b"x", b"", false)] {
+        for (mut session, mut peer) in [opened(true), self::accepted(true)] {
+            assert!(!session.peer_accepted());
+            for content in [first, then] {
+                peer.send(&mut session, Kind::Data, content).unwrap();
+            }
+            assert_eq!(session.peer_accepted(), is_told, "{first:?}");
+            session.confirm().unwrap();
+            assert_eq!(write(&mut session, 99), b"x");
+        }
     }
 }
 

@@ -74,14 +74,16 @@ impl Asking {
         self.at_c.enter(answer);
         self.at_c.wait_for("you answer ");
         let half = Half::new(&self.at_c.wait_for("\r\n"));
-        self.at_c.wait_for("scat: verified");
+        self.at_c.wait_for("scat: waiting for the other person to type your words");
         half
     }
 
     /// The listener's person types this, and it is right.
     fn listener_accepts(&mut self, answer: &str) {
         self.at_l.enter(answer);
-        self.at_l.wait_for("scat: verified");
+        // Whether it knows of the other one by now is the network's affair.
+        self.at_l.wait_for("verified\r\n");
+        self.at_c.wait_for("scat: both verified\r\n");
     }
 
     /// Bytes move both ways, and both ends end well.
@@ -243,20 +245,32 @@ fn three_wrong_answers_of_the_listener_exit_4_at_both_ends() {
 }
 
 #[test]
-fn no_and_ctrl_d_are_refusals_at_both_ends() {
+fn no_is_a_refusal_and_leaving_is_none_at_both_ends() {
     at_terminals!();
-    for keys in ["no\n", " NO!\n", "n\n", "quit\n", "\x04"] {
+    let refused = ["you refused", "the other end refused"];
+    let left = ["you left before", "the other person left before"];
+    for (keys, [here, there]) in [
+        ("no\n", refused),
+        (" NO!\n", refused),
+        ("n\n", refused),
+        ("q\n", left),
+        ("quit\n", left),
+        ("\x04", left),
+    ] {
         let mut pair = asking();
         pair.at_l.keys(keys);
         let (l, c) = pair.ends();
-        l.expect(4, "");
-        c.expect(4, "the other end refused");
+        let alarms = [l.expect(4, here), c.expect(4, there)];
 
         let mut pair = asking();
         pair.at_c.keys(keys);
         let (l, c) = pair.ends();
-        c.expect(4, "");
-        l.expect(4, "the other end refused");
+        let more = [c.expect(4, here), l.expect(4, there)];
+        // Nobody is in the middle because somebody leaves.
+        if here == left[0] {
+            let is_alarm = |ended: &Ended| ended.stderr.contains("middle");
+            assert!(!alarms.iter().chain(&more).any(is_alarm));
+        }
     }
 }
 
@@ -305,6 +319,7 @@ fn what_was_typed_before_the_question_is_no_answer() {
     // The echo: the terminal has taken it.
     at_l.wait_for("no\r\n");
     let mut c = at_c.start(&["-c", "127.0.0.1", &port.to_string()]);
+    at_l.wait_for("what you typed before this question is lost");
     at_l.wait_for("you say ");
     let half = Half::new(&at_l.wait_for("\r\n"));
     at_l.wait_for("they answer: ");
@@ -423,6 +438,27 @@ fn held_data_is_bounded_and_not_lost() {
     l.end_by_itself().expect(6, "cut off");
 }
 
+/// Bytes that a peer sends which asks nobody say nothing of its person; DATA without any
+/// says that it has accepted.
+#[test]
+fn both_are_verified_only_where_both_were_asked() {
+    at_terminals!();
+    for (first, said) in [(&b"a question"[..], "scat: verified"), (b"", "scat: both verified")] {
+        let (scat, mut peer, mut at) = asked(Role::Listener);
+        peer.send(DATA, first).unwrap();
+        peer.send(DATA, b"; more").unwrap();
+        // They are read before the answer: an exchange of fresh keys behind them was.
+        peer.start_ratchet().unwrap();
+        assert_eq!(peer.recv().unwrap().0, REKEY2);
+        at.wait_for("they answer: ");
+        at.enter(&words_of(&peer));
+        at.wait_for(said);
+        assert_eq!(peer.recv().unwrap(), (DATA, vec![]));
+        assert!(peer.finish().unwrap() == b"the answer");
+        scat.end().expect(0, "");
+    }
+}
+
 #[test]
 fn without_a_terminal_it_refuses_to_start() {
     at_terminals!();
@@ -456,7 +492,7 @@ fn in_the_background_it_says_so_and_asks_in_the_foreground() {
     at_l.enter("$fg_it");
     at_l.wait_for("they answer: ");
     at_l.enter(&words_of(&peer));
-    at_l.wait_for("scat: verified");
+    at_l.wait_for("scat: verified\r\n");
     peer.finish().unwrap();
     at_l.enter("echo it was $?");
     at_l.wait_for("it was 0");

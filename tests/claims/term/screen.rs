@@ -293,12 +293,12 @@ fn each_learns_what_the_other_still_has_to_do_and_when_a_chat_ends() {
     bob_screen.enter(&said);
     bob_screen.wait_for("you answer ");
     let answer = bob_screen.wait_for("(").trim().to_owned();
-    bob_screen.wait_for("they may still have to type your words");
+    bob_screen.wait_for("waiting for the other person to type your words");
+    assert!(!bob_screen.screen().contains("verified"));
     ann_screen.enter(&answer);
-    ann_screen.wait_for("scat: verified");
-    assert!(!bob_screen.screen().contains("is ready"));
+    ann_screen.wait_for("verified; type a line, Ctrl-D ends the chat\r\n");
+    bob_screen.wait_for("both verified; type a line, Ctrl-D ends the chat\r\n");
     ann_screen.enter("hello Bob");
-    bob_screen.wait_for("the other end is ready");
     bob_screen.wait_for("hello Bob");
     ann_screen.keys("\x04");
     bob_screen.wait_for("the other end has ended");

@@ -1,0 +1,49 @@
+//! Lines that a program writes for us, instead of a person at a terminal.
+
+use super::poller::{Interest, Poller, TTY};
+use super::stream::{self, Inherited, Stream};
+use super::tty::{LINE, Line};
+use std::io::{self, IoSliceMut};
+
+/// What a program writes to a descriptor that this process was started with.
+pub struct Answers {
+    stream: Stream,
+    unread: Vec<u8>,
+}
+
+impl Answers {
+    /// From `fd`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(fd: Inherited) -> io::Result<Self> {
+        stream::keep(fd)?;
+        Ok(Answers { stream: Stream::new(fd, Interest::READABLE)?, unread: Vec::new() })
+    }
+
+    /// Asks `poller` for what is written, under [`TTY`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn watch(&mut self, poller: &Poller) -> io::Result<()> {
+        self.stream.register(poller, TTY)
+    }
+
+    /// The next line, if all of it is there. One that is too long is cut. A program that
+    /// is gone has left.
+    pub fn read_line(&mut self) -> Line {
+        loop {
+            let end = self.unread.iter().position(|&byte| byte == b'\n');
+            if let Some(end) = end.or((self.unread.len() > LINE).then_some(LINE)) {
+                let line = self.unread.drain(..=end).collect::<Vec<_>>();
+                return Line::Whole(String::from_utf8_lossy(&line).into_owned());
+            }
+            let mut bytes = [0; LINE];
+            match self.stream.read(&mut [IoSliceMut::new(&mut bytes)]) {
+                Ok(n @ 1..) => self.unread.extend_from_slice(&bytes[..n]),
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Line::None,
+                Ok(0) | Err(_) => return Line::End,
+            }
+        }
+    }
+}
