@@ -4,9 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use scat::auth::keys;
 use scat::cli::{self, Command, Endpoint, Options, Peers};
 use scat::error::Status;
-use scat::auth::keys;
 use scat_fuzz::input::Input;
 use std::ffi::OsString;
 use std::net::Ipv6Addr;

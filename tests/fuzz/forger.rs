@@ -56,6 +56,7 @@ impl From<Error> for Fatal {
             Error::Frame(_) => Fatal::Malformed,
             Error::Commitment => Fatal::Commitment,
             Error::Rule(_) | Error::Ratchet(_) => Fatal::Rule,
+            Error::LetGo => unreachable!("no connection is lost here"),
         }
     }
 }

@@ -4,12 +4,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use scat::error::Error;
-use scat::sys::poller::Poller;
-use scat::run::key_file::{read, read_known, read_public};
 use scat::auth::keys::{self, Kind, KnownKey};
+use scat::error::Error;
 use scat::protocol::noise;
 use scat::protocol::secret::Secret;
+use scat::run::key_file::{read, read_known, read_public};
+use scat::sys::poller::Poller;
 use scat::ui::report::Report;
 use scat::ui::waiting::Deadline;
 use scat_fuzz::input::Input;
