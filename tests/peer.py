@@ -19,7 +19,7 @@ from time import monotonic
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 def say(text):
     print("peer:", text, file=sys.stderr, flush=True)
@@ -39,15 +39,16 @@ def HKDF(ck, ikm, n):
     return outputs[1:]
 
 class CipherState:
-    def __init__(self, key):
-        self.aead, self.n = ChaCha20Poly1305(key), 0
+    """AEAD; AEAD-F may have another cipher, and the counter in another order."""
+    def __init__(self, key, cipher=ChaCha20Poly1305, order="little"):
+        self.cipher, self.order, self.aead, self.n = cipher, order, cipher(key), 0
 
     def crypt(self, verb, data, ad=b""):
-        result = getattr(self.aead, verb)(bytes(4) + self.n.to_bytes(8, "little"), data, ad)
+        result = getattr(self.aead, verb)(bytes(4) + self.n.to_bytes(8, self.order), data, ad)
         self.n += 1
         if self.n % 1024 == 0:  # TRANSPORT: Symmetric rekey. No handshake comes that far.
             k = self.aead.encrypt(bytes(4) + b"\xff" * 8, bytes(32), b"")[:32]
-            self.aead = ChaCha20Poly1305(k)
+            self.aead = self.cipher(k)
         return result
 
 # NOTATION: Noise
@@ -127,30 +128,34 @@ class Noise:
         return self.crypt_and_hash("decrypt", message)
 
 # HANDSHAKE
+AES, RECONNECTION = 2, 4  # bits that C's preface offers and the id of flight 2 chooses
+
 class Side:
-    """What one side was told before the connection: its identity, the PSK, keys to accept."""
-    def __init__(self, identity=None, psk=None, peers=None):
+    """What one side was told before the connection: its identity, the PSK, keys to accept, and
+    what it offers or would choose."""
+    def __init__(self, identity=None, psk=None, peers=None, features=AES):
         self.static = X25519PrivateKey.from_private_bytes(identity or os.urandom(32))
-        self.id, self.psk, self.peers = b"\1" if identity else b"\0", psk, peers
+        self.id, self.psk, self.peers = int(bool(identity)), psk, peers
+        self.features = features
 
-    def preface(self, role):
-        return b"SCAT1" + role + (b"\1" if self.psk else b"\0") + b"\n"
+    def preface(self, role, offered=0):
+        return b"SCAT1" + role + bytes([bool(self.psk) | offered]) + b"\n"
 
-    def noise(self, role):
-        prologue = self.preface(b"C") + self.preface(b"L")
+    def noise(self, role, offered):
+        prologue = self.preface(b"C", offered) + self.preface(b"L")
         return Noise("P1" if self.psk else "P0", role, prologue, self.psk, self.static)
 
-    def read(self, noise, flight):
-        """The 32 bytes behind id, and whether the key is refused."""
+    def read(self, noise, flight, offered=0):
+        """The 32 bytes behind id, what is chosen, and whether the key is refused."""
         try:
             payload = noise.read(flight)
         except WRONG:
             fail(3, "the handshake was altered")
         public = noise.their["s"].public_bytes_raw()
-        if payload[0] > 1 or public == self.static.public_key().public_bytes_raw():
+        if payload[0] & ~offered > 1 or public == self.static.public_key().public_bytes_raw():
             fail(4, "unknown id, or connected to myself")
         say(f"their key {base64.b64encode(public).decode()}, id {payload[0]}")
-        return payload[1:], self.peers and public not in self.peers
+        return payload[1:], payload[0] & offered, self.peers and public not in self.peers
 
 def take(sock, size, deadline, status=3):
     """Exactly `size` bytes; fails with `status` if the stream ends before."""
@@ -161,34 +166,37 @@ def take(sock, size, deadline, status=3):
     return data
 
 def connect(address, side):
-    sock, deadline, noise = socket.create_connection(address), monotonic() + 10, side.noise("C")
-    sock.sendall(side.preface(b"C") + noise.write())
+    sock, deadline = socket.create_connection(address), monotonic() + 10
+    noise = side.noise("C", side.features)
+    sock.sendall(side.preface(b"C", side.features) + noise.write())
     h1, preface = noise.h, take(sock, 8, deadline)
     preface == side.preface(b"L") or fail(4 if preface[:4] == b"SCAT" else 3, f"preface {preface}")
     flight2 = take(sock, 1, deadline, 4 if side.psk else 3) + take(sock, 1241 - 9, deadline)
-    commit, refused = side.read(noise, flight2)
+    commit, chosen, refused = side.read(noise, flight2, side.features)
     refused and fail(4, "the listener's key is not the one expected")
-    sock.sendall(noise.write(side.id + os.urandom(32)))
-    return sock, Session("C", noise, h1, commit)
+    sock.sendall(noise.write(bytes([side.id]) + os.urandom(32)))
+    return sock, Session("C", noise, chosen, h1, commit)
 
 def answer(sock, side):
     """L's part of the handshake, before OPEN."""
     deadline, n_l = monotonic() + 10, os.urandom(32)
     preface = take(sock, 4, deadline)
     preface += take(sock, 4, deadline) if preface == b"SCAT" else fail(3, "does not speak scat")
-    if preface != side.preface(b"C"):
+    offered = preface[6] & (AES | RECONNECTION)  # as received; the rest is known
+    if preface != side.preface(b"C", offered):
         sock.sendall(side.preface(b"L"))
         fail(4, f"preface {preface}")
-    flight1, noise = take(sock, (1256 if side.psk else 1224) - 8, deadline), side.noise("L")
+    flight1, noise = take(sock, (1256 if side.psk else 1224) - 8, deadline), side.noise("L", offered)
     try:
         noise.read(flight1)
     except WRONG:
         sock.sendall(side.preface(b"L") if side.psk else b"")
         fail(4, "flight 1 is wrong")
     commit = HASH(b"scat/1 commit\0" + noise.h + n_l)
-    sock.sendall(side.preface(b"L") + noise.write(side.id + commit))
-    _n_c, refused = side.read(noise, take(sock, 97, deadline))
-    session = Session("L", noise)
+    chosen = offered & side.features
+    sock.sendall(side.preface(b"L") + noise.write(bytes([side.id | chosen]) + commit))
+    _n_c, _, refused = side.read(noise, take(sock, 97, deadline))
+    session = Session("L", noise, chosen)
     if refused:
         session.send(ABORT, b"\1")
         sock.sendall(session.outbox)
@@ -224,23 +232,25 @@ def halves(h3, n_l):
 DATA, EOF, DONE, OPEN, REKEY1, REKEY2, REKEY3, ABORT = range(8)
 CLEN = {EOF: 0, DONE: 0, OPEN: 32, REKEY1: 1248, REKEY2: 1152, REKEY3: 0, ABORT: 1}
 SENDER = {OPEN: "L", REKEY1: "C", REKEY2: "L", REKEY3: "C"}
-STATUS = {1: 4, 2: 7, 3: 5, 4: 6, 5: 6, 6: 7, 7: 6}  # of scat(1), by abort code
+STATUS = {1: 4, 2: 7, 3: 5, 4: 6, 5: 6, 6: 7, 7: 6, 8: 4}  # of scat(1), by abort code
 ROOM = 1 << 18  # with so many bytes of output waiting, no more input is read
 
 class Session:
     """Frames of one side. It owns no socket: what is to be sent waits in `outbox`."""
-    def __init__(self, role, noise, h1=None, commit=None):
+    def __init__(self, role, noise, chosen, h1=None, commit=None):
         self.role, self.h1, self.h3, self.commit = role, h1, noise.h, commit
-        self.sender, self.receiver = self.split3(noise)
+        self.aead_f = (AESGCM, "big") if chosen & AES else ()
+        self.sender, self.receiver = self.split4(noise)
+        say("frames under " + (AESGCM if chosen & AES else ChaCha20Poly1305).__name__)
         self.inbox, self.outbox = bytearray(), bytearray()
         self.sent, self.received = set(), set()  # of EOF and DONE
         self.opened, self.since = False, monotonic()
         self.exchange = None  # at C PR under way, at L the CipherState that REKEY3 switches to
 
-    def split3(self, noise):
-        k_c2l, k_l2c, self.rk = HKDF(noise.ck, b"", 3)
-        self.hp = noise.h
-        return map(CipherState, (k_c2l, k_l2c) if self.role == "C" else (k_l2c, k_c2l))
+    def split4(self, noise):
+        k_c2l, k_l2c, self.rk, _kr = HKDF(noise.ck, b"", 4)
+        self.hp, keys = noise.h, (k_c2l, k_l2c) if self.role == "C" else (k_l2c, k_c2l)
+        return [CipherState(key, *self.aead_f) for key in keys]
 
     def finished(self):
         return self.sent == self.received == {EOF, DONE}
@@ -314,11 +324,11 @@ class Session:
             pr = Noise("PR", "L", b"scat/1 rekey\0" + self.hp, self.rk)
             pr.read(content)
             self.send(REKEY2, pr.write())
-            self.sender, self.exchange = self.split3(pr)
+            self.sender, self.exchange = self.split4(pr)
         elif kind == REKEY2:
             self.exchange.read(content)
             self.send(REKEY3)
-            self.sender, self.receiver = self.split3(self.exchange)
+            self.sender, self.receiver = self.split4(self.exchange)
             self.exchange, self.since = None, monotonic()
         elif kind == REKEY3:
             self.receiver, self.exchange = self.exchange, None
@@ -385,14 +395,16 @@ if __name__ == "__main__":
     options.add_argument("-i", metavar="FILE", type=lambda path: key_file(path, "secret"))
     options.add_argument("--psk", metavar="FILE", type=lambda path: key_file(path, "psk"))
     options.add_argument("--peer", metavar="KEY", type=lambda text: [key(text, "public")])
+    options.add_argument("--chacha", action="store_true", help="frames under ChaCha20-Poly1305")
     options.add_argument("--ratchet", metavar="FRAMES", type=int, default=2**20)
     options.add_argument("--frame", metavar="BYTES", type=int, default=65277)
     options.add_argument("host")
     options.add_argument("port", type=int)
     args = options.parse_args()
     session = None
+    side = Side(args.i, args.psk, args.peer, 0 if args.chacha else AES)
     try:
-        connection, session = args.open((args.host, args.port), Side(args.i, args.psk, args.peer))
+        connection, session = args.open((args.host, args.port), side)
         converse(connection, session, args.ratchet, args.frame)
     except OSError as error:
         fail(6 if session else 3, error)

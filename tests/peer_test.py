@@ -29,6 +29,8 @@ import peer
 
 SCAT = [os.path.abspath(sys.argv[1])] if len(sys.argv) == 2 else sys.exit(__doc__)
 PYTHON = [sys.executable, os.path.abspath(peer.__file__)]
+CHACHA = [*PYTHON, "--chacha"]
+PAIRS = [pair for python in (PYTHON, CHACHA) for pair in ((SCAT, python), (python, SCAT))]
 LOOPBACK, EMPTY = "127.0.0.1", "empty"
 MANY = 1100 * 65277  # bytes that need more than 1024 frames, however long these are
 
@@ -110,7 +112,7 @@ def both_roles_with_and_without_psk_and_identities():
     forth, back = random_file("forth", 3_000_000), random_file("back", 2_000_000)
     psk, (ann, ann_key), (bob, bob_key) = genpsk("psk"), genkey("ann"), genkey("bob")
     named = ["-i", ann, "--peer", bob_key], ["-i", bob, "--peer", ann_key]
-    for first, second in (SCAT, PYTHON), (PYTHON, SCAT):
+    for first, second in PAIRS:
         for secret in [], ["--psk", psk]:
             for ann_says, bob_says in ([], []), named:
                 listener, address = listening(first, *secret, *ann_says, source=back)
@@ -120,22 +122,35 @@ def both_roles_with_and_without_psk_and_identities():
 
 def more_than_1024_frames_each_way():
     many, short = random_file("many", MANY), random_file("short", 3_000_000)
-    listener, address = listening(SCAT, source=many)
-    connector = End(PYTHON, "--frame", "1000", *address, source=short)
-    meet(listener, connector, short, many)
-    listener, address = listening(PYTHON, "--frame", "1000", source=short)
-    meet(listener, End(SCAT, *address, source=many), many, short)
+    for python in PYTHON, CHACHA:
+        listener, address = listening(SCAT, source=many)
+        connector = End(python, "--frame", "1000", *address, source=short)
+        meet(listener, connector, short, many)
+        listener, address = listening(python, "--frame", "1000", source=short)
+        meet(listener, End(SCAT, *address, source=many), many, short)
+
+
+def the_cipher_is_what_both_have():
+    for first, second in PAIRS:
+        listener, address = listening(first, *["-v"] * (first is SCAT))
+        connector = End(second, *["-v"] * (second is SCAT), *address)
+        meet(listener, connector, EMPTY, EMPTY)
+        binary, other = sorted((listener, connector), key=lambda end: "peer: " in end.log)
+        # Without instructions for AES, or without ring, it is the same with both.
+        is_aes = "frames under AESGCM" in other.log
+        assert is_aes == ("cipher: AES-256-GCM" in binary.log), binary.log + other.log
+        assert not (is_aes and CHACHA in (first, second)), other.log
 
 
 def a_listener_answers_the_peers_exchanges():
     back = random_file("back2", 5_000_000)
     # A listener takes 16 at once, then one a second: these stay below.
-    for frames, exchanges in (300, 3), (500, 3), (1500, 2):
+    for python, frames, exchanges in (PYTHON, 300, 3), (CHACHA, 500, 3), (PYTHON, 1500, 2):
         part = frames * 1000
         forth = random_file("forth2", exchanges * part)
         listener, address = listening(SCAT, source=back)
         options = ["--frame", "1000", "--ratchet", str(frames)]
-        connector = End(PYTHON, *options, *address, source=subprocess.PIPE)
+        connector = End(python, *options, *address, source=subprocess.PIPE)
         with open(forth, "rb") as file:
             for _ in range(exchanges):
                 connector.process.stdin.buffer.write(file.read(part))
@@ -148,14 +163,19 @@ def a_connector_starts_an_exchange_after_120_seconds():
     """Yields once while it waits."""
     listener, address = listening(PYTHON, source=subprocess.PIPE)
     connector = End(SCAT, *address, source=subprocess.PIPE)
-    yield
-    listener.wait_for("received REKEY3")
+    lines = ["under the old keys\n", "under the new keys\n"]
+    for line in lines:
+        for end in listener, connector:
+            end.process.stdin.write(line)
+            end.process.stdin.flush()
+        if line is lines[0]:
+            yield
+            listener.wait_for("received REKEY3")
     for end in listener, connector:
-        end.process.stdin.write("under the new keys\n")
         end.process.stdin.close()
-    with open("line", "w") as file:
-        file.write("under the new keys\n")
-    meet(listener, connector, "line", "line")
+    with open("lines", "w") as file:
+        file.writelines(lines)
+    meet(listener, connector, "lines", "lines")
 
 
 def different_psks_end_with_4_and_the_listener_goes_on():
@@ -172,7 +192,7 @@ def different_psks_end_with_4_and_the_listener_goes_on():
 
 def a_refused_key_ends_with_4_and_the_listener_goes_on():
     (cleo, cleo_key), (dora, dora_key) = genkey("cleo"), genkey("dora")
-    for first, second in (SCAT, PYTHON), (PYTHON, SCAT):
+    for first, second in PAIRS:
         listener, address = listening(first, "-i", cleo, "--peer", dora_key)
         End(second, *address).ends_with(4)  # the listener refuses
         End(second, "-i", cleo, *address).ends_with(4)  # the listener's own key
@@ -329,7 +349,7 @@ def padding_and_empty_data_mean_nothing():
 
 
 def each_abort_code_has_its_status():
-    for code, status in [*peer.STATUS.items(), (0, 5), (8, 5)]:
+    for code, status in [*peer.STATUS.items(), (0, 5), (9, 5)]:
         binary, sock, session = hostile_connector()
         session.send(peer.ABORT, bytes([code]))
         sock.sendall(session.outbox)
@@ -344,6 +364,7 @@ def prefaces_are_answered_as_the_page_says():
         (without, b"SCAT2C\0\n", without.preface(b"L")),
         (without, b"SCAT1L\0\n", without.preface(b"L")),
         (without, b"SCAT1C\1\n", without.preface(b"L")),
+        (without, b"SCAT1C\x08\n", without.preface(b"L")),
         (without, b"SCAT1C\0\r", without.preface(b"L")),
         (without, without.preface(b"C") + bytes(1216), b""),
         (with_psk, without.preface(b"C"), with_psk.preface(b"L")),
@@ -364,6 +385,7 @@ def a_foreign_preface_ends_the_connector_with_3_or_4():
         (b"SCAT2L\0\n", 4),
         (b"SCAT1C\0\n", 4),
         (b"SCAT1L\1\n", 4),
+        (b"SCAT1L\2\n", 4),
         (b"SSH-2.0-", 3),
         (b"", 3),
     ]:
@@ -375,8 +397,24 @@ def a_foreign_preface_ends_the_connector_with_3_or_4():
         binary.ends_with(status)
 
 
+def an_id_with_a_bit_that_was_not_offered_ends_the_connector_with_3():
+    for bit in peer.RECONNECTION, 8, 0x80:
+        side = peer.Side()
+        side.id |= bit
+        with socket.create_server((LOOPBACK, 0)) as server:
+            binary = End(SCAT, LOOPBACK, str(server.getsockname()[1]))
+            sock, _ = server.accept()
+        try:
+            peer.answer(sock, side)
+            raise AssertionError(f"flight 3 after id {side.id}")
+        except SystemExit:
+            sock.close()
+        binary.ends_with(3)
+
+
 TESTS = [
     both_roles_with_and_without_psk_and_identities,
+    the_cipher_is_what_both_have,
     more_than_1024_frames_each_way,
     a_listener_answers_the_peers_exchanges,
     different_psks_end_with_4_and_the_listener_goes_on,
@@ -390,6 +428,7 @@ TESTS = [
     each_abort_code_has_its_status,
     prefaces_are_answered_as_the_page_says,
     a_foreign_preface_ends_the_connector_with_3_or_4,
+    an_id_with_a_bit_that_was_not_offered_ends_the_connector_with_3,
 ]
 
 if __name__ == "__main__":
