@@ -7,11 +7,13 @@ and closes readers. After each run the promises of scat(1) are checked:
 * what an end has written is the beginning of what the other end was given;
 * status 0 at an end means that both programs got every byte of both directions;
 * status 3 means that nothing was written at either end;
-* an end that was handed altered bytes does not end with 0;
+* an end that was handed altered bytes does not end with 0, and where what the
+  connector offers was altered, neither does;
 * where nothing was done to them, both end with 0;
 * the last line on standard error fits the status.
 
-    hostile.py [--runs N] [--seed S] [--jobs J] SCAT     N runs from seed S on
+    hostile.py [--runs N] [--seed S] [--jobs J] SCAT [OTHER]     N runs from seed S on;
+                                                         OTHER is another build of it
     hostile.py --liars SCAT                              shows that liars are caught
 
 A run is made of its seed alone: `--runs 1 --seed S` makes it again.
@@ -27,7 +29,7 @@ SIZES = [0, 0, 1, 255, 4096, 65536, 300_000, 1_500_000, 5_000_000]
 INPUTS = ["file", "pipe", "fifo", "socket"]
 OUTPUTS = ["file", "pipe", "fifo", "socket"]
 # What the relay does to bytes or to the connection.
-TAMPER = ["flip", "drop", "double", "swap"]
+TAMPER = ["flip", "drop", "double", "swap", "offer"]
 CUTS = ["reset", "fin", "halfclose"]
 GENTLE = ["none", "none", "stall", "dribble", "stop", "strangers"]
 SYSTEM = ["kill", "term", "int", "reader", "full", "limit", "badread"]
@@ -36,7 +38,7 @@ SYSTEM = ["kill", "term", "int", "reader", "full", "limit", "badread"]
 LINES = {
     1: r"standard input|standard output",
     3: r"handshake|does not answer|without a word|hung up|does not speak scat|connect|"
-       r"no session|closed|reset",
+       r"no session|closed|reset|before the session",
     4: r"version|role|connecting|pre-shared|key|words|refused|myself",
     5: r"corrupted|forged|malformed|protocol error",
     6: r"cut off|interrupted",
@@ -65,6 +67,9 @@ class Fault:
             rng.randrange(0, total), max(0, total - rng.randrange(0, 1200)),
         ])
         self.amount = rng.choice([1, 2, 16, 274, 5000])
+        if kind == "offer":
+            # The flags of the connector's preface, but not that of a pre-shared key.
+            self.side, self.at, self.amount = "C", 6, rng.choice([2, 4, 6])
         self.fired = False
         self.altered = False  # so that the receiver has to notice
 
@@ -145,6 +150,8 @@ class Relay:
             timer.start()
         if kind == "flip":
             return bytes([data[0] ^ (1 << n % 8)]) + data[1:]
+        if kind == "offer":
+            return bytes([data[0] ^ n]) + data[1:]
         if kind == "drop":
             return data[n:]
         if kind == "double":
@@ -215,7 +222,7 @@ class End:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (run.room, run.room))
         else:
             preexec = os.setsid  # no terminal: nobody is asked
-        self.process = subprocess.Popen(run.scat + args, stdin=stdin, stdout=stdout,
+        self.process = subprocess.Popen(run.scats[side] + args, stdin=stdin, stdout=stdout,
                                         stderr=subprocess.PIPE, preexec_fn=preexec,
                                         pass_fds=pass_fds)
         for fd in {stdin, stdout}:
@@ -378,9 +385,9 @@ class End:
 class Run:
     """One scenario, made of its seed."""
 
-    def __init__(self, scat, seed, has_fd):
+    def __init__(self, scats, seed, has_fd):
         rng = random.Random(seed)
-        self.scat, self.seed = scat, seed
+        self.seed = seed
         self.dir = tempfile.mkdtemp(prefix="scat-hostile-")
         self.policy = rng.choice(POLICIES if has_fd else POLICIES[:-1])
         self.family = rng.choice([socket.AF_INET, socket.AF_INET6])
@@ -397,6 +404,7 @@ class Run:
         if self.kind == "badread":
             self.inputs[self.fault.side] = "badread"
         self.room = rng.choice([0, 1, 1000, 200_000])
+        self.scats = {side: rng.choice(scats) for side in "CL"}
         self.words = {side: queue.Queue() for side in "CL"}
         self.over = threading.Event()
         self.ends = {}
@@ -510,6 +518,8 @@ class Run:
         receiver = l if self.fault.side == "C" else c
         if self.kind in TAMPER and self.fault.altered and receiver.status == 0:
             raise Violation("altered bytes were not noticed")
+        if self.kind == "offer" and self.fault.altered and 0 in (c.status, l.status):
+            raise Violation("an altered offer was not noticed")
         if self.kind in GENTLE and (c.status, l.status) != (0, 0):
             raise Violation(f"nothing was done to them: {c.status}, {l.status}")
 
@@ -519,8 +529,8 @@ class Run:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def one(scat, seed, has_fd):
-    run = Run(scat, seed, has_fd)
+def one(scats, seed, has_fd):
+    run = Run(scats, seed, has_fd)
     try:
         run.play()
         return seed, None, run
@@ -533,10 +543,10 @@ def one(scat, seed, has_fd):
         run.clean()
 
 
-def campaign(scat, runs, seed, jobs, has_fd):
+def campaign(scats, runs, seed, jobs, has_fd):
     bad, statuses = [], {}
     with ThreadPoolExecutor(jobs) as pool:
-        for _, why, run in pool.map(lambda s: one(scat, s, has_fd), range(seed, seed + runs)):
+        for _, why, run in pool.map(lambda s: one(scats, s, has_fd), range(seed, seed + runs)):
             if why:
                 bad.append(why)
                 print(why, flush=True)
@@ -562,6 +572,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--liars", action="store_true")
     parser.add_argument("scat")
+    parser.add_argument("other", nargs="?")
     args = parser.parse_args()
     PLAIN = os.path.abspath(args.scat)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
@@ -569,12 +580,13 @@ def main():
     if args.liars:
         ok = True
         for name, script in LIARS.items():
-            bad, _ = campaign(["bash", "-c", script, PLAIN], args.runs, args.seed, args.jobs, False)
+            bad, _ = campaign([["bash", "-c", script, PLAIN]], args.runs, args.seed, args.jobs, False)
             print(f"liar ({name}): caught in {len(bad)} of {args.runs} runs")
             ok &= bool(bad)
         sys.exit(0 if ok else 1)
+    scats = [[os.path.abspath(scat)] for scat in (args.scat, args.other) if scat]
     start = time.monotonic()
-    bad, statuses = campaign([PLAIN], args.runs, args.seed, args.jobs, has_fd)
+    bad, statuses = campaign(scats, args.runs, args.seed, args.jobs, has_fd)
     print(f"{args.runs} runs from seed {args.seed}, {len(bad)} violations, "
           f"{time.monotonic() - start:.0f} s; --fd {'too' if has_fd else 'not there'}")
     for (c, l), n in sorted(statuses.items(), key=lambda item: -item[1]):
