@@ -128,7 +128,7 @@ fn answers(input: &mut Input<'_>) {
     let (own, wanted) = (sas(seed).half(role), sas(seed).half(role.peer()));
     let (other_own, other_wanted) = (sas(other).half(role), sas(other).half(role.peer()));
     let mut dialogue = Dialogue::new(role, &sas(seed));
-    assert!(!dialogue.opening(None).contains(&wanted.words().join(" ")));
+    assert!(!dialogue.opening(None, false).contains(&wanted.words().join(" ")));
     let mut wrong = 0;
     for _ in 0..12 {
         let line = line(input, &own, &wanted);
