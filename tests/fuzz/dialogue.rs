@@ -136,7 +136,9 @@ fn answers(input: &mut Input<'_>) {
         wrong += u8::from(meant == Meant::Wrong);
         let answer = dialogue.answer(&line);
         match (&answer, &meant) {
-            (Answer::Right, Meant::Right) | (Answer::No, Meant::No) | (Answer::Left, Meant::Left) => {}
+            (Answer::Right, Meant::Right)
+            | (Answer::No, Meant::No)
+            | (Answer::Left, Meant::Left) => {}
             (Answer::Wrong, Meant::Wrong) => assert_eq!(wrong, 3),
             (Answer::Again(_), Meant::Wrong) => assert!(wrong < 3),
             (Answer::Again(why), Meant::Again) => {
