@@ -5,7 +5,7 @@ _scat() {
     _init_completion -s -n @: || return
     # What is followed by a file, and by something else. (`-lvi file` is `-i file`.)
     local files='-*([!-])i|--identity|--psk|--genkey|--pubkey|--genpsk'
-    local values='-*([!-])[psqw]|--port|--source|--quit|--within|--idle|--fd|--status-fd|--confirm-fd'
+    local values='-*([!-])[psqw]|--port|--source|--quit|--reconnect|--within|--idle|--fd|--status-fd|--confirm-fd'
     if [[ $prev == @($files) ]]; then
         _filedir
     elif [[ $prev == --peer ]]; then
@@ -25,7 +25,7 @@ _scat() {
         COMPREPLY=($(compgen -W '
             -4 --ipv4 -6 --ipv6 -c --confirm --confirm-fd -d --no-input --fd --genkey --genpsk
             -h --help -i --identity --idle -l --listen -N --end -n --numeric --no-confirm
-            -p --port --peer --psk --pubkey -q --quit -s --source --status-fd
+            -p --port --peer --psk --pubkey -q --quit --reconnect -s --source --status-fd
             -v --verbose --version -w --within' -- "$cur"))
     elif [[ ! " ${words[*]} " =~ ' '(-[[:alnum:]]*l[[:alnum:]]*|--listen)' ' ]]; then
         # A host comes first, and only where scat does not listen.

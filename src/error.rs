@@ -105,6 +105,8 @@ pub enum Error {
     HandshakeAltered,
     /// The one caller of `-l --fd` broke off, or speaks something else; the listener's reason.
     CallerFailed(String),
+    /// The listener has a session already, and keeps its port for that one.
+    Busy,
 
     /// What went wrong at one of the addresses of a name.
     At {
@@ -154,6 +156,10 @@ pub enum Error {
     // 6: cut off
     /// The connection ended before the authenticated end; why.
     Cut(Option<io::Error>),
+    /// The connection was lost, and no other one came within this time.
+    NotBack(Duration),
+    /// Another connection came, and what the peer lacks was too much to be kept.
+    LetGo,
     /// A terminal of this side has gone.
     HungUp,
     /// The listener goes on and does not answer REKEY1.
@@ -329,6 +335,7 @@ impl Error {
             | Error::Silent
             | Error::NotScat(_)
             | Error::HandshakeCut(_)
+            | Error::Busy
             | Error::HandshakeTimeout
             | Error::HandshakeAltered
             | Error::CallerFailed(_) => Status::NoSession,
@@ -342,7 +349,12 @@ impl Error {
             | Error::Left
             | Error::KeyRefused => Status::Identity,
             Error::Session(_) => Status::Forged,
-            Error::Cut(_) | Error::HungUp | Error::RatchetTimeout | Error::Idle(_) => Status::Cut,
+            Error::Cut(_)
+            | Error::NotBack(_)
+            | Error::LetGo
+            | Error::HungUp
+            | Error::RatchetTimeout
+            | Error::Idle(_) => Status::Cut,
             Error::OutputClosed => Status::Output,
             Error::Aborted(reason) => match reason {
                 Reason::Refused | Reason::Left => Status::Identity,
@@ -436,10 +448,12 @@ impl Error {
             Error::Silent => "is scat listening there? a port forwarder accepts for nobody as well",
             Error::NotScat(_) => "is it scat that listens there, at that port?",
             Error::HandshakeTimeout => "the port is open, but is it scat that listens there?",
+            Error::Busy => "try again later; -w SECS does so for that long",
             Error::Preface { mismatch, psk } => match mismatch {
                 Mismatch::Version(_) | Mismatch::Unknown => {
                     "use the same version of scat at both ends"
                 }
+                Mismatch::Busy | Mismatch::Reconnects => return None,
                 Mismatch::SameRole => "one of them has to listen, with -l",
                 Mismatch::Psk if *psk => "start the listener with --psk too, or leave it out here",
                 Mismatch::Psk => "ask for the key file and give it with --psk",
@@ -488,7 +502,7 @@ impl Error {
             Error::At { error, .. } => error.may_pass(),
             Error::Connect { .. } => self.status() == Status::NoSession,
             Error::Resolve { is_temporary, .. } => *is_temporary,
-            Error::Silent | Error::HandshakeCut(_) | Error::HandshakeTimeout => true,
+            Error::Silent | Error::Busy | Error::HandshakeCut(_) | Error::HandshakeTimeout => true,
             Error::NotOpened(unopened, _) | Error::OpenTimeout(unopened) => {
                 *unopened == Unopened::Safe
             }
@@ -547,6 +561,7 @@ impl fmt::Display for Error {
                 return write!(f, "the handshake was cut off: {}", plain(why));
             }
             Error::HandshakeTimeout => "the other end does not answer",
+            Error::Busy => "the listener is busy with another session",
             Error::HandshakeAltered => "the handshake was altered on its way",
             Error::CallerFailed(why) | Error::CallerRefused(why) => {
                 return write!(f, "caller rejected: {why}");
@@ -558,7 +573,8 @@ impl fmt::Display for Error {
                 Mismatch::Version(_) | Mismatch::Unknown => {
                     "the other end speaks an unknown version"
                 }
-                Mismatch::SameRole => "both ends are connecting",
+                Mismatch::SameRole | Mismatch::Reconnects => "both ends are connecting",
+                Mismatch::Busy => "both ends are listening",
                 Mismatch::Psk if *psk => "the listener has no pre-shared key",
                 Mismatch::Psk => "the listener wants a pre-shared key",
             },
@@ -584,6 +600,10 @@ impl fmt::Display for Error {
             Error::Session(why) => return why.fmt(f),
             Error::Cut(None) => "cut off: the connection ended too early",
             Error::Cut(Some(why)) => return write!(f, "cut off: {}", plain(why)),
+            Error::NotBack(within) => {
+                return write!(f, "connection lost, and not restored within {}", Rounded(*within));
+            }
+            Error::LetGo => "cut off: more was lost with the connection than this end keeps",
             Error::HungUp => "the terminal was closed",
             Error::RatchetTimeout => "cut off: the other end does not renew the keys",
             Error::Idle(time) => {
@@ -626,7 +646,10 @@ impl From<sys::Error> for Error {
 
 impl From<session::Error> for Error {
     fn from(error: session::Error) -> Self {
-        Error::Session(error)
+        match error {
+            session::Error::LetGo => Error::LetGo,
+            error => Error::Session(error),
+        }
     }
 }
 

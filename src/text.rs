@@ -27,6 +27,7 @@ impl fmt::Display for Rounded {
             (0, 0) => write!(f, "less than 0.1 s"),
             (0..10, 1..) => write!(f, "{seconds}.{tenths} s"),
             (0..60, _) => write!(f, "{seconds} s"),
+            (60..3600, _) if seconds % 60 == 0 => write!(f, "{} min", seconds / 60),
             (60..3600, _) => write!(f, "{} min {} s", seconds / 60, seconds % 60),
             _ => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
         }
@@ -111,6 +112,7 @@ mod tests {
             (9_960, "9.9 s"),
             (59_999, "59 s"),
             (200_000, "3 min 20 s"),
+            (300_000, "5 min"),
             (7_500_000, "2 h 5 min"),
         ] {
             assert_eq!(Rounded(Duration::from_millis(milliseconds)).to_string(), said);

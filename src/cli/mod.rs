@@ -45,6 +45,8 @@ pub struct Options {
     pub no_input: bool,
     /// `-w`
     pub within: Option<Duration>,
+    /// `--reconnect`
+    pub reconnect: Option<Duration>,
     /// `--idle`
     pub idle: Option<Duration>,
     /// `-c`, `--no-confirm`
@@ -182,6 +184,10 @@ struct Args {
     /// report each stage
     #[argh(switch, short = 'v')]
     verbose: bool,
+    /// wait this long for a lost connection to be replaced (to be given at
+    /// both ends)
+    #[argh(option, arg_name = "secs")]
+    reconnect: Option<usize>,
     /// give up unless there is a session within this time
     #[argh(option, short = 'w', arg_name = "secs")]
     within: Option<usize>,
@@ -251,6 +257,11 @@ fn command(argv: Argv) -> Result<Command, Error> {
     if within.is_some_and(|time| time.is_zero()) {
         return Err(corrected("-w 0: no time at all", "without -w there is no limit"));
     }
+    let reconnect = args.reconnect.map(|at| seconds("--reconnect", text(at)?)).transpose()?;
+    if reconnect.is_some_and(|time| time.is_zero()) {
+        let hint = "without --reconnect a lost connection ends the session";
+        return Err(corrected("--reconnect 0: no time at all", hint));
+    }
     let idle = args.idle.map(|at| seconds("--idle", text(at)?)).transpose()?;
     if idle.is_some_and(|time| time.is_zero()) {
         return Err(corrected("--idle 0: no time at all", "without --idle there is no limit"));
@@ -277,6 +288,10 @@ fn command(argv: Argv) -> Result<Command, Error> {
     let endpoint = match args.fd {
         Some(_) if !places.is_empty() || port.is_some() || source.is_some() => {
             return Err(usage("--fd has its connection already: no address or port"));
+        }
+        Some(_) if reconnect.is_some() => {
+            let what = "--fd and --reconnect: scat replaces only a connection that it has made";
+            return Err(corrected(what, "leave out --reconnect"));
         }
         Some(at) => match descriptor("--fd", text(at)?)? {
             fd @ 0..=2 => {
@@ -311,6 +326,7 @@ fn command(argv: Argv) -> Result<Command, Error> {
         verbose: args.verbose,
         no_input: args.no_input,
         within,
+        reconnect,
         idle,
         ask: match (args.confirm, args.no_confirm) {
             (true, true) => return Err(usage("-c and --no-confirm exclude each other")),

@@ -94,6 +94,9 @@ impl<'a> Attempt<'a> {
                             let dialect = Dialect::of(flight2).to_string();
                             return Progress::Failed(Error::NotScat(dialect));
                         }
+                        Preface::Differs(Mismatch::Busy) => {
+                            return Progress::Failed(Error::Busy);
+                        }
                         Preface::Differs(Mismatch::SameRole) if self.link.is_to_itself() => {
                             return Progress::Failed(Error::Myself);
                         }

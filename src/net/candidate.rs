@@ -24,6 +24,7 @@ use crate::protocol::session::Reason;
 use crate::sys::poller::Token;
 use crate::sys::random;
 use crate::ui::waiting::Limit;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -105,10 +106,10 @@ impl Rejection {
     /// Whether the person here should know without `-v`: somebody who speaks
     /// scat was started in a way that does not fit.
     pub fn concerns_user(self) -> bool {
-        use Mismatch::{Psk, Unknown, Version};
+        use Mismatch::{Busy, Psk, Unknown, Version};
         matches!(
             self,
-            Rejection::Preface(Version(_) | Psk | Unknown)
+            Rejection::Preface(Version(_) | Psk | Busy | Unknown)
                 | Rejection::PskDiffers
                 | Rejection::OtherKey(_)
         )
@@ -123,7 +124,8 @@ impl fmt::Display for Rejection {
             Rejection::Preface(Mismatch::Version(_) | Mismatch::Unknown) => {
                 "speaks another version"
             }
-            Rejection::Preface(Mismatch::SameRole) => "listens as well",
+            Rejection::Preface(Mismatch::SameRole | Mismatch::Busy) => "listens as well",
+            Rejection::Preface(Mismatch::Reconnects) => "looks for a session that is over",
             Rejection::Preface(Mismatch::Psk) => "only one side has a pre-shared key",
             Rejection::PskDiffers => "the pre-shared keys differ",
             Rejection::HungUp => "hung up during the handshake",
@@ -293,4 +295,15 @@ fn refusal(accepted: &Accepted) -> Result<Vec<u8>, frame::Error> {
     let Keys { cipher, l2c, .. } = &accepted.keys;
     Sealer::new(*cipher, l2c).seal(Kind::Abort, &mut frame, 1)?;
     Ok(frame)
+}
+
+/// Which of these gives its place up: of the network that holds the most, the oldest,
+/// whatever it has sent. So a newcomer always gets a place. Tokens count up.
+pub fn greediest(places: impl Iterator<Item = (Option<Network>, Token)> + Clone) -> Option<Token> {
+    let mut held: BTreeMap<Option<Network>, usize> = BTreeMap::new();
+    for (network, _) in places.clone() {
+        *held.entry(network).or_default() += 1;
+    }
+    let most = held.values().max();
+    places.filter(|(network, _)| held.get(network) == most).map(|(_, token)| token).min()
 }

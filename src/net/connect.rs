@@ -73,7 +73,9 @@ pub fn connect(poller: &mut Poller, to: &Target, setup: Setup<'_>) -> Result<Est
         }
         let answer_by = Some(Instant::now() + setup.limits.step);
         match handshake(poller, link, answer_by, &setup)? {
-            Ok((link, connected)) => return Ok(established(link, connected, setup)),
+            Ok((link, connected)) => {
+                return established(link, connected, setup).redialled(to);
+            }
             Err(err) => dial.not_the_peer(address, err, &setup),
         }
     }

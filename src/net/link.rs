@@ -28,6 +28,10 @@ pub struct Link {
     peer: Option<SocketAddr>,
     readable: bool,
     writable: bool,
+    /// The other end is gone, although something may be left to read.
+    hung_up: bool,
+    /// Bytes that were read.
+    received: u64,
     end: Option<End>,
     send_error: Option<io::Error>,
     /// When something was sent first after everything had been acknowledged.
@@ -50,6 +54,8 @@ impl Link {
             peer,
             readable: true,
             writable: true,
+            hung_up: false,
+            received: 0,
             end: None,
             send_error: None,
             unacknowledged_since: None,
@@ -79,16 +85,17 @@ impl Link {
     pub fn note(&mut self, ready: Ready) {
         self.readable |= ready.readable;
         self.writable |= ready.writable;
+        self.hung_up |= ready.hung_up;
     }
 
     /// Whether a read may do something.
     pub fn is_readable(&self) -> bool {
-        self.readable && self.end.is_none()
+        self.readable && self.end.is_none() && self.socket.is_some()
     }
 
     /// Whether a write may do something.
     pub fn is_writable(&self) -> bool {
-        self.writable
+        self.writable && self.send_error.is_none() && self.socket.is_some()
     }
 
     /// Reads what is there, up to the length of `buffer`. Zero means that there is
@@ -98,7 +105,10 @@ impl Link {
             let Some(socket) = &self.socket else { break };
             match socket.receive(buffer) {
                 Ok(0) => self.end = Some(End::Fin),
-                Ok(n) => return n,
+                Ok(n) => {
+                    self.received += n as u64;
+                    return n;
+                }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 Err(err) => self.end = Some(End::Failed(err)),
             }
@@ -110,7 +120,7 @@ impl Link {
     /// failed, as [`Link::send_error`] says then.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let mut written = 0;
-        while self.writable && self.send_error.is_none() && written < bytes.len() {
+        while self.is_writable() && written < bytes.len() {
             let Some(socket) = &self.socket else { break };
             match socket.send(&bytes[written..]) {
                 Ok(n) => written += n,
@@ -160,9 +170,24 @@ impl Link {
         Some(silence?.min(self.unacknowledged_since?.elapsed()))
     }
 
-    /// Whether sending has failed.
+    /// Whether sending has failed, or it is closed.
     pub fn is_broken(&self) -> bool {
-        self.send_error.is_some()
+        self.send_error.is_some() || self.socket.is_none()
+    }
+
+    /// Gives it up: it ends with this error.
+    pub fn fail(&mut self, err: io::Error) {
+        self.end = Some(End::Failed(err));
+    }
+
+    /// Whether the other end is gone, although something may be left to read.
+    pub fn has_hung_up(&self) -> bool {
+        self.hung_up || self.is_broken() || self.end.is_some()
+    }
+
+    /// Bytes that were read.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// How receiving has ended, if it has.
@@ -192,9 +217,19 @@ impl Link {
 
     /// Closes it as it is. Nothing is read or written any more.
     pub fn close(&mut self, poller: &Poller) {
-        if let Some(socket) = self.socket.take() {
-            socket.unwatch(poller);
-        }
+        drop(self.take(poller));
+    }
+
+    /// The socket itself, which this no longer reads or writes.
+    pub fn take(&mut self, poller: &Poller) -> Option<Socket> {
+        let socket = self.socket.take()?;
+        socket.unwatch(poller);
+        Some(socket)
+    }
+
+    /// The socket, until it is closed.
+    pub fn socket(&self) -> Option<&Socket> {
+        self.socket.as_ref()
     }
 }
 

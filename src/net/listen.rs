@@ -4,9 +4,10 @@
 //! whole handshake; when all places are taken, the network that holds the most gives
 //! one up. The source is scat-protocol(7), LISTENING.
 
-use super::candidate::{Candidate, Network, Progress, Rejection};
+use super::candidate::{Candidate, Progress, Rejection, greediest};
 use super::dialect::Dialect;
 use super::link::Link;
+use super::reconnect::Reconnect;
 use super::{Established, Limits, Setup};
 use crate::auth::keys;
 use crate::auth::policy::Policy;
@@ -18,7 +19,6 @@ use crate::sys::socket::{self, NotAccepted};
 use crate::text::{Address, plain};
 use crate::ui::report::{RateLimit, Report};
 use crate::ui::waiting::Limit;
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -67,9 +67,10 @@ pub fn bind(
     }))
 }
 
-/// Listens until a candidate completes the handshake. The listening socket and
-/// every other candidate are gone when this returns: whatever this process does
-/// from then on, it reveals one opening at most.
+/// Listens until a candidate completes the handshake. Every other candidate is gone when
+/// this returns, and so is the listening socket, unless the session can go on over
+/// another connection; then it is left to [`Reconnect`], which knows no handshake.
+/// Whatever this process does from then on, it reveals one opening at most.
 ///
 /// # Errors
 /// [`Error::Waited`], [`Error::Signal`], [`Error::System`], [`Error::Random`]; never because
@@ -79,7 +80,7 @@ pub fn listen(
     socket: socket::Listener,
     setup: Setup<'_>,
 ) -> Result<Established, Error> {
-    let Setup { deadline, report, .. } = setup;
+    let Setup { deadline, report, limits, .. } = setup;
     let system = |why| Error::System("listen", why);
     let (at, only_v6) = socket.local().map_err(system)?;
     report.listening(at, only_v6);
@@ -108,8 +109,14 @@ pub fn listen(
         }
     };
     // The door is closed behind the peer before anything of the opening is used.
-    drop(listener);
-    Established::listener(poller, candidate.link, accepted, setup)
+    let Listener { socket, candidates, .. } = listener;
+    drop(candidates);
+    let port = limits
+        .away
+        .filter(|_| accepted.keys.kr.is_some())
+        .map(|patience| Reconnect::port(socket, patience, limits.reconnect));
+    let established = Established::listener(poller, candidate.link, accepted, setup)?;
+    Ok(Established { reconnect: port, ..established })
 }
 
 /// A candidate whose handshake is done, and what came of it.
@@ -222,17 +229,10 @@ impl<'a> Listener<'a> {
         Some(RETRY)
     }
 
-    /// Drops one: of the network that holds the most places, the oldest, whatever it
-    /// has sent. So a newcomer always gets a place.
+    /// Drops one.
     fn evict(&mut self) {
-        let mut places: BTreeMap<Option<Network>, usize> = BTreeMap::new();
-        for candidate in &self.candidates {
-            *places.entry(candidate.network).or_default() += 1;
-        }
-        let most = places.values().copied().max().unwrap_or(0);
-        let greedy = self.candidates.iter().filter(|it| places.get(&it.network) == Some(&most));
-        // Tokens count up.
-        if let Some(token) = greedy.map(|it| it.token).min() {
+        let places = self.candidates.iter().map(|it| (it.network, it.token));
+        if let Some(token) = greediest(places) {
             self.reject(token, Rejection::TooMany);
         }
     }

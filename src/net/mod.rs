@@ -4,7 +4,7 @@
 //! peer whose handshake is done: the one tries addresses in turn (`dial`) and makes one
 //! `attempt` after the other, the other one has many a `candidate`;
 //! [`inherited`] does the same with a connection that somebody else made;
-//! [`link`] is the connection itself; `dialect` guesses what those speak who do not speak
+//! [`link`] is the connection itself; [`reconnect`] replaces one that is lost; `dialect` guesses what those speak who do not speak
 //! scat.
 
 mod attempt;
@@ -15,6 +15,7 @@ mod dialect;
 pub mod inherited;
 pub mod link;
 pub mod listen;
+pub mod reconnect;
 pub mod resolve;
 
 use crate::auth::policy::Policy;
@@ -25,10 +26,13 @@ use crate::protocol::session::{Buffers, Session};
 use crate::sys::poller::{LINK, Poller};
 use crate::ui::report::Report;
 use crate::ui::waiting::Deadline;
+use connect::Target;
 use link::Link;
+use reconnect::Reconnect;
 use std::time::{Duration, Instant};
 
-/// How long the other end may take. Only `--idle` is an option; tests have shorter ones.
+/// How long the other end may take. Only `--idle` and `--reconnect` are options; tests have
+/// shorter ones.
 #[derive(Clone, Copy)]
 pub struct Limits {
     /// For each step of the handshake.
@@ -40,6 +44,10 @@ pub struct Limits {
     pub vanished: Duration,
     /// `--idle`: to send, receive or write out any data.
     pub idle: Option<Duration>,
+    /// `--reconnect`: to come back over another connection.
+    pub away: Option<Duration>,
+    /// For a connection that replaces a lost one.
+    pub reconnect: reconnect::Times,
 }
 
 impl Default for Limits {
@@ -50,6 +58,8 @@ impl Default for Limits {
             patience: Duration::from_secs(3),
             vanished: Duration::from_secs(300),
             idle: None,
+            away: None,
+            reconnect: reconnect::Times::default(),
         }
     }
 }
@@ -80,6 +90,8 @@ pub struct Established {
     pub opening: Opening,
     /// How long the other end may take.
     pub limits: Limits,
+    /// What replaces a lost connection, where both ends have agreed on that.
+    pub reconnect: Option<Reconnect>,
 }
 
 /// The listener's opening of its commitment.
@@ -101,13 +113,29 @@ impl Established {
     ) -> Result<Self, Error> {
         link.rewatch(poller, LINK)?;
         let (session, sas) = Session::listener(accepted, setup.buffers, Instant::now())?;
-        Ok(Established { link, session, opening: Opening::Ours(sas), limits: setup.limits })
+        let limits = setup.limits;
+        Ok(Established { link, session, opening: Opening::Ours(sas), limits, reconnect: None })
     }
 
     /// A connector's peer, which owes OPEN until `open_by`.
     fn connector(link: Link, connected: Connected, open_by: Instant, setup: Setup<'_>) -> Self {
         let session = Session::connector(connected, setup.buffers);
         let opening = Opening::Theirs(open_by, attempt::unopened(setup.policy));
-        Established { link, session, opening, limits: setup.limits }
+        Established { link, session, opening, limits: setup.limits, reconnect: None }
+    }
+
+    /// A connector's peer, whose addresses are dialled again when the connection is lost, if
+    /// both ends have agreed on that.
+    fn redialled(self, to: &Target) -> Result<Self, Error> {
+        let Some(within) = self.limits.away.filter(|_| self.session.may_reconnect()) else {
+            return Ok(self);
+        };
+        // The address in use comes first.
+        let mut addresses = to.addresses.clone();
+        addresses.sort_by_key(|address| Some(*address) != self.link.peer());
+        let times = self.limits.reconnect;
+        let dialer = Reconnect::dialer(&self.link, addresses, &to.sources, within, times);
+        let reconnect = Some(dialer.map_err(|err| Error::System("socket", err))?);
+        Ok(Established { reconnect, ..self })
     }
 }

@@ -16,6 +16,7 @@
 
 use crate::protocol::cipher::Cipher;
 use crate::protocol::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
+use crate::protocol::reconnect;
 use crate::protocol::role::Role;
 use crate::protocol::sas;
 use crate::protocol::secret::Secret;
@@ -129,6 +130,10 @@ pub enum Mismatch {
     Version(u8),
     /// It plays the same role as this side.
     SameRole,
+    /// It is a listener that has a session, and keeps its port for that.
+    Busy,
+    /// It is the connector of another session, which has lost its connection.
+    Reconnects,
     /// It has a pre-shared key and this side has none, or the other way round.
     Psk,
     /// It speaks this version in a way that does not exist yet.
@@ -157,6 +162,8 @@ pub fn check_preface(received: &[u8], peer: Role, psk: bool) -> Preface {
     Preface::Differs(match received {
         [_, _, _, _, version, _, _, _] if version != expected[4] => Mismatch::Version(version),
         [_, _, _, _, _, role, _, _] if role == letter(peer.peer()) => Mismatch::SameRole,
+        _ if peer == Role::Listener && received == reconnect::BUSY => Mismatch::Busy,
+        _ if peer == Role::Connector && received == reconnect::R1_PREFACE => Mismatch::Reconnects,
         [_, _, _, _, _, role, 0 | 1, b'\n'] if role == expected[5] => Mismatch::Psk,
         _ => Mismatch::Unknown,
     })

@@ -132,9 +132,10 @@ impl Kept {
         Ok(())
     }
 
-    /// Keeps `limit` bytes and lets older ones go, but none that this connection lacks.
+    /// Keeps `limit` bytes and lets older ones go. To be called while this connection
+    /// lacks nothing.
     pub fn let_go_beyond(&mut self, limit: u64) {
-        let oldest = self.at.min(self.end.saturating_sub(limit));
+        let oldest = self.end.saturating_sub(limit);
         if oldest > self.start() {
             self.let_go = oldest;
             self.free();

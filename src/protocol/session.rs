@@ -494,8 +494,10 @@ impl Session {
         self.drained += n as u64;
     }
 
-    /// The socket takes nothing any more: what waits for it is thrown away.
+    /// The socket takes nothing any more, and no other one will: what waits for it is
+    /// thrown away.
     pub fn lost(&mut self) {
+        self.resumption = None;
         self.outbound.drained(self.outbound.sealed().len());
     }
 
@@ -809,6 +811,11 @@ impl Session {
     /// sealed or opened.
     pub fn may_reconnect(&self) -> bool {
         self.resumption.is_some() && !self.abort_sent && !self.receive_closed
+    }
+
+    /// Whether OPEN has passed.
+    pub fn is_open(&self) -> bool {
+        self.commitment.is_none()
     }
 
     /// Connector: R1 for another connection, with the fresh nonce `n_c`. Until the attempt

@@ -52,7 +52,7 @@ pub fn session(
     stdio::check()?;
     memory::ensure_stack().map_err(|err| Error::System("stack", err))?;
     let deadline = Deadline::new(options.within);
-    let limits = Limits { idle: options.idle, ..limits };
+    let limits = Limits { idle: options.idle, away: options.reconnect, ..limits };
     let is_verified = !peers.is_empty() || options.psk.is_some();
     let mut asker = Asker::choose(ask, is_verified, confirm)?;
     if matches!(endpoint, Endpoint::Inherited { listen: true, .. })
@@ -87,7 +87,7 @@ pub fn session(
     let policy = Policy { peers: known, psk: psk.is_some(), asks, advice };
     let long_lived = identity.is_some();
     let s = identity.map_or_else(random::key, Ok)?;
-    let features = Features { aes: cipher::aes_is_fast(), reconnect: false };
+    let features = Features { aes: cipher::aes_is_fast(), reconnect: options.reconnect.is_some() };
     let local = Local::new(s, long_lived, psk, features);
 
     let mut before = Before { local, sandbox: Some(Sandbox::prepare()) };

@@ -13,7 +13,8 @@
 
 use crate::auth::policy::Policy;
 use crate::error::{Error, Totals, Unopened};
-use crate::net::link::Link;
+use crate::net::link::{End, Link};
+use crate::net::reconnect::{Change, Reconnect};
 use crate::net::{Established, Limits, Opening};
 use crate::protocol::handshake::Local;
 use crate::protocol::sas::Sas;
@@ -22,8 +23,9 @@ use crate::protocol::session::{Counters, Event, Reason, Session};
 use crate::run::verification::Verification;
 use crate::sys::poller::{LINK, Poller, STDIN, STDOUT, Signals, TTY};
 use crate::sys::random;
-use crate::sys::sandbox::Sandbox;
+use crate::sys::sandbox::{Allowed, Sandbox};
 use crate::sys::socket::Socket;
+use crate::text::{Rounded, plain};
 use crate::ui::ceremony::Asker;
 use crate::ui::report::Report;
 use crate::ui::status::Line;
@@ -69,6 +71,8 @@ pub struct Before {
 pub struct Pipe<'a> {
     poller: &'a mut Poller,
     link: Link,
+    /// What replaces a lost connection, where both ends have agreed on that.
+    reconnect: Option<Reconnect>,
     session: Session,
     verification: Verification<'a>,
     stdin: Input,
@@ -107,7 +111,7 @@ impl<'a> Pipe<'a> {
         before: Before,
         report: &'a Report,
     ) -> Result<(), (Error, Option<Before>)> {
-        let Established { link, mut session, opening, limits } = established;
+        let Established { link, mut session, opening, limits, reconnect } = established;
         let Stdio { input: stdin, output: stdout } = stdio;
         if stdout.has_to_store() {
             session.await_store();
@@ -123,6 +127,7 @@ impl<'a> Pipe<'a> {
         let mut pipe = Pipe {
             poller,
             link,
+            reconnect,
             session,
             verification,
             stdin,
@@ -177,9 +182,7 @@ impl<'a> Pipe<'a> {
             if self.session.is_finished() && self.session.has_told() {
                 return Ok(());
             }
-            if self.link.end().is_some() {
-                return Err(self.cut(self.link.error()));
-            }
+            self.keep_connected()?;
             if let Some((limit, unopened)) = &mut self.open_by
                 && limit.is_up()
             {
@@ -218,7 +221,7 @@ impl<'a> Pipe<'a> {
     fn has_work(&self) -> bool {
         self.takes_input()
             || self.link.is_writable() && !self.session.sealed().is_empty()
-            || self.link.is_readable() && self.session.has_space()
+            || self.may_receive() && self.session.has_space()
             || self.stdout.is_ready() && self.session.wants_output()
             || self.verification.wants_input()
     }
@@ -226,7 +229,13 @@ impl<'a> Pipe<'a> {
     /// Whether input can be had and sent. What is taken once the peer is gone is
     /// lost, and would count as sent.
     fn takes_input(&self) -> bool {
-        !self.link.is_broken() && self.stdin.is_ready() && self.session.wants_input()
+        let has_peer = self.reconnect.is_some() || !self.link.is_broken();
+        has_peer && self.stdin.is_ready() && self.session.wants_input()
+    }
+
+    /// Whether a read from the socket may do something, and is allowed.
+    fn may_receive(&self) -> bool {
+        self.link.is_readable() && !self.reconnect.as_ref().is_some_and(Reconnect::is_paused)
     }
 
     /// When something has to be done although no event comes.
@@ -236,8 +245,10 @@ impl<'a> Pipe<'a> {
         let acknowledged = self.link.may_be_unacknowledged().then_some(self.look_at);
         let ratchet = self.session.poll_timeout();
         let (idle, still) = (self.moved.1.at(), self.still.tell_at);
+        let ack = self.session.ack_at(Instant::now());
+        let reconnect = self.reconnect.as_ref().and_then(|it| it.timeout(&self.session));
         let timeouts = [open_by, ratchet, ask, self.progress_at(), acknowledged, idle, still];
-        timeouts.into_iter().flatten().min()
+        timeouts.into_iter().chain([ack, reconnect]).flatten().min()
     }
 
     /// When PROGRESS has to be told, if there is any.
@@ -263,7 +274,11 @@ impl<'a> Pipe<'a> {
                 TTY => {
                     self.verification.set_readable();
                 }
-                _ => {}
+                _ => {
+                    if let Some(reconnect) = &mut self.reconnect {
+                        reconnect.note(ready);
+                    }
+                }
             }
         }
         self.handle_signals(signals);
@@ -276,7 +291,10 @@ impl<'a> Pipe<'a> {
         }
         if signals.report {
             self.report.counters(&self.session, self.started);
-            if let Some((_, why)) = self.standstill() {
+            if let Some(at) = self.reconnect.as_ref().and_then(Reconnect::lost_at) {
+                let time = Rounded(at.elapsed());
+                self.report.note(format_args!("connection lost {time} ago, and waited for"));
+            } else if let Some((_, why)) = self.standstill() {
                 self.report.note(why);
             }
         }
@@ -298,11 +316,14 @@ impl<'a> Pipe<'a> {
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.start_ratchet(random::ephemerals()?)?;
         }
+        if self.session.ack_at(now).is_some_and(|at| at <= now) {
+            self.session.send_ack()?;
+        }
         if self.link.may_be_unacknowledged() && self.look_at <= now {
             self.look_at = now + self.limits.vanished / LOOKS;
             let silence = self.link.unacknowledged_for();
             if silence.is_some_and(|time| time >= self.limits.vanished) {
-                return Err(self.cut(Some(Socket::timed_out())));
+                self.link.fail(Socket::timed_out());
             }
         }
         Ok(())
@@ -331,7 +352,8 @@ impl<'a> Pipe<'a> {
     /// What the session waits for, if that is nothing that a person knows, and after which
     /// time it is worth a line.
     fn standstill(&mut self) -> Option<(Duration, &'static str)> {
-        if self.open_by.is_some() || self.verification.is_asking() {
+        let is_lost = self.reconnect.as_ref().is_some_and(|it| it.lost_at().is_some());
+        if self.open_by.is_some() || self.verification.is_asking() || is_lost {
             return None;
         }
         let is_silent = self.link.unacknowledged_for().is_some_and(|time| time >= STANDS);
@@ -384,14 +406,14 @@ impl<'a> Pipe<'a> {
     fn drain_outbound(&mut self) {
         let n = self.link.write(self.session.sealed());
         self.session.drained(n);
-        if self.link.is_broken() {
+        if self.link.is_broken() && self.reconnect.is_none() {
             self.session.lost();
         }
     }
 
     /// socket -> sealed -> plain
     fn fill_inbound(&mut self) -> Result<(), Error> {
-        if !self.link.is_readable() {
+        if !self.may_receive() {
             return Ok(());
         }
         let n = self.link.read(self.session.space());
@@ -400,6 +422,42 @@ impl<'a> Pipe<'a> {
         while let Some(event) = self.open(now)? {
             self.handle(event)?;
         }
+        Ok(())
+    }
+
+    /// Replaces a connection that is lost; where that was not agreed on, the session ends
+    /// with it.
+    fn keep_connected(&mut self) -> Result<(), Error> {
+        let change = match &mut self.reconnect {
+            Some(reconnect) if self.session.may_reconnect() => {
+                reconnect.advance(self.poller, &mut self.link, &mut self.session)?
+            }
+            _ if self.link.end().is_some() => return Err(self.cut(self.link.error())),
+            _ => None,
+        };
+        match change {
+            None | Some(Change::Failed) => return Ok(()),
+            Some(Change::Unknown) => return Err(self.cut(None)),
+            Some(Change::Lost(err)) => {
+                let why = err.map_or("closed".into(), |err| plain(&err));
+                let patience = self.reconnect.as_ref().map_or(Duration::ZERO, Reconnect::patience);
+                let time = Rounded(patience);
+                self.report.event(&Line::Lost(&why));
+                self.report.say(format_args!(
+                    "connection lost: {why}; waiting up to {time} for it (Ctrl-C gives up)"
+                ));
+            }
+            Some(Change::Back(away)) => {
+                self.report.event(&Line::Back(self.link.peer()));
+                match away {
+                    Some(time) => {
+                        self.report.say(format_args!("connected again after {}", Rounded(time)));
+                    }
+                    None => self.report.detail("another connection replaces a silent one"),
+                }
+            }
+        }
+        self.verification.ask_again();
         Ok(())
     }
 
@@ -439,8 +497,13 @@ impl<'a> Pipe<'a> {
             drop(local);
             secret::wipe_stack();
             self.report.detail(format_args!("cipher: {}", self.session.cipher()));
-            if let Some(held) = sandbox.map(Sandbox::enter) {
+            let allowed = self.reconnect.as_ref().map_or(Allowed::default(), Reconnect::needs);
+            if let Some(held) = sandbox.map(|sandbox| sandbox.enter(allowed)) {
                 self.report.detail(format_args!("sandbox: {held}"));
+            }
+            if self.limits.away.is_some() && self.reconnect.is_none() {
+                self.report
+                    .say("the other end has no --reconnect: a lost connection ends the session");
             }
         }
         self.report.event(&Line::Connected(self.link.peer()));
@@ -502,7 +565,11 @@ impl<'a> Pipe<'a> {
                 | Error::Input(_))
         );
         let mut errors: Vec<Error> = result.err().into_iter().collect();
+        if !errors.is_empty() {
+            self.reconnect = None;
+        }
         self.close(deliver, &mut errors);
+        self.linger(&mut errors);
         // The peer could not be told that all is well here.
         if errors.is_empty() && !self.session.has_told() {
             errors.push(Error::Cut(None));
@@ -554,7 +621,8 @@ impl<'a> Pipe<'a> {
                 errors.push(error);
                 deliver = false;
             }
-            let is_closed = is_late || is_shut && self.link.end().is_some();
+            let is_sent = is_shut || self.link.is_broken();
+            let is_closed = is_late || is_sent && self.link.end().is_some();
             if is_closed {
                 self.link.close(self.poller);
             }
@@ -571,9 +639,49 @@ impl<'a> Pipe<'a> {
         }
     }
 
+    /// A peer that has not closed may lack the last frames: stays for a while, so that it
+    /// can get them over another connection. All is well here, whatever comes of that.
+    #[inline(never)] // as `discard`
+    fn linger(&mut self, errors: &mut Vec<Error>) {
+        let Some(mut reconnect) = self.reconnect.take() else { return };
+        if !errors.is_empty() || matches!(self.link.end(), Some(End::Fin)) {
+            return;
+        }
+        let mut limit = Limit::new(Some(Instant::now() + reconnect.linger()));
+        let mut is_back = false;
+        while !limit.is_up() {
+            match reconnect.advance(self.poller, &mut self.link, &mut self.session) {
+                Ok(Some(Change::Back(_))) => is_back = true,
+                Ok(None | Some(Change::Lost(_))) => {}
+                Ok(Some(Change::Failed | Change::Unknown)) | Err(_) => return,
+            }
+            let n = self.link.write(self.session.sealed());
+            self.session.drained(n);
+            if is_back && self.session.sealed().is_empty() {
+                self.link.shutdown();
+            }
+            while self.link.read(&mut [0; 16384]) > 0 {}
+            if is_back && self.link.end().is_some() {
+                return;
+            }
+            let timeout = reconnect.timeout(&self.session).into_iter().chain(limit.at()).min();
+            match self.poller.wait(timeout) {
+                Ok(_) => {}
+                Err(signal) => return errors.push(signal.into()),
+            }
+            for ready in self.poller.ready() {
+                match ready.token {
+                    LINK => self.link.note(ready),
+                    _ => reconnect.note(ready),
+                }
+            }
+        }
+    }
+
     /// Throws away what still comes, and returns how many bytes that were. If nothing is
     /// delivered because this side has failed, the peer may have failed too: an ABORT
     /// behind its data is looked for.
+    #[inline(never)] // in a frame of `run`, its buffer would cover what `wipe_stack` is to reach
     fn discard(&mut self, deliver: bool) -> Result<usize, Error> {
         if deliver || !self.session.may_open() {
             return Ok(self.link.read(&mut [0; 16384]));

@@ -66,6 +66,8 @@ pub struct Ready {
     pub readable: bool,
     /// A write may do something.
     pub writable: bool,
+    /// The other end is gone, or its sending half; what came before may still be read.
+    pub hung_up: bool,
 }
 
 impl Ready {
@@ -74,6 +76,7 @@ impl Ready {
             token: event.token(),
             readable: event.is_readable() || event.is_read_closed() || event.is_error(),
             writable: event.is_writable() || event.is_write_closed() || event.is_error(),
+            hung_up: event.is_read_closed() || event.is_error(),
         }
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{Dir, DirEntry, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fmt;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// Where the system lists the descriptors of the process that asks.
 const OPEN: &str = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
@@ -37,25 +37,46 @@ impl Sandbox {
         }
     }
 
-    /// Enters the sandbox. What the system lacks is left out: that never makes a session
-    /// fail.
+    /// Enters the sandbox, but for what is `allowed`. What the system lacks is left out:
+    /// that never makes a session fail.
     ///
     /// Call it in the only thread: Landlock, capabilities and the filter are a thread's
     /// own.
-    pub fn enter(self) -> Held {
+    pub fn enter(self, allowed: Allowed) -> Held {
         let mut held = Held::default();
         #[cfg(target_os = "linux")]
-        self.steps.take(&mut held);
+        self.steps.take(allowed.port, &mut held);
         // Not even one of 0, 1 and 2, closed and opened again: a single socket could reach
         // a desktop's or a container's control socket. (It makes poll(2) fail; epoll and
         // select go on.)
-        held.note("no new descriptors", setrlimit(Resource::Nofile, NONE).is_ok());
+        let is_limited = setrlimit(Resource::Nofile, numbers(allowed.descriptors)).is_ok();
+        match allowed.descriptors {
+            0 => held.note("no new descriptors", is_limited),
+            _ => held.note("a few new descriptors", is_limited),
+        }
         // No limit holds root back; the filter does.
         let is_limited = setrlimit(Resource::Nproc, NONE).is_ok();
         let is_root = rustix::process::geteuid().is_root();
         held.note("no new processes", is_limited && !is_root || held.refuses_calls);
         held
     }
+}
+
+/// What a session may do all the same.
+#[derive(Clone, Copy, Default)]
+pub struct Allowed {
+    /// Connect to this TCP port.
+    pub port: Option<u16>,
+    /// Have so many descriptors more at once.
+    pub descriptors: usize,
+}
+
+/// The limit under which so many descriptors more can be had: the lowest numbers that are
+/// free are taken first.
+fn numbers(descriptors: usize) -> Rlimit {
+    let free = (0..descriptors).map_while(|_| rustix::io::dup(rustix::stdio::stderr()).ok());
+    let end = free.collect::<Vec<_>>().iter().map(|fd| fd.as_raw_fd() as u64 + 1).max();
+    Rlimit { current: Some(end.unwrap_or(0)), maximum: Some(end.unwrap_or(0)) }
 }
 
 /// What is in force in a session, as `-v` shows it.

@@ -150,6 +150,19 @@ impl Socket {
         Errno::TIMEDOUT.into()
     }
 
+    /// Notices sooner that the other end has vanished from an idle connection: after
+    /// about a minute.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn watch_closely(&self) -> io::Result<()> {
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(20))
+            .with_interval(Duration::from_secs(10))
+            .with_retries(4);
+        self.socket.set_tcp_keepalive(&keepalive)
+    }
+
     /// Asks `poller` for `interest` under `token`.
     ///
     /// # Errors
@@ -202,6 +215,69 @@ impl Socket {
     /// needs none.
     pub fn shutdown(&self) {
         let _ = self.socket.shutdown(Shutdown::Write);
+    }
+}
+
+/// Whether a socket can connect once more. Elsewhere a new one has to be made.
+const REUSES: bool = cfg!(target_os = "linux");
+
+/// TCP sockets that were made in advance, for a process that may make none any more.
+pub struct Spares {
+    /// Not connected.
+    sockets: Vec<Socket>,
+    /// Where each connects from; anywhere without one.
+    sources: Vec<SocketAddr>,
+}
+
+impl Spares {
+    /// For each family one that is in use and one for the next attempt.
+    const EACH: usize = 2;
+
+    /// What is to connect to `addresses`, from one of `sources` if there are any.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(addresses: &[SocketAddr], sources: &[SocketAddr]) -> io::Result<Self> {
+        let mut spares = Spares { sockets: Vec::new(), sources: sources.to_vec() };
+        if REUSES {
+            for is_ipv4 in [true, false] {
+                let of_kind = addresses.iter().find(|address| address.is_ipv4() == is_ipv4);
+                for &address in of_kind.into_iter().cycle().take(Self::EACH) {
+                    spares.sockets.push(spares.make(address)?);
+                }
+            }
+        }
+        Ok(spares)
+    }
+
+    /// New descriptors that the process has to be allowed for this.
+    pub const MORE: usize = if REUSES { 0 } else { Self::EACH };
+
+    /// One to connect to `address` with.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn take(&mut self, address: SocketAddr) -> io::Result<Socket> {
+        let fits = |it: &Socket| it.peer.is_some_and(|peer| peer.is_ipv4() == address.is_ipv4());
+        match self.sockets.iter().position(fits) {
+            Some(at) => Ok(Socket { peer: Some(address), ..self.sockets.swap_remove(at) }),
+            None => self.make(address),
+        }
+    }
+
+    /// Takes one back, and ends its connection.
+    pub fn give_back(&mut self, socket: Socket) {
+        if REUSES && rustix::net::connect_unspec(&socket.socket).is_ok() {
+            self.sockets.push(socket);
+        }
+    }
+
+    fn make(&self, address: SocketAddr) -> io::Result<Socket> {
+        let socket = Socket::tcp(address)?;
+        if let Some(source) = self.sources.iter().find(|it| it.is_ipv4() == address.is_ipv4()) {
+            socket.bind(SocketAddr::new(source.ip(), 0))?;
+        }
+        Ok(socket)
     }
 }
 

@@ -37,6 +37,10 @@ pub enum Line<'a> {
     Done,
     /// The peer gives up.
     Abort(Reason),
+    /// The connection is lost, and waited for; why.
+    Lost(&'a str),
+    /// Another connection is in its place.
+    Back(Option<SocketAddr>),
     /// The last line of all: why it ended, unless all is well.
     Exit(Option<&'a Error>),
 }
@@ -67,6 +71,9 @@ impl fmt::Display for Line<'_> {
             Line::Eof => f.write_str("EOF"),
             Line::Done => f.write_str("DONE"),
             Line::Abort(reason) => write!(f, "ABORT {}", *reason as u8),
+            Line::Lost(why) => write!(f, "LOST {why}"),
+            Line::Back(Some(address)) => at(f, "BACK", address),
+            Line::Back(None) => f.write_str("BACK - -"),
             Line::Exit(None) => f.write_str("EXIT 0 complete"),
             Line::Exit(Some(error)) => {
                 // As the shell shows it.

@@ -129,8 +129,8 @@ fn tries(path: u64, link: u64, other: u64) -> Vec<Try> {
     let acl = [path, zeroes, zeroes, 1];
     vec![
         new("open", libc::SYS_open, [path, 0, 0, 0], Errno::MFILE, 0, Works),
-        new("a Unix socket", libc::SYS_socket, unix, Errno::MFILE, 0, Works),
-        new("a UDP socket", libc::SYS_socket, udp, Errno::MFILE, 0, Works),
+        call("a Unix socket", libc::SYS_socket, unix, Works),
+        call("a UDP socket", libc::SYS_socket, udp, Works),
         new("memfd", libc::SYS_memfd_create, [path, 0, 0, 0], Errno::MFILE, 0, Works),
         new("dup", libc::SYS_dup, [2, 0, 0, 0], Errno::MFILE, 0, Works),
         new("dup2", libc::SYS_dup2, [2, 0, 0, 0], Errno::BADF, 0, Untried),

@@ -9,6 +9,8 @@ use std::io;
 /// architecture; it stands here where libc does not name it.)
 #[rustfmt::skip]
 const REFUSED: &[c_long] = &[
+    // Sockets: those that are needed are there, or are accepted.
+    libc::SYS_socket, libc::SYS_socketpair,
     // Other processes: their memory, their descriptors, their share of the machine.
     libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev,
     libc::SYS_process_madvise, libc::SYS_kcmp, libc::SYS_pidfd_open, libc::SYS_pidfd_getfd,

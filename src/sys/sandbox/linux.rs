@@ -4,8 +4,8 @@ use super::Held;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::calls::refuse;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, RestrictionStatus, Ruleset, RulesetAttr,
-    RulesetError, Scope,
+    ABI, Access, AccessFs, AccessNet, LandlockStatus, NetPort, RestrictionStatus, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -22,7 +22,7 @@ impl Steps {
     /// Finds out which.
     pub fn find() -> Self {
         Steps {
-            landlock: survives(|| drop(landlock())),
+            landlock: survives(|| drop(landlock(Some(1)))),
             refuse: survives(|| {
                 let _ = rustix::thread::set_no_new_privs(true);
                 let _ = refuse();
@@ -31,12 +31,15 @@ impl Steps {
     }
 
     /// Takes them.
-    pub fn take(self, held: &mut Held) {
-        match self.landlock.then(landlock) {
+    pub fn take(self, port: Option<u16>, held: &mut Held) {
+        match self.landlock.then(|| landlock(port)) {
             Some(Ok(RestrictionStatus {
                 landlock: LandlockStatus::Available { effective_abi, .. },
                 ..
-            })) => held.holds.push(format!("Landlock ABI {}", effective_abi as i32)),
+            })) => {
+                let but_for = port.map_or(String::new(), |port| format!(" but for port {port}"));
+                held.holds.push(format!("Landlock ABI {}{but_for}", effective_abi as i32));
+            }
             _ => held.lacks.push("Landlock"),
         }
         held.note("no new privileges", rustix::thread::set_no_new_privs(true).is_ok());
@@ -49,13 +52,17 @@ impl Steps {
     }
 }
 
-/// Handles every right that there is to grant, with no rule that grants one.
-fn landlock() -> Result<RestrictionStatus, RulesetError> {
+/// Handles every right that there is to grant, with no rule that grants one but to
+/// connect to `port`.
+fn landlock(port: Option<u16>) -> Result<RestrictionStatus, RulesetError> {
     Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V7))?
         .handle_access(AccessNet::from_all(ABI::V7))?
         .scope(Scope::from_all(ABI::V7))?
         .create()?
+        .add_rules(
+            port.map(|port| Ok::<_, RulesetError>(NetPort::new(port, AccessNet::ConnectTcp))),
+        )?
         .restrict_self()
 }
 

@@ -61,7 +61,8 @@ impl Loop {
                     (ends::connector(ends::NEVER, false), Opening::Theirs(by, Unopened::Safe))
                 }
             };
-            let established = Established { link, session, opening, limits: Limits::default() };
+            let established =
+                Established { link, session, opening, limits: Limits::default(), reconnect: None };
             let report = Report::to(None, None);
             let local = Local::new(random::key()?, false, None, Features::default());
             let before = Before { local, sandbox: None };

@@ -9,7 +9,7 @@ use crate::support::ends::{
     Forger, KR, N_L, NEVER, connector_with, feed, fill, lasting_keys, listener, listener_with,
     open_all, open_at, start_ratchet, start_time, write,
 };
-use scat::protocol::frame::{Kind, frame_len};
+use scat::protocol::frame::{Kind, MAX_CONTENT, frame_len};
 use scat::protocol::inbound;
 use scat::protocol::outbound::CAPACITY;
 use scat::protocol::reconnect::{
@@ -510,7 +510,7 @@ fn one_ack_waits_and_has_its_place_behind_a_full_outbound() {
             peer.take(&mut session, usize::MAX);
         }
         while session.wants_input() {
-            fill(&mut session, &[7; 1000]);
+            fill(&mut session, &[7; MAX_CONTENT]);
         }
         // The peer makes everything due that can be.
         if is_connector {
@@ -588,6 +588,23 @@ fn only_frames_other_than_ack_want_an_answer() {
     }
 }
 
+/// An ACK may be an old one that was sent again.
+#[test]
+fn an_ack_does_not_show_that_the_listener_has_read_rekey1() {
+    let minute = Duration::from_secs(60);
+    for (kind, content, is_overdue) in
+        [(Kind::Ack, &[0; 8][..], false), (Kind::Data, &b"x"[..], true)]
+    {
+        let (mut session, mut peer) = lasting(Role::Connector, NEVER, false);
+        start_ratchet(&mut session);
+        peer.take(&mut session, usize::MAX);
+        for n in 1..=61 {
+            peer.send_at(&mut session, kind, content, start_time() + n * minute).unwrap();
+        }
+        assert_eq!(session.is_ratchet_overdue(), is_overdue, "{kind:?}");
+    }
+}
+
 // ---- offsets, and what is kept ----
 
 /// The peer at `offset` goes on over another connection, the `n`th.
@@ -620,6 +637,11 @@ fn an_offset_is_judged_like_an_ack() {
         assert_eq!(session.sealed().len(), 1_000);
         session.drained(1_000);
         assert_eq!(session.sealed(), sealed);
+        assert_eq!(session.spoken(), start + 5_000);
+        // An ACK that was sent before the offset, and has come again, changes nothing.
+        let progress = session.progress();
+        peer.send(&mut session, Kind::Ack, &(start + FRAME).to_be_bytes()).unwrap();
+        assert_eq!(session.progress(), progress + FRAME);
         let beyond = Error::Rule("an acknowledgement of what was not sent");
         assert_eq!(reconnect(&mut session, 2, start + 5_001), Err(beyond));
     }

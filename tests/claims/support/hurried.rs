@@ -3,6 +3,7 @@
 
 use super::scat::Scat;
 use scat::net::Limits;
+use scat::net::reconnect::Times;
 use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,6 +17,15 @@ pub const STEP: Duration = Duration::from_secs(2);
 
 /// Instead of 5 minutes. Only time counts in which no TCP acknowledges anything.
 pub const VANISHED: Duration = Duration::from_secs(2);
+
+/// For a connection that replaces a lost one.
+pub const RECONNECT: Times = Times {
+    attempt: STEP,
+    silence: Duration::from_secs(1),
+    quiet: Duration::from_secs(3),
+    steady: Duration::from_secs(60),
+    linger: STEP,
+};
 
 /// Set where this test program is scat.
 const MARK: &str = "SCAT_IN_A_HURRY";
@@ -46,7 +56,10 @@ fn this_program_is_scat_where_it_was_started_as_scat() {
     let stdout = File::options().write(true).open("/dev/fd/9").unwrap();
     rustix::stdio::dup2_stdout(stdout).unwrap();
     let args = std::env::args_os().skip_while(|arg| arg != "--").skip(1).collect();
-    let code = main::program(args, Limits { step: STEP, vanished: VANISHED, ..Limits::default() });
+    let code = main::program(
+        args,
+        Limits { step: STEP, vanished: VANISHED, reconnect: RECONNECT, ..Limits::default() },
+    );
     // ExitCode does not tell its number.
     let number = (0..=u8::MAX).find(|number| code == (*number).into());
     std::process::exit(number.unwrap().into());

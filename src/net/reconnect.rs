@@ -1,0 +1,752 @@
+//! Another connection in the place of one that is lost: the connector dials, the listener
+//! accepts at the port that it has kept. The source is scat-protocol(7), RECONNECTION.
+//!
+//! Until a new connection has proved itself, the one in use stays, lost or not: what can
+//! still be read there may say why it ended.
+
+use super::candidate::{Network, greediest};
+use super::link::Link;
+use crate::error::Error;
+use crate::protocol::reconnect::{
+    Answered, Asked, BUSY, Proven, R1_LEN, R1_PREFACE, R2_LEN, R3_LEN,
+};
+use crate::protocol::session::Session;
+use crate::sys::poller::{FIRST_CANDIDATE, Interest, LINK, LISTENER, Poller, Ready, Token};
+use crate::sys::random;
+use crate::sys::sandbox::Allowed;
+use crate::sys::socket::{self, NotAccepted, Socket, Spares};
+use crate::ui::waiting::Limit;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// From the end of one attempt to the start of the next.
+const PAUSES: [Duration; 7] = [
+    Duration::ZERO,
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(10),
+];
+/// For which the connector waits at most before it doubts a connection once more.
+const LONGEST_DOUBT: Duration = Duration::from_secs(15 * 60);
+/// How often TCP is asked whether it hears of the other end.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Connections of strangers at once, until their R1 has verified.
+const PLACES: usize = 16;
+/// Time from one connection to the next while all places are taken.
+const PACE: Duration = Duration::from_millis(8);
+/// Time until accept is tried again after it has failed.
+const RETRY: Duration = Duration::from_millis(200);
+/// Time for a caller to take what it is told.
+const CLOSE: Duration = Duration::from_secs(2);
+/// Most bytes that are thrown away for a caller that is turned away.
+const DISCARD: u64 = 1 << 16;
+
+/// How long things may take. No option sets these; tests have shorter ones.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// An attempt.
+    pub attempt: Duration,
+    /// TCP hears nothing although bytes are unacknowledged.
+    pub silence: Duration,
+    /// Nothing has come since a frame was sent that wants an answer.
+    pub quiet: Duration,
+    /// A connection that stood so long was of use.
+    pub steady: Duration,
+    /// A finished side stays, in case its last frame was lost.
+    pub linger: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Times {
+            attempt: Duration::from_secs(10),
+            silence: Duration::from_secs(15),
+            quiet: Duration::from_secs(60),
+            steady: Duration::from_secs(60),
+            linger: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What the loop is told.
+pub enum Change {
+    /// The connection is lost, by this error if there is one.
+    Lost(Option<io::Error>),
+    /// Another one is in its place; how long it was away, if it was.
+    Back(Option<Duration>),
+    /// A connector whose session has no OPEN yet: the listener knows nothing of it.
+    Unknown,
+    /// An attempt of the connector has failed.
+    Failed,
+}
+
+/// What a session has so that a lost connection is replaced.
+pub struct Reconnect {
+    way: Way,
+    times: Times,
+    /// How long a lost connection is waited for.
+    patience: Duration,
+    /// When the present connection was lost, and when waiting for it ends.
+    lost: Option<(Instant, Limit)>,
+    /// When the waiting began that has brought no progress so far.
+    began: Option<Instant>,
+    /// How far the session was at the last loss.
+    progress: u64,
+    up_since: Instant,
+    /// The present connection is the first one, which may have a port of its own.
+    is_first: bool,
+}
+
+enum Way {
+    Dial(Dialer),
+    Accept(Port),
+}
+
+impl Reconnect {
+    /// For a connector: dials `addresses`, the first of them in use, from one of
+    /// `sources` if there are any. `link` is the present connection.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn dialer(
+        link: &Link,
+        addresses: Vec<SocketAddr>,
+        sources: &[SocketAddr],
+        patience: Duration,
+        times: Times,
+    ) -> io::Result<Self> {
+        link.socket().map_or(Ok(()), Socket::watch_closely)?;
+        let spares = Spares::new(&addresses, sources)?;
+        let dialer = Dialer {
+            addresses,
+            next: 0,
+            spares,
+            attempt: None,
+            dial_at: None,
+            failures: 0,
+            doubt: Doubt::new(Instant::now()),
+        };
+        Ok(Self::new(Way::Dial(dialer), patience, times))
+    }
+
+    /// For a listener: accepts at `socket`, which is watched as [`LISTENER`] already.
+    pub fn port(socket: socket::Listener, patience: Duration, times: Times) -> Self {
+        let port = Port {
+            socket,
+            places: Vec::new(),
+            next_token: FIRST_CANDIDATE,
+            accept_at: Some(Instant::now()),
+            attempt: None,
+            has_news: false,
+        };
+        Self::new(Way::Accept(port), patience, times)
+    }
+
+    fn new(way: Way, patience: Duration, times: Times) -> Self {
+        let up_since = Instant::now();
+        Reconnect {
+            way,
+            times,
+            patience,
+            lost: None,
+            began: None,
+            progress: 0,
+            up_since,
+            is_first: true,
+        }
+    }
+
+    /// What the process has to be allowed for this.
+    pub fn needs(&self) -> Allowed {
+        let (port, descriptors) = match &self.way {
+            Way::Dial(dialer) => (dialer.addresses.first().map(SocketAddr::port), Spares::MORE),
+            // One more is accepted before another gives way, one has verified, and the
+            // connection in use stays until that has proved itself.
+            Way::Accept(_) => (None, PLACES + 3),
+        };
+        Allowed { port, descriptors }
+    }
+
+    /// How long a lost connection is waited for.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// How long a finished side stays in case its last frame was lost.
+    pub fn linger(&self) -> Duration {
+        self.times.linger.min(self.patience)
+    }
+
+    /// Since when the connection is away.
+    pub fn lost_at(&self) -> Option<Instant> {
+        self.lost.as_ref().map(|(at, _)| *at)
+    }
+
+    /// Whether an attempt is under way that forbids to read from the connection in use:
+    /// both ends have told each other where to go on.
+    pub fn is_paused(&self) -> bool {
+        match &self.way {
+            Way::Dial(dialer) => matches!(dialer.attempt, Some(Dialing::Asked { .. })),
+            Way::Accept(port) => port.attempt.is_some(),
+        }
+    }
+
+    /// Remembers what the loop saw.
+    pub fn note(&mut self, ready: Ready) {
+        match &mut self.way {
+            Way::Dial(dialer) => dialer.note(ready),
+            Way::Accept(port) => port.note(ready),
+        }
+    }
+
+    /// When [`Reconnect::advance`] has something to do although no event comes.
+    pub fn timeout(&self, session: &Session) -> Option<Instant> {
+        let until = self.lost.as_ref().and_then(|(_, limit)| limit.at());
+        let next = match &self.way {
+            Way::Dial(dialer) => dialer.timeout(session.is_in_flight() && self.lost.is_none()),
+            Way::Accept(port) => port.timeout(),
+        };
+        [until, next].into_iter().flatten().min()
+    }
+
+    /// Does what can be done now, and puts another connection in the place of `link` when
+    /// one has proved itself.
+    ///
+    /// # Errors
+    /// [`Error::NotBack`] when the time is over, [`Error::Session`] for an offset that
+    /// cannot be, [`Error::Random`].
+    pub fn advance(
+        &mut self,
+        poller: &Poller,
+        link: &mut Link,
+        session: &mut Session,
+    ) -> Result<Option<Change>, Error> {
+        let now = Instant::now();
+        let reads = session.has_space() && !self.is_paused();
+        let is_gone = link.end().is_some() || link.socket().is_none();
+        let is_lost = is_gone || link.has_hung_up() && !reads;
+        if is_lost && self.lost.is_none() {
+            self.lose(session.progress(), now);
+            return Ok(Some(Change::Lost(link.error())));
+        }
+        if is_gone {
+            // Nothing is left to read.
+            self.close(link, poller);
+        }
+        let step = match &mut self.way {
+            Way::Dial(dialer) => {
+                dialer.advance(poller, link, session, self.lost.is_some(), &self.times, now)?
+            }
+            Way::Accept(port) => port.advance(poller, session, &self.times, now)?,
+        };
+        match step {
+            Step::Proven(new, proven) => {
+                session.go_on(proven)?;
+                self.close(link, poller);
+                *link = new;
+                link.rewatch(poller, LINK)?;
+                let was_lost = self.lost.take();
+                self.up_since = now;
+                if let Way::Dial(dialer) = &mut self.way {
+                    dialer.connected(link, session, now);
+                }
+                Ok(Some(Change::Back(was_lost.map(|(at, _)| now - at))))
+            }
+            Step::Unknown => Ok(Some(Change::Unknown)),
+            Step::Failed => Ok(Some(Change::Failed)),
+            Step::None if self.lost.as_mut().is_some_and(|(_, limit)| limit.is_up()) => {
+                Err(Error::NotBack(self.patience))
+            }
+            Step::None => Ok(None),
+        }
+    }
+
+    /// The connection is lost. Only what was of use lets the waiting begin anew: a path
+    /// that kills each connection after its first kilobyte is not tried for ever.
+    fn lose(&mut self, progress: u64, now: Instant) {
+        let is_steady = now - self.up_since >= self.times.steady;
+        if self.began.is_none() || progress > self.progress || is_steady {
+            self.began = Some(now);
+            if let Way::Dial(dialer) = &mut self.way {
+                dialer.failures = 0;
+            }
+        } else if let Way::Dial(dialer) = &mut self.way {
+            dialer.failures += 1;
+        }
+        self.progress = progress;
+        if let Way::Dial(dialer) = &mut self.way {
+            dialer.dial_later(now);
+        }
+        let until = self.began.unwrap_or(now).checked_add(self.patience);
+        self.lost = Some((now, Limit::new(until)));
+    }
+
+    /// Closes the connection in use.
+    fn close(&mut self, link: &mut Link, poller: &Poller) {
+        let Some(socket) = link.take(poller) else { return };
+        let was_first = std::mem::take(&mut self.is_first);
+        if let Way::Dial(dialer) = &mut self.way
+            && !was_first
+        {
+            dialer.spares.give_back(socket);
+        }
+    }
+}
+
+/// What came of a step.
+enum Step {
+    None,
+    /// This connection is the peer's.
+    Proven(Link, Proven),
+    Unknown,
+    Failed,
+}
+
+// ---- the connector ----
+
+/// Dials.
+struct Dialer {
+    /// The one in use first.
+    addresses: Vec<SocketAddr>,
+    /// Which is tried next.
+    next: usize,
+    spares: Spares,
+    attempt: Option<Dialing>,
+    /// When the next attempt begins, unless one is under way.
+    dial_at: Option<Instant>,
+    /// Attempts that have failed since there was progress.
+    failures: usize,
+    doubt: Doubt,
+}
+
+/// One attempt.
+enum Dialing {
+    /// TCP is connecting.
+    Connecting { socket: Socket, is_ready: bool, limit: Limit },
+    /// R1 is sent, R2 is arriving.
+    Asked { link: Box<Link>, asked: Asked, r2: Vec<u8>, limit: Limit },
+}
+
+const ATTEMPT: Token = Token(FIRST_CANDIDATE);
+
+impl Dialer {
+    fn note(&mut self, ready: Ready) {
+        match &mut self.attempt {
+            Some(Dialing::Connecting { is_ready, .. }) => *is_ready |= ready.token == ATTEMPT,
+            Some(Dialing::Asked { link, .. }) if ready.token == ATTEMPT => link.note(ready),
+            _ => {}
+        }
+    }
+
+    fn timeout(&self, is_in_flight: bool) -> Option<Instant> {
+        match &self.attempt {
+            Some(Dialing::Connecting { limit, .. } | Dialing::Asked { limit, .. }) => limit.at(),
+            None if is_in_flight => Some(self.doubt.look_at),
+            None => self.dial_at,
+        }
+    }
+
+    fn dial_later(&mut self, now: Instant) {
+        let pause = PAUSES[self.failures.min(PAUSES.len() - 1)];
+        self.dial_at = now.checked_add(pause);
+    }
+
+    /// Another connection is there.
+    fn connected(&mut self, link: &Link, session: &Session, now: Instant) {
+        self.dial_at = None;
+        self.doubt.restart(session, now);
+        let _ = link.socket().map_or(Ok(()), Socket::watch_closely);
+        if let Some(at) = self.addresses.iter().position(|it| link.peer() == Some(*it)) {
+            self.addresses[..=at].rotate_right(1);
+            self.next = 0;
+        }
+    }
+
+    fn advance(
+        &mut self,
+        poller: &Poller,
+        link: &mut Link,
+        session: &Session,
+        is_lost: bool,
+        times: &Times,
+        now: Instant,
+    ) -> Result<Step, Error> {
+        if self.attempt.is_none() {
+            let is_due = match is_lost {
+                true => self.dial_at.is_some_and(|at| at <= now),
+                false => self.doubt.is_due(link, session, times, now),
+            };
+            if !is_due {
+                return Ok(Step::None);
+            }
+            let Some(socket) = self.begin(poller) else {
+                return Ok(self.fail(is_lost, now));
+            };
+            let limit = Limit::new(Some(now + times.attempt));
+            self.attempt = Some(Dialing::Connecting { socket, is_ready: false, limit });
+        }
+        if let Some(Dialing::Connecting { socket, is_ready: true, .. }) = &self.attempt {
+            match socket.outcome() {
+                None => {}
+                Some(Ok(())) => return self.ask(poller, session, is_lost, now),
+                Some(Err(_)) => return Ok(self.give_up(poller, is_lost, now)),
+            }
+        }
+        if let Some(Dialing::Asked { link, r2, .. }) = &mut self.attempt {
+            link.receive(r2, R2_LEN);
+            if r2.len() == R2_LEN {
+                return Ok(self.prove(poller, is_lost, now));
+            }
+            let is_foreign = r2.starts_with(b"SCAT1L") && !session.is_open();
+            if is_foreign {
+                return Ok(Step::Unknown);
+            }
+            if link.end().is_some() || link.is_broken() {
+                return Ok(self.give_up(poller, is_lost, now));
+            }
+        }
+        if let Some(Dialing::Connecting { limit, .. } | Dialing::Asked { limit, .. }) =
+            &mut self.attempt
+            && limit.is_up()
+        {
+            return Ok(self.give_up(poller, is_lost, now));
+        }
+        Ok(Step::None)
+    }
+
+    /// Connects to the next address.
+    fn begin(&mut self, poller: &Poller) -> Option<Socket> {
+        let address = *self.addresses.get(self.next)?;
+        self.next = (self.next + 1) % self.addresses.len();
+        let socket = self.spares.take(address).ok()?;
+        let begun = socket.connect().and_then(|()| {
+            socket.watch(poller, ATTEMPT, Interest::READABLE.add(Interest::WRITABLE))
+        });
+        if begun.is_err() {
+            self.spares.give_back(socket);
+            return None;
+        }
+        Some(socket)
+    }
+
+    /// TCP has connected: sends R1. Until the attempt is over nothing is read from the
+    /// connection in use.
+    fn ask(
+        &mut self,
+        poller: &Poller,
+        session: &Session,
+        is_lost: bool,
+        now: Instant,
+    ) -> Result<Step, Error> {
+        let Some(Dialing::Connecting { socket, limit, .. }) = self.attempt.take() else {
+            return Ok(Step::None);
+        };
+        socket.unwatch(poller);
+        let mut link = match Link::new(socket, poller, ATTEMPT) {
+            Ok(link) if !link.is_to_itself() => link,
+            _ => return Ok(self.fail(is_lost, now)),
+        };
+        let n_c = random::key()?;
+        if let Some((asked, r1)) = session.ask(&n_c)
+            && link.write(&r1) == R1_LEN
+        {
+            let link = Box::new(link);
+            self.attempt =
+                Some(Dialing::Asked { link, asked, r2: Vec::with_capacity(R2_LEN), limit });
+            return Ok(Step::None);
+        }
+        self.spares_back(link, poller);
+        Ok(self.fail(is_lost, now))
+    }
+
+    /// R2 is whole: sends R3.
+    fn prove(&mut self, poller: &Poller, is_lost: bool, now: Instant) -> Step {
+        let Some(Dialing::Asked { mut link, asked, r2, .. }) = self.attempt.take() else {
+            return Step::None;
+        };
+        let r2 = r2.try_into().unwrap_or([0; R2_LEN]);
+        match asked.read_r2(&r2) {
+            Ok((proven, r3)) if link.write(&r3) == R3_LEN => Step::Proven(*link, proven),
+            _ => {
+                self.spares_back(*link, poller);
+                self.fail(is_lost, now)
+            }
+        }
+    }
+
+    fn give_up(&mut self, poller: &Poller, is_lost: bool, now: Instant) -> Step {
+        match self.attempt.take() {
+            Some(Dialing::Connecting { socket, .. }) => {
+                socket.unwatch(poller);
+                self.spares.give_back(socket);
+            }
+            Some(Dialing::Asked { link, .. }) => self.spares_back(*link, poller),
+            None => {}
+        }
+        self.fail(is_lost, now)
+    }
+
+    fn spares_back(&mut self, mut link: Link, poller: &Poller) {
+        if let Some(socket) = link.take(poller) {
+            self.spares.give_back(socket);
+        }
+    }
+
+    /// The attempt has failed. While the connection stands that is no loss.
+    fn fail(&mut self, is_lost: bool, now: Instant) -> Step {
+        if is_lost {
+            self.failures += 1;
+            self.dial_later(now);
+        }
+        Step::Failed
+    }
+}
+
+/// Whether a connection that stands leads nowhere any more. A peer that merely does not
+/// read is none of that: its TCP answers, and scat's own frames come back.
+struct Doubt {
+    /// How often it was doubted without progress since.
+    times: u32,
+    look_at: Instant,
+    /// Since when nothing has come although something wants an answer.
+    quiet_since: Option<Instant>,
+    /// What was seen at the last look: bytes that want an answer, bytes that came, and
+    /// how far the session was.
+    spoken: u64,
+    received: u64,
+    progress: u64,
+}
+
+impl Doubt {
+    fn new(now: Instant) -> Self {
+        Doubt { times: 0, look_at: now, quiet_since: None, spoken: 0, received: 0, progress: 0 }
+    }
+
+    fn restart(&mut self, session: &Session, now: Instant) {
+        self.quiet_since = session.is_in_flight().then_some(now);
+        (self.spoken, self.received) = (session.spoken(), 0);
+        self.look_at = now;
+    }
+
+    fn is_due(&mut self, link: &mut Link, session: &Session, times: &Times, now: Instant) -> bool {
+        if self.look_at > now || !session.is_in_flight() {
+            return false;
+        }
+        self.look_at = now + LOOK_AGAIN.min(times.silence / 4);
+        if link.received() != self.received {
+            self.quiet_since = None;
+        }
+        if session.spoken() != self.spoken {
+            self.quiet_since.get_or_insert(now);
+        }
+        if session.progress() > self.progress {
+            self.times = 0;
+        }
+        (self.spoken, self.received) = (session.spoken(), link.received());
+        self.progress = session.progress();
+        let wait = |time: Duration| {
+            time.saturating_mul(1 << self.times.min(16)).min(LONGEST_DOUBT.max(time))
+        };
+        let is_silent = link.unacknowledged_for().is_some_and(|it| it >= wait(times.silence));
+        let is_quiet = self.quiet_since.is_some_and(|since| now - since >= wait(times.quiet));
+        let is_due = is_silent || is_quiet;
+        self.times += u32::from(is_due);
+        is_due
+    }
+}
+
+// ---- the listener ----
+
+/// The port that a listener keeps, and who stands at it.
+struct Port {
+    socket: socket::Listener,
+    places: Vec<Place>,
+    next_token: usize,
+    accept_at: Option<Instant>,
+    attempt: Option<Attempt>,
+    /// Something has come since the last visit.
+    has_news: bool,
+}
+
+/// A caller whose R1 has not verified.
+struct Place {
+    link: Link,
+    network: Option<Network>,
+    token: Token,
+    limit: Limit,
+    r1: Vec<u8>,
+    /// It was told that the listener is busy, but for what is left of that.
+    told: Option<Vec<u8>>,
+}
+
+/// One whose R1 has verified: R2 is sent, R3 is arriving.
+struct Attempt {
+    link: Link,
+    token: Token,
+    answered: Answered,
+    r3: Vec<u8>,
+    limit: Limit,
+}
+
+impl Port {
+    fn note(&mut self, ready: Ready) {
+        self.has_news = true;
+        if ready.token == LISTENER {
+            self.accept_at.get_or_insert_with(Instant::now);
+        }
+        let links = self.places.iter_mut().map(|it| (it.token, &mut it.link));
+        let attempt = self.attempt.iter_mut().map(|it| (it.token, &mut it.link));
+        for (_, link) in links.chain(attempt).filter(|(token, _)| *token == ready.token) {
+            link.note(ready);
+        }
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        let places = self.places.iter().filter_map(|it| it.limit.at());
+        let attempt = self.attempt.iter().filter_map(|it| it.limit.at());
+        places.chain(attempt).chain(self.accept_at).min()
+    }
+
+    fn advance(
+        &mut self,
+        poller: &Poller,
+        session: &mut Session,
+        times: &Times,
+        now: Instant,
+    ) -> Result<Step, Error> {
+        if !self.has_news && self.timeout().is_none_or(|at| at > now) {
+            return Ok(Step::None);
+        }
+        self.has_news = false;
+        if self.accept_at.is_some_and(|at| at <= now) {
+            self.accept_at = self.accept(poller, times, now).map(|pause| now + pause);
+        }
+        let mut verified = None;
+        let mut at = 0;
+        while let Some(place) = self.places.get_mut(at) {
+            match place.advance() {
+                Visit::Stays => at += 1,
+                Visit::Leaves => drop(self.places.swap_remove(at)),
+                Visit::R1(r1) => {
+                    let place = self.places.swap_remove(at);
+                    let n_l = random::key()?;
+                    // One that does not verify, or not for the first time, is closed
+                    // without a word.
+                    if let Ok((answered, r2)) = session.answer(&r1, &n_l) {
+                        verified = Some((place, answered, r2));
+                    }
+                }
+            }
+        }
+        if let Some((Place { mut link, token, .. }, answered, r2)) = verified {
+            // A newer R1 ends an older attempt.
+            let is_sent = link.write(&r2) == R2_LEN;
+            let limit = Limit::new(Some(now + times.attempt));
+            let r3 = Vec::with_capacity(R3_LEN);
+            self.attempt = is_sent.then_some(Attempt { link, token, answered, r3, limit });
+        }
+        Ok(self.finish())
+    }
+
+    /// Reads R3.
+    fn finish(&mut self) -> Step {
+        let Some(mut it) = self.attempt.take() else { return Step::None };
+        it.link.receive(&mut it.r3, R3_LEN);
+        if let Ok(r3) = <[u8; R3_LEN]>::try_from(it.r3.as_slice()) {
+            return it
+                .answered
+                .read_r3(&r3)
+                .map_or(Step::None, |proven| Step::Proven(it.link, proven));
+        }
+        if it.link.end().is_none() && !it.link.is_broken() && !it.limit.is_up() {
+            self.attempt = Some(it);
+        }
+        Step::None
+    }
+
+    /// Takes in those who wait. Returns the pause until the next ones, or nothing when
+    /// the queue is empty: then an event tells of them.
+    fn accept(&mut self, poller: &Poller, times: &Times, now: Instant) -> Option<Duration> {
+        loop {
+            match self.socket.accept() {
+                Ok(socket) => {
+                    let token = Token(self.next_token);
+                    self.next_token += 1;
+                    let Ok(link) = Link::new(socket, poller, token) else { continue };
+                    let network = link.peer().map(Network::of);
+                    let limit = Limit::new(Some(now + times.attempt));
+                    self.places.push(Place {
+                        link,
+                        network,
+                        token,
+                        limit,
+                        r1: Vec::with_capacity(R1_LEN),
+                        told: None,
+                    });
+                    if self.places.len() > PLACES {
+                        self.evict();
+                        return Some(PACE);
+                    }
+                }
+                Err(NotAccepted::Empty) => return None,
+                Err(NotAccepted::Next) => return Some(Duration::ZERO),
+                Err(NotAccepted::NoRoom(_)) if !self.places.is_empty() => {
+                    self.evict();
+                    return Some(PACE);
+                }
+                Err(NotAccepted::NoRoom(_) | NotAccepted::Failed(_)) => return Some(RETRY),
+            }
+        }
+    }
+
+    fn evict(&mut self) {
+        let token = greediest(self.places.iter().map(|it| (it.network, it.token)));
+        self.places.retain(|it| Some(it.token) != token);
+    }
+}
+
+/// What a caller does after a visit.
+enum Visit {
+    Stays,
+    Leaves,
+    R1([u8; R1_LEN]),
+}
+
+impl Place {
+    fn advance(&mut self) -> Visit {
+        if self.told.is_none() {
+            self.link.receive(&mut self.r1, R1_LEN);
+            let start = &self.r1[..self.r1.len().min(R1_PREFACE.len())];
+            if start.starts_with(b"SCAT1C") {
+                // After OPEN a flight 1 is never read again: there is one reveal.
+                self.told = Some(BUSY.to_vec());
+                self.limit.shorten(Instant::now() + CLOSE);
+            } else if !R1_PREFACE.starts_with(start) && !b"SCAT1C".starts_with(start) {
+                return Visit::Leaves;
+            } else if let Ok(r1) = <[u8; R1_LEN]>::try_from(self.r1.as_slice()) {
+                return Visit::R1(r1);
+            }
+        }
+        if let Some(told) = &mut self.told {
+            let n = self.link.write(told);
+            told.drain(..n);
+            if told.is_empty() {
+                self.link.shutdown();
+            }
+            while self.link.read(&mut [0; 2048]) > 0 {
+                if self.link.received() > DISCARD {
+                    return Visit::Leaves;
+                }
+            }
+        }
+        match self.link.end().is_some() || self.link.is_broken() || self.limit.is_up() {
+            true => Visit::Leaves,
+            false => Visit::Stays,
+        }
+    }
+}
