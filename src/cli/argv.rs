@@ -21,6 +21,8 @@ pub struct Argv {
     words: Vec<Word>,
     /// The values and places, which need not be UTF-8.
     values: Vec<OsString>,
+    /// `--help all`
+    pub wants_all_help: bool,
     /// The first mistake. What follows it is read all the same, since `--status-fd` may
     /// stand there.
     wrong: Option<Error>,
@@ -101,9 +103,10 @@ impl Argv {
             return self.wrong(not_text(word));
         };
         let is_valued = takes_value(|flag| flag.long == name);
-        // `--help all` is one thing to ask for.
-        let is_all = name == "--help" && rest.next_if(|next| next == "all").is_some();
-        self.option(if is_all { "--help-all".to_owned() } else { name.to_owned() });
+        if name == "--help" {
+            self.wants_all_help |= rest.next_if(|next| next == "all").is_some();
+        }
+        self.option(name.to_owned());
         if !value.is_empty() {
             match is_valued {
                 true => self.value(argument::split(value, 1).1.to_owned()),

@@ -202,6 +202,30 @@ struct Args {
     places: Vec<usize>,
 }
 
+/// What `--help` prints: one screen.
+const HELP: &str = "\
+Usage: scat [options] host port         connect
+       scat -l [options] [addr] port    listen
+
+A chat:   scat -l 9000                  and   scat their.host 9000
+A file:   scat -l 9000 > copy           and   scat their.host 9000 < file
+
+At a terminal, each end shows three words. Read yours to the other person by
+phone and type theirs: then nobody is listening in.
+
+  -l           listen for one peer instead of connecting
+  -c           ask for the words in a pipeline, too
+  --psk FILE   no words: both ends have the same key (scat --genpsk FILE)
+  --peer KEY   no words: the peer has this key; @FILE names several
+  -i FILE      this end's key, for --peer at the other end (scat --genkey FILE)
+  -w SECS      give up if there is no session by then; until then, try again
+  -v           report each stage
+
+In scripts and cron always give --peer or --psk.
+Exit status 0 means that all data was received and written, at both ends.
+All options: scat --help all. The manual: man scat.
+";
+
 /// Reads the words behind the program's name. Opens and asks nothing.
 ///
 /// # Errors
@@ -219,11 +243,14 @@ pub fn parse(words: Vec<OsString>) -> (Descriptors, Result<Command, Error>) {
 }
 
 fn command(argv: Argv) -> Result<Command, Error> {
+    let wants_all = argv.wants_all_help;
     let (words, values) = argv.finish()?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let args = match Args::from_args(&["scat"], &words) {
         Ok(args) => args,
-        Err(exit) if exit.status.is_ok() => return Ok(Command::Print(exit.output)),
+        Err(exit) if exit.status.is_ok() => {
+            return Ok(Command::Print(if wants_all { exit.output } else { HELP.to_owned() }));
+        }
         Err(exit) => return Err(usage(&one_line(&exit.output))),
     };
     if args.version {

@@ -30,6 +30,11 @@ fn help_and_version_exit_0_on_stdout() {
         assert!(String::from_utf8(ended.stdout).unwrap().starts_with(said), "{args}");
         assert_eq!(ended.stderr, "");
     }
+    // One screen, and all of it on request.
+    let text = |args: &[&str]| String::from_utf8(run(args).expect(0, "").stdout).unwrap();
+    let screen = text(&["--help"]);
+    assert!(screen.lines().count() <= 24 && screen.lines().all(|line| line.len() <= 80));
+    assert!(text(&["--help", "all"]).contains("--status-fd"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The completions of three shells know what `scat --help` knows. (tests/completions.py
+//! The completions of three shells know what `scat --help all` knows. (tests/completions.py
 //! asks the shells.)
 
 use crate::support::scat::Scat;
@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 /// An option by one of its names (`-i`, `--identity`): whether it takes a value.
 type Options = BTreeMap<String, bool>;
 
-/// The options of `scat --help`, and what it says of each.
+/// The options of `scat --help all`, and what it says of each.
 fn help() -> (Options, BTreeMap<String, String>) {
-    let help = String::from_utf8(Scat::new(&["--help"]).end().expect(0, "").stdout).unwrap();
+    let help = String::from_utf8(Scat::new(&["--help", "all"]).end().expect(0, "").stdout).unwrap();
     let (usage, rest) = help.split_once('\n').unwrap();
     let (_, rest) = rest.split_once("Options:\n").unwrap();
     let (list, _) = rest.split_once("\n\n").unwrap();
