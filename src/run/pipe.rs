@@ -195,14 +195,19 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// `--idle`, while no person is asked here.
+    /// Whether the connection is lost, and another one may take its place.
+    fn is_away(&self) -> bool {
+        self.reconnect.as_ref().is_some_and(|it| it.lost_at().is_some())
+    }
+
+    /// `--idle`, while no person is asked here and the connection is there.
     fn judge_idle(&mut self) -> Result<(), Error> {
         let Some(time) = self.limits.idle else { return Ok(()) };
         let counters = self.session.counters();
+        let stands = self.open_by.is_some() || self.verification.is_asking() || self.is_away();
         let (seen, limit) = &mut self.moved;
-        let is_asked = self.open_by.is_some() || self.verification.is_asking();
-        if is_asked || *seen != counters || limit.at().is_none() {
-            let until = Instant::now().checked_add(time).filter(|_| !is_asked);
+        if stands || *seen != counters || limit.at().is_none() {
+            let until = Instant::now().checked_add(time).filter(|_| !stands);
             self.moved = (counters, Limit::new(until));
             return Ok(());
         }
@@ -352,8 +357,7 @@ impl<'a> Pipe<'a> {
     /// What the session waits for, if that is nothing that a person knows, and after which
     /// time it is worth a line.
     fn standstill(&mut self) -> Option<(Duration, &'static str)> {
-        let is_lost = self.reconnect.as_ref().is_some_and(|it| it.lost_at().is_some());
-        if self.open_by.is_some() || self.verification.is_asking() || is_lost {
+        if self.open_by.is_some() || self.verification.is_asking() || self.is_away() {
             return None;
         }
         let is_silent = self.link.unacknowledged_for().is_some_and(|time| time >= STANDS);

@@ -271,7 +271,10 @@ def compare(args, top):
     tools |= {name: tool for name, tool in TOOLS.items() if args.only is None or name in args.only}
     files = {size: top / str(size) for size in {64, MIB, args.size * MIB}}
     for size, path in files.items():
-        path.write_bytes(random.randbytes(size))
+        # Some versions of randbytes make less than 256 MiB at once.
+        with path.open("wb") as file:
+            while size:
+                size -= file.write(random.randbytes(min(size, 64 * MIB)))
     failed = False
     for name, tool in list(tools.items()):
         try:

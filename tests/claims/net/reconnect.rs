@@ -89,12 +89,14 @@ fn strangers_at_the_port_get_no_second_reveal() {
 #[test]
 fn one_whose_peer_is_killed_waits_its_time_and_ends_with_6() {
     let (mut listener, port) = Scat::listen_with(&["--no-confirm", "--reconnect", "1"]);
-    let mut connector = Scat::connect_with(&["--no-confirm", "--reconnect", "1"], port);
+    // --idle stands still meanwhile.
+    let options = ["--no-confirm", "--reconnect", "4", "--idle", "3"];
+    let mut connector = Scat::connect_with(&options, port);
     connector.line("you say");
     listener.line("you say");
     drop(listener);
     connector.line("connection lost");
-    connector.end_by_itself().expect(6, "not restored within 1 s");
+    connector.end_by_itself().expect(6, "not restored within 4 s");
 }
 
 #[test]
