@@ -117,7 +117,7 @@ impl Link {
     }
 
     /// Writes as much of `bytes` as the socket takes: nothing more once sending has
-    /// failed, as [`Link::send_error`] says then.
+    /// failed.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let mut written = 0;
         while self.is_writable() && written < bytes.len() {
