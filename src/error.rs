@@ -455,7 +455,11 @@ impl Error {
                 }
                 Mismatch::Busy | Mismatch::Reconnects => return None,
                 Mismatch::SameRole => "one of them has to listen, with -l",
-                Mismatch::Psk if *psk => "start the listener with --psk too, or leave it out here",
+                // Anybody on the way can send these eight bytes: they must not talk the user
+                // out of the key.
+                Mismatch::Psk if *psk => {
+                    "give the listener --psk, too (an attacker can also send this answer)"
+                }
                 Mismatch::Psk => "ask for the key file and give it with --psk",
             },
             Error::NotOpened(Unopened::Safe, _) | Error::OpenTimeout(Unopened::Safe) => {

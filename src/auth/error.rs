@@ -27,6 +27,8 @@ pub enum Why {
     Empty(Kind),
     /// More than one key where one is wanted.
     Several,
+    /// A secret key or a pre-shared key of 32 zero bytes.
+    Zero,
     /// More bytes than a file of such keys has.
     TooLong(Kind),
     /// Not the word for this kind and 32 bytes in base64.
@@ -69,7 +71,7 @@ impl Error {
             Why::Malformed(Public) => {
                 "a key as scat --pubkey prints it; a file of such keys is --peer @FILE"
             }
-            Why::Empty(_) | Why::Malformed(_) | Why::Several | Why::TooLong(_) => {
+            Why::Empty(_) | Why::Malformed(_) | Why::Several | Why::TooLong(_) | Why::Zero => {
                 "scat --genkey FILE makes a secret key, scat --genpsk FILE a pre-shared one"
             }
             Why::Bare(Secret) => {
@@ -109,6 +111,7 @@ impl fmt::Display for Error {
             Why::Writable => f.write_str("others may write this file"),
             Why::Empty(_) => f.write_str("no key in it"),
             Why::Several => f.write_str("more than one key in it"),
+            Why::Zero => f.write_str("a key of zeros only"),
             Why::TooLong(_) => f.write_str("too long for a file of keys"),
             Why::Malformed(wanted) => {
                 write!(f, "not {wanted}: {} and 44 characters of base64", wanted.prefix())

@@ -39,6 +39,8 @@ pub fn read(
     let key = keys.next().unwrap_or(Err(Why::Empty(wanted))).map_err(|why| failed(path, why))?;
     match (keys.next(), content.open_to_others) {
         (Some(_), _) => Err(failed(path, Why::Several)),
+        // No generator makes it, and a stranger would guess it first.
+        _ if key.iter().all(|&byte| byte == 0) => Err(failed(path, Why::Zero)),
         (None, true) => Err(failed(path, Why::Exposed)),
         (None, false) => Ok(key),
     }
@@ -261,6 +263,8 @@ mod tests {
             let read = read_as(&place.file(text, 0o600), Kind::Psk);
             assert!(matches!(read, Err(Why::Empty(_))), "{text:?}");
         }
+        let zeros = format!("scat-psk:{}=\n", "A".repeat(43));
+        assert!(matches!(read_as(&place.file(&zeros, 0o600), Kind::Psk), Err(Why::Zero)));
         let two = format!("scat-psk:{KEY}\n").repeat(2);
         assert!(matches!(read_as(&place.file(&two, 0o600), Kind::Psk), Err(Why::Several)));
         let named = format!("scat-psk:{KEY} ann\n");

@@ -73,7 +73,7 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
 
 fn secret(text: &[u8], prefix: &[u8]) -> Option<[u8; 32]> {
     match lines(text)[..] {
-        [line] => decoded(line.strip_prefix(prefix)?),
+        [line] => decoded(line.strip_prefix(prefix)?).filter(|key| *key != [0; 32]),
         _ => None,
     }
 }
