@@ -425,7 +425,7 @@ impl Error {
             Error::Usage { hint, .. } => hint,
             Error::Source { .. } => "IPv4 goes with IPv4, IPv6 with IPv6",
             Error::NoTerminal(_) => {
-                "start it in a terminal (over ssh: ssh -t), or verify with --peer or --psk"
+                "use a terminal (ssh -t), --peer or --psk; --no-confirm asks nobody"
             }
             Error::Resolve { name, .. } => match name.split_once(" port ") {
                 Some((host, _)) if Path::new(host).exists() => {
@@ -552,7 +552,7 @@ impl fmt::Display for Error {
                 "-l --fd needs --peer, --psk or -c: \
                  each caller would get a try at the words that nobody sees"
             }
-            Error::NoTerminal(None) => "-c needs a terminal",
+            Error::NoTerminal(None) => "no terminal to ask for the words at",
             Error::NoTerminal(Some(why)) => return write!(f, "open the terminal: {}", plain(why)),
             Error::Connect { to, why } => return write!(f, "connect {to}: {}", plain(why)),
             Error::Waited(time, stage) => {

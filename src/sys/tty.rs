@@ -24,11 +24,12 @@ pub fn is_in_foreground(fd: impl AsFd) -> io::Result<bool> {
 
 /// Whether a person sits at standard output, or at standard input with this process in
 /// the foreground there. (A job in the background may write to a screen, but does not
-/// read from it: `scat -l 9000 > file &`.)
+/// read from it: `scat -l 9000 > file &`. Of a terminal that is not the controlling one,
+/// the system does not say who is in the foreground.)
 pub fn is_attended() -> bool {
     let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     rustix::termios::isatty(stdout)
-        || rustix::termios::isatty(stdin) && is_in_foreground(stdin).unwrap_or(false)
+        || rustix::termios::isatty(stdin) && is_in_foreground(stdin).unwrap_or(true)
 }
 
 /// Whether `fd`, which was a terminal, is one no more: it has hung up. To read from it

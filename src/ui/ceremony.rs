@@ -40,7 +40,7 @@ impl Asker {
     /// person sits, nothing may move before the words are typed.
     ///
     /// # Errors
-    /// [`Error::NoTerminal`] if `-c` has none, or one that is there cannot be opened;
+    /// [`Error::NoTerminal`] if there is no controlling one, or it cannot be opened;
     /// [`Error::System`].
     pub fn choose(
         confirm: Confirm,
@@ -61,11 +61,11 @@ impl Asker {
                 .map(|answers| Some(Asker::Program(answers)))
                 .map_err(|err| Error::System("--confirm-fd", err));
         }
+        // A screen without a controlling terminal (su -c, setsid) has a person before it, to
+        // whom the peer's data could show anything: so it does not start there.
         match Tty::open().map_err(|err| Error::NoTerminal(Some(err)))? {
             Some(tty) => Ok(Some(Asker::Terminal(tty))),
-            None if confirm == Confirm::Always => Err(Error::NoTerminal(None)),
-            // Without a controlling terminal nobody can be asked.
-            None => Ok(None),
+            None => Err(Error::NoTerminal(None)),
         }
     }
 

@@ -466,7 +466,7 @@ fn without_a_terminal_it_refuses_to_start() {
         let mut command = std::process::Command::new("setsid");
         command.arg(scat::program()).args(args);
         let ended = Scat::spawn(command).end_by_itself();
-        let ended = ended.expect(2, "-c needs a terminal");
+        let ended = ended.expect(2, "no terminal to ask for the words at");
         assert!(!ended.stderr.contains("listening"), "{}", ended.stderr);
     }
 }

@@ -138,18 +138,24 @@ fn a_person_at_a_terminal_is_asked_and_a_script_is_not() {
     }
 }
 
+/// As behind `su -c`, `runuser -c` and setsid.
 #[test]
-fn a_screen_without_a_controlling_terminal_asks_nobody() {
+fn at_a_screen_without_a_controlling_terminal_it_does_not_start_unasked() {
     at_terminals!();
-    let mut screen = Terminal::new();
-    let mut command = Command::new("setsid");
-    command.arg(scat::program()).args(["-l", "127.0.0.1", "0"]);
-    command.stdin(screen.slave()).stdout(screen.slave());
-    let (mut l, port) = Scat::spawn(command).with_port();
+    let screen = Terminal::new();
+    let start = |args: &[&str], stdin: Stdio, stdout: Stdio| {
+        let mut command = Command::new("setsid");
+        command.arg(scat::program()).args(args).args(["-l", "127.0.0.1", "0"]);
+        command.stdin(stdin).stdout(stdout);
+        Scat::spawn(command)
+    };
+    for (stdin, stdout) in [(Stdio::null(), screen.slave()), (screen.slave(), Stdio::null())] {
+        let ended = start(&[], stdin, stdout).end_by_itself().expect(2, "no terminal to ask");
+        assert!(ended.stderr.contains("--no-confirm"), "{}", ended.stderr);
+    }
+    let (mut l, port) = start(&["--no-confirm"], screen.slave(), screen.slave()).with_port();
     let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
     l.line("not verified");
-    peer.send(DATA, b"it flows").unwrap();
-    screen.wait_for("it flows");
     peer.finish().unwrap();
     l.end_by_itself().expect(0, "");
 }

@@ -10,7 +10,8 @@ use std::process::Stdio;
 fn typed_at() -> (Terminal, Scat, Scat) {
     let (mut listener, port) = Scat::listen();
     let mut terminal = Terminal::new();
-    let mut connector = Scat::connect_between(port, terminal.slave(), Stdio::piped());
+    let args = ["--no-confirm", "127.0.0.1", &port.to_string()];
+    let mut connector = Scat::between(&args, terminal.slave(), Stdio::piped());
     connector.line("they say");
     terminal.enter("hello");
     assert_eq!(listener.read(6), b"hello\n");
