@@ -926,8 +926,8 @@ impl Session {
     /// # Errors
     /// [`Error::Frame`] after 2^64 - 1 frames.
     pub fn confirm(&mut self) -> Result<(), Error> {
-        self.unconfirmed = false;
-        if self.may_stream() {
+        let was_held = std::mem::take(&mut self.unconfirmed);
+        if was_held && self.may_stream() {
             self.outbound.control(Kind::Data, &[])?;
         }
         self.acknowledge()

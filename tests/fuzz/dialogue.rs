@@ -147,7 +147,9 @@ fn answers(input: &mut Input<'_>) {
             _ => panic!("{line:?} is {meant:?}, and comes to {answer:?}"),
         }
         if let Answer::Again(why) = &answer {
-            assert!(!why.contains(char::is_control), "{why:?} goes to the terminal");
+            let mut lines = why.lines();
+            let is_plain = lines.all(|line| !line.contains(char::is_control));
+            assert!(is_plain, "{why:?} goes to the terminal");
         }
         // Whoever is asked for other words is told the same.
         let is_help = |own: &Half, wanted: &Half| {

@@ -458,7 +458,9 @@ impl Game {
             19 => self.write(input.size()),
             20 => {
                 self.session.confirm().unwrap();
-                self.model.held = false;
+                if std::mem::take(&mut self.model.held) && self.model.may_stream() {
+                    self.model.seal(DATA, &[]);
+                }
                 self.model.acknowledge();
             }
             21 => {
