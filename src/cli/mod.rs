@@ -230,7 +230,7 @@ All options: scat --help all. The manual: man scat.
 ///
 /// # Errors
 /// [`Error::Usage`], [`Error::Foreign`], [`Error::Argument`]; the descriptors are known all
-/// the same, so that a program that watches is told.
+/// the same, so that a program at `--status-fd` learns of the error.
 pub fn parse(words: Vec<OsString>) -> (Descriptors, Result<Command, Error>) {
     let argv = Argv::new(words);
     let number = |given: &str| descriptor("", given).ok();
