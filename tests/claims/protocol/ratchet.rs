@@ -517,7 +517,7 @@ fn a_listener_that_reads_what_makes_the_next_exchange_due_is_overdue() {
     let schedule = Schedule { bytes: 1_000_000, ..NEVER };
     let (mut session, mut peer) = asking(schedule, 0);
     // What has come is not read to its end: the answer may be behind it.
-    let full: Vec<u8> = (0..20).flat_map(|_| peer.seal(Kind::Data, &[0; 65_000])).collect();
+    let full: Vec<u8> = (0..12).flat_map(|_| peer.seal(Kind::Data, &[0; 65_000])).collect();
     let room = session.space().len();
     feed(&mut session, &full[..room]);
     open_all(&mut session).unwrap();
