@@ -130,9 +130,11 @@ impl Established {
         let Some(within) = self.limits.away.filter(|_| self.session.may_reconnect()) else {
             return Ok(self);
         };
-        // The address in use comes first.
         let mut addresses = to.addresses.clone();
-        addresses.sort_by_key(|address| Some(*address) != self.link.peer());
+        let in_use = addresses.iter().position(|address| Some(*address) == self.link.peer());
+        if let Some(at) = in_use {
+            addresses[..=at].rotate_right(1); // to the front
+        }
         let times = self.limits.reconnect;
         let dialer = Reconnect::dialer(&self.link, addresses, &to.sources, within, times);
         let reconnect = Some(dialer.map_err(|err| Error::System("socket", err))?);

@@ -6,7 +6,6 @@ use crate::sys::resolver::{Failure, Family, Found, look_up};
 use crate::text::plain;
 use crate::ui::report::Report;
 use crate::ui::waiting::{Deadline, Waiting};
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -63,11 +62,15 @@ pub fn resolve(
     };
     match found {
         Ok(found) if found.is_empty() => Err(failed("no address".into(), false)),
-        Ok(mut found) => {
-            // An address may stand under one name twice.
-            let mut seen = BTreeSet::new();
-            found.retain(|address| seen.insert(*address));
-            Ok(found)
+        Ok(found) => {
+            // A name may have the same address twice.
+            let mut addresses = Vec::with_capacity(found.len());
+            for address in found {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            Ok(addresses)
         }
         Err(Failure::Service) => {
             let what = format!("port {service}: no such service");
