@@ -104,7 +104,7 @@ pub enum Error {
     /// Flight 2 does not verify.
     HandshakeAltered,
     /// The one caller of `-l --fd` broke off, or speaks something else; the listener's reason.
-    CallerFailed(String),
+    CallerFailed(String, Cause),
     /// The listener has a session already, and keeps its port for that one.
     Busy,
 
@@ -135,7 +135,7 @@ pub enum Error {
     /// The listener could not read a flight 1 made with our pre-shared key.
     PskDiffers,
     /// The one caller of `-l --fd` is not wanted, or cannot be understood; the listener's reason.
-    CallerRefused(String),
+    CallerRefused(String, Cause),
     /// Connected to oneself.
     Myself,
     /// The listener's key is not one of `--peer`.
@@ -301,6 +301,74 @@ pub enum Status {
     Output = 7,
 }
 
+/// Why a run ended, a caller was rejected or a connection was lost, in one word for
+/// programs. The list is a promise: scat(1), STATUS LINES.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Nobody listens there.
+    Refused,
+    /// The other machine cannot be reached.
+    Unreachable,
+    /// The name has no address.
+    Unresolved,
+    /// Something did not happen in time.
+    Timeout,
+    /// The listener has another peer.
+    Busy,
+    /// The other end does not speak scat.
+    Foreign,
+    /// The other end closed the connection without sending anything.
+    Silent,
+    /// The words were wrong or refused.
+    Words,
+    /// A public key is not the one expected.
+    Key,
+    /// The pre-shared keys do not match.
+    Psk,
+    /// The two ends speak different versions.
+    Version,
+    /// Something was corrupted or forged, or breaks the protocol.
+    Forged,
+    /// The connection ended early.
+    Cut,
+    /// A lost connection was not replaced.
+    Lost,
+    /// `--idle`: no data moved.
+    Idle,
+    /// A person left before the words were compared.
+    Left,
+    /// An output was closed or failed, here or at the other end.
+    Output,
+    /// An input failed, here or at the other end.
+    Input,
+    /// A signal or a closed terminal ended this end or the other one.
+    Signal,
+    /// The command line makes no sense, or those of the two ends do not fit.
+    Usage,
+    /// Something else failed on this machine.
+    Local,
+}
+
+impl Cause {
+    /// What the system says of a connection; `otherwise` if that is nothing special.
+    pub fn of(err: Option<&io::Error>, otherwise: Cause) -> Cause {
+        match err.map(io::Error::kind) {
+            Some(io::ErrorKind::TimedOut) => Cause::Timeout,
+            Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+                Cause::Unreachable
+            }
+            _ => otherwise,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Each name is the word.
+        f.write_str(&format!("{self:?}").to_ascii_lowercase())
+    }
+}
+
 /// What the user can do about words that differ.
 const IN_THE_MIDDLE: &str = "talk to each other before you try again, and try another network";
 
@@ -338,10 +406,10 @@ impl Error {
             | Error::Busy
             | Error::HandshakeTimeout
             | Error::HandshakeAltered
-            | Error::CallerFailed(_) => Status::NoSession,
+            | Error::CallerFailed(..) => Status::NoSession,
             Error::Preface { .. }
             | Error::PskDiffers
-            | Error::CallerRefused(_)
+            | Error::CallerRefused(..)
             | Error::Myself
             | Error::OtherKey
             | Error::WordsDiffer
@@ -365,6 +433,66 @@ impl Error {
             // The shell's own account of a signal is 128 + n; this is for the case
             // that the default action did not end the process.
             Error::Signal(_) => Status::Cut,
+        }
+    }
+
+    /// Why it ended, for programs.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Error::At { error, .. } | Error::Early(error, _) => error.cause(),
+            Error::System(..)
+            | Error::Random
+            | Error::Key(_)
+            | Error::Bind { .. }
+            | Error::Own { .. } => Cause::Local,
+            Error::Input(_) | Error::Aborted(Reason::InputFailed) => Cause::Input,
+            Error::Output(_)
+            | Error::NoOutput
+            | Error::OutputClosed
+            | Error::Aborted(Reason::OutputClosed | Reason::OutputFailed) => Cause::Output,
+            Error::Usage { .. }
+            | Error::Source { .. }
+            | Error::Argument(_)
+            | Error::Foreign { .. }
+            | Error::Unverified
+            | Error::NoTerminal(_)
+            | Error::Myself => Cause::Usage,
+            Error::Resolve { .. } => Cause::Unresolved,
+            Error::Connect { why, .. } => match self.status() {
+                Status::Usage => Cause::Usage,
+                Status::Failure => Cause::Local,
+                _ if Refusal::of(why) == Refusal::Refused => Cause::Refused,
+                _ => Cause::of(Some(why), Cause::Unreachable),
+            },
+            Error::Waited(..)
+            | Error::HandshakeTimeout
+            | Error::OpenTimeout(_)
+            | Error::RatchetTimeout
+            | Error::Aborted(Reason::Timeout) => Cause::Timeout,
+            Error::Silent => Cause::Silent,
+            Error::NotScat(_) => Cause::Foreign,
+            Error::HandshakeCut(why) | Error::NotOpened(_, why) | Error::Cut(why) => {
+                Cause::of(why.as_ref(), Cause::Cut)
+            }
+            Error::HandshakeAltered | Error::Session(_) | Error::Aborted(Reason::Protocol) => {
+                Cause::Forged
+            }
+            Error::CallerFailed(_, cause) | Error::CallerRefused(_, cause) => *cause,
+            Error::Busy => Cause::Busy,
+            Error::Preface { mismatch, .. } => match mismatch {
+                Mismatch::Version(_) | Mismatch::Unknown => Cause::Version,
+                Mismatch::SameRole | Mismatch::Busy | Mismatch::Reconnects => Cause::Usage,
+                Mismatch::Psk => Cause::Psk,
+            },
+            Error::PskDiffers => Cause::Psk,
+            Error::OtherKey | Error::KeyRefused => Cause::Key,
+            Error::WordsDiffer | Error::NotAccepted | Error::Aborted(Reason::Refused) => {
+                Cause::Words
+            }
+            Error::Left | Error::Aborted(Reason::Left) => Cause::Left,
+            Error::NotBack(_) | Error::LetGo => Cause::Lost,
+            Error::Idle(_) => Cause::Idle,
+            Error::HungUp | Error::Signal(_) | Error::Aborted(Reason::Interrupted) => Cause::Signal,
         }
     }
 
@@ -567,7 +695,7 @@ impl fmt::Display for Error {
             Error::HandshakeTimeout => "the other end does not answer",
             Error::Busy => "the listener is busy with another session",
             Error::HandshakeAltered => "the handshake was altered on its way",
-            Error::CallerFailed(why) | Error::CallerRefused(why) => {
+            Error::CallerFailed(why, _) | Error::CallerRefused(why, _) => {
                 return write!(f, "caller rejected: {why}");
             }
             Error::Preface { mismatch, psk } => match mismatch {

@@ -13,7 +13,7 @@
 use super::dialect::Dialect;
 use super::link::{End, Link};
 use crate::auth::policy::Policy;
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::protocol::frame::{self, CONTENT_AT, Kind, Sealer, frame_len};
 use crate::protocol::handshake::{
     self, Accepted, FLIGHT3_LEN, Keys, Local, Mismatch, Peer, Preface, Responder, ResponderReply,
@@ -113,6 +113,25 @@ impl Rejection {
                 | Rejection::PskDiffers
                 | Rejection::OtherKey(_)
         )
+    }
+
+    /// The same for programs.
+    pub fn cause(self) -> Cause {
+        match self {
+            Rejection::Closed => Cause::Silent,
+            Rejection::Foreign(_) => Cause::Foreign,
+            Rejection::Preface(Mismatch::Version(_) | Mismatch::Unknown) => Cause::Version,
+            Rejection::Preface(Mismatch::SameRole | Mismatch::Busy) | Rejection::Myself => {
+                Cause::Usage
+            }
+            Rejection::Preface(Mismatch::Reconnects) => Cause::Lost,
+            Rejection::Preface(Mismatch::Psk) | Rejection::PskDiffers => Cause::Psk,
+            Rejection::HungUp | Rejection::Lost => Cause::Cut,
+            Rejection::TooSlow => Cause::Timeout,
+            Rejection::TooMany => Cause::Busy,
+            Rejection::Forged => Cause::Forged,
+            Rejection::OtherKey(_) => Cause::Key,
+        }
     }
 }
 

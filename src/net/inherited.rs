@@ -87,8 +87,10 @@ impl Inherited {
 fn failure(why: Rejection) -> Error {
     match why {
         Rejection::Myself => Error::Myself,
-        Rejection::Preface(Mismatch::SameRole) => Error::CallerRefused(why.to_string()),
-        why if why.concerns_user() => Error::CallerRefused(why.to_string()),
-        why => Error::CallerFailed(why.to_string()),
+        Rejection::Preface(Mismatch::SameRole) => {
+            Error::CallerRefused(why.to_string(), why.cause())
+        }
+        why if why.concerns_user() => Error::CallerRefused(why.to_string(), why.cause()),
+        why => Error::CallerFailed(why.to_string(), why.cause()),
     }
 }

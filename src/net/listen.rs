@@ -18,6 +18,7 @@ use crate::sys::resolver::Family;
 use crate::sys::socket::{self, NotAccepted};
 use crate::text::{Address, plain};
 use crate::ui::report::{RateLimit, Report};
+use crate::ui::status::Line;
 use crate::ui::waiting::Limit;
 use std::io;
 use std::net::SocketAddr;
@@ -263,6 +264,13 @@ impl<'a> Listener<'a> {
         };
         let candidate = self.candidates.swap_remove(at);
         self.failed += 1;
+        if let Some(address) = candidate.link.peer() {
+            let key = match &why {
+                Rejection::OtherKey(Peer { key, long_lived: true }) => Some(key),
+                _ => None,
+            };
+            self.report.event(&Line::Rejected(address, why.cause(), key));
+        }
         // Who does not speak scat may still be the person who is waited for.
         let news = match why {
             Rejection::Foreign(dialect) => Some(dialect).filter(|it| !self.dialects.contains(it)),

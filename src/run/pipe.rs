@@ -12,7 +12,7 @@
 //! can destroy the last frames on their way.
 
 use crate::auth::policy::Policy;
-use crate::error::{Error, Totals, Unopened};
+use crate::error::{Cause, Error, Totals, Unopened};
 use crate::net::link::{End, Link};
 use crate::net::reconnect::{Change, Reconnect};
 use crate::net::{Established, Limits, Opening};
@@ -443,10 +443,11 @@ impl<'a> Pipe<'a> {
             None | Some(Change::Failed) => return Ok(()),
             Some(Change::Unknown) => return Err(self.cut(None)),
             Some(Change::Lost(err)) => {
+                let cause = Cause::of(err.as_ref(), Cause::Cut);
                 let why = err.map_or("closed".into(), |err| plain(&err));
                 let patience = self.reconnect.as_ref().map_or(Duration::ZERO, Reconnect::patience);
                 let time = Rounded(patience);
-                self.report.event(&Line::Lost(&why));
+                self.report.event(&Line::Lost(cause, &why));
                 self.report.say(format_args!(
                     "connection lost: {why}; waiting up to {time} for it (Ctrl-C gives up)"
                 ));

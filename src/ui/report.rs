@@ -71,15 +71,16 @@ impl Report {
         self.status.is_some()
     }
 
-    /// A line for programs. PROGRESS may be lost, because the next one says more.
+    /// A line for programs. PROGRESS may be lost, because the next one says more, and
+    /// REJECTED, because strangers can cause any number of them.
     pub fn event(&self, line: &Line<'_>) {
         let Some(status) = &self.status else {
             return;
         };
-        // One event is one line, whatever a name has in it.
-        let text = line.to_string().replace(char::is_control, "?") + "\n";
+        // One event is one line, whatever a message or a name has in it.
+        let text = line.to_string().replace('\n', " ").replace(char::is_control, "?") + "\n";
         match line {
-            Line::Progress(_) => status.offer(&text),
+            Line::Progress(_) | Line::Rejected(..) => status.offer(&text),
             Line::Exit(_) => status.keep_last(&text),
             _ => status.keep(&text),
         }

@@ -4,7 +4,7 @@
 //! only added at the end, and unknown events are skipped.
 
 use crate::auth::keys;
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::protocol::sas::Half;
 use crate::protocol::session::{Counters, Reason};
 use std::fmt;
@@ -37,8 +37,11 @@ pub enum Line<'a> {
     Done,
     /// The peer gives up.
     Abort(Reason),
-    /// The connection is lost, and waited for; why.
-    Lost(&'a str),
+    /// This caller was turned away; why, and the key (32 bytes) of one that keeps it and
+    /// has none of the right ones.
+    Rejected(SocketAddr, Cause, Option<&'a [u8; 32]>),
+    /// The connection is lost, and waited for; why, and in the system's words.
+    Lost(Cause, &'a str),
     /// Another connection is in its place.
     Back(Option<SocketAddr>),
     /// The last line of all: why it ended, unless all is well.
@@ -70,8 +73,13 @@ impl fmt::Display for Line<'_> {
             }
             Line::Eof => f.write_str("EOF"),
             Line::Done => f.write_str("DONE"),
-            Line::Abort(reason) => write!(f, "ABORT {}", *reason as u8),
-            Line::Lost(why) => write!(f, "LOST {why}"),
+            Line::Abort(reason) => write!(f, "ABORT {} {}", *reason as u8, name(*reason)),
+            Line::Rejected(address, cause, key) => {
+                at(f, "REJECTED", address)?;
+                write!(f, " {cause}")?;
+                key.map_or(Ok(()), |key| write!(f, " {}", keys::public_text(key)))
+            }
+            Line::Lost(cause, why) => write!(f, "LOST {cause} {why}"),
             Line::Back(Some(address)) => at(f, "BACK", address),
             Line::Back(None) => f.write_str("BACK - -"),
             Line::Exit(None) => f.write_str("EXIT 0 complete"),
@@ -79,9 +87,23 @@ impl fmt::Display for Line<'_> {
                 // As the shell shows it.
                 let signal = error.signal().map(|number| 128 + number);
                 let status = signal.unwrap_or(error.status() as i32);
-                write!(f, "EXIT {status} {error}")?;
+                write!(f, "EXIT {status} {} {error}", error.cause())?;
                 error.totals().map_or(Ok(()), |totals| write!(f, "; {totals}"))
             }
         }
+    }
+}
+
+/// What ABORT's code says.
+fn name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Refused => "refused",
+        Reason::OutputClosed => "output-closed",
+        Reason::Protocol => "protocol",
+        Reason::Timeout => "timeout",
+        Reason::Interrupted => "interrupted",
+        Reason::OutputFailed => "output-failed",
+        Reason::InputFailed => "input-failed",
+        Reason::Left => "left",
     }
 }

@@ -197,7 +197,7 @@ fn callers_that_speak_something_else_are_told_once() {
 }
 
 /// Somebody else's service, for one caller: greets with `bytes`, then closes.
-fn service(bytes: &'static [u8]) -> u16 {
+pub fn service(bytes: &'static [u8]) -> u16 {
     let (door, port) = door();
     scat::start(move || {
         let mut stream = door.accept().unwrap().0;

@@ -1,14 +1,21 @@
 //! `--status-fd`: one event a line for programs, and never in the way.
 
+use crate::mistakes::service;
+#[cfg(target_os = "linux")]
+use crate::support::filter::{self, Calls};
 use crate::support::peer::{ABORT, Peer, REKEY2};
 use crate::support::pty::{self, Terminal};
-use crate::support::scat::{Ending, Place, Scat, dial, file, program, start};
+use crate::support::scat::{Ending, Place, Scat, dial, door, file, program, start};
 use crate::support::{ROLES, session_with};
 use rustix::process::Signal;
-use scat::error::Error;
+use scat::auth::keys;
+use scat::error::{Cause, Error, Stage, Totals, Unopened};
+use scat::protocol::handshake::Mismatch;
+use scat::protocol::session::{self, Reason};
 use scat::ui::report::Report;
 use scat::ui::status::Line;
-use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{ChildStdout, Command, Stdio};
@@ -17,10 +24,14 @@ use std::time::{Duration, Instant};
 /// scat that tells its events where a program reads its standard output; its data is
 /// thrown away.
 fn watched(args: &[&str]) -> Scat {
+    Scat::spawn(watched_command(args))
+}
+
+fn watched_command(args: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\" --status-fd 3 3>&1 >/dev/null", "sh", &program()]);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-    Scat::spawn(command)
+    command
 }
 
 /// The same as a listener, its port taken from the first event.
@@ -215,13 +226,18 @@ fn a_program_asks_the_person_where_it_is_told_to() {
 
 #[test]
 fn a_program_that_is_gone_has_left_and_no_is_no() {
-    for (answer, code) in [("", 8), ("q\n", 8), ("no\n", 1), (&"00000000\n".repeat(3), 1)] {
+    let (left, refused) = ("8 left", "1 refused");
+    for (answer, abort) in
+        [("", left), ("q\n", left), ("no\n", refused), (&"00000000\n".repeat(3), refused)]
+    {
         let [(l, l_events), (mut c, _c_events)] = windows();
         c.write(answer.as_bytes());
         c.end().expect(4, "");
         let events = rest(l_events);
-        assert!(events.contains(&format!("ABORT {code}")), "{answer:?}: {events:?}");
-        l.end_by_itself().expect(4, if code == 8 { "left" } else { "refused" });
+        assert!(events.contains(&format!("ABORT {abort}")), "{answer:?}: {events:?}");
+        let exit = if abort == left { "EXIT 4 left " } else { "EXIT 4 words " };
+        assert!(events.last().unwrap().starts_with(exit), "{answer:?}: {events:?}");
+        l.end_by_itself().expect(4, &abort[2..]);
     }
 }
 
@@ -247,12 +263,12 @@ fn a_descriptor_for_answers_that_cannot_be_is_2() {
 #[test]
 fn the_exit_is_the_last_line_whatever_happens() {
     for (args, code, last) in [
-        (&["--bogus"][..], 2, "EXIT 2 unrecognized argument: --bogus"),
-        (&["-k", "9000"], 2, "EXIT 2 -k: "),
-        (&["-w", "soon", "h", "1"], 2, "EXIT 2 -w soon: not a number"),
-        (&["-n", "name.invalid", "1"], 2, "EXIT 2 resolve name.invalid port 1: "),
-        (&["-n", "two\nlines", "1"], 2, "EXIT 2 two"),
-        (&["-i", "/nowhere", "h", "1"], 1, "EXIT 1 /nowhere: no such file"),
+        (&["--bogus"][..], 2, "EXIT 2 usage unrecognized argument: --bogus"),
+        (&["-k", "9000"], 2, "EXIT 2 usage -k: "),
+        (&["-w", "soon", "h", "1"], 2, "EXIT 2 usage -w soon: not a number"),
+        (&["-n", "name.invalid", "1"], 2, "EXIT 2 usage resolve name.invalid port 1: "),
+        (&["-n", "two\nlines", "1"], 2, "EXIT 2 usage two lines"),
+        (&["-i", "/nowhere", "h", "1"], 1, "EXIT 1 local /nowhere: no such file"),
     ] {
         let events = told_lines(args, code);
         assert!(events.last().unwrap().starts_with(last), "{events:?}");
@@ -260,16 +276,230 @@ fn the_exit_is_the_last_line_whatever_happens() {
     let (l, events, _) = watched_listener(&[]);
     l.signal(Signal::TERM);
     l.end_by_itself().expect_signal(Signal::TERM);
-    assert_eq!(rest(events), ["EXIT 143 ended by signal 15"]);
+    assert_eq!(rest(events), ["EXIT 143 signal ended by signal 15"]);
     for role in ROLES {
         let (scat, mut peer) = session_with(role, Default::default(), watched);
         peer.send(ABORT, &[2]).unwrap();
         drop(peer);
         let events = told(scat, 7);
         let [.., abort, exit] = &events[..] else { panic!("{events:?}") };
-        assert_eq!(abort, "ABORT 2");
-        assert!(exit.starts_with("EXIT 7 the other end's output was closed; nothing"), "{exit}");
+        assert_eq!(abort, "ABORT 2 output-closed");
+        assert!(
+            exit.starts_with("EXIT 7 output the other end's output was closed; nothing"),
+            "{exit}"
+        );
     }
+}
+
+/// The reason words that scat(1) promises.
+fn reason_words() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/scat.1")).unwrap();
+    let (_, list) = page.split_once(".\\\" reasons\n").unwrap();
+    let lines = list.lines().take_while(|line| *line != ".El");
+    let words = lines.filter_map(|line| line.strip_prefix(".It Cm "));
+    let words = words.flat_map(|line| line.split(" , ")).map(str::to_owned);
+    let set: BTreeSet<_> = words.clone().collect();
+    assert_eq!(set.len(), words.count(), "one of them stands twice");
+    set
+}
+
+/// Runs that end in every way: status and reason of each.
+#[test]
+fn every_reason_is_that_of_a_real_run() {
+    let mut seen = BTreeSet::new();
+    let mut ended = |scat: Scat, code: i32, reason: &str| {
+        let events = start(move || scat.end_by_itself()).join().stdout;
+        let events = String::from_utf8(events).unwrap();
+        let exit = events.lines().last().unwrap_or_default();
+        let mut fields = exit.splitn(4, ' ').skip(1);
+        assert_eq!(fields.next(), Some(&*code.to_string()), "{exit}");
+        assert_eq!(fields.next(), Some(reason), "{exit}");
+        assert_eq!(fields.next().is_some(), reason != "complete", "{exit}");
+        seen.insert(reason.to_owned());
+    };
+    let to = |port: u16, options: &[&str]| {
+        watched(&[options, &["127.0.0.1", &port.to_string()]].concat())
+    };
+    let (one, other) = (made("--genkey"), made("--genpsk").0);
+    let other = ["--psk", other.arg()];
+    let pinned = ["--peer", &*one.1];
+    // No session.
+    ended(watched(&["-i", "/nowhere", "127.0.0.1", "1"]), 1, "local");
+    ended(watched(&["127.0.0.1"]), 2, "usage");
+    ended(watched(&["127.0.0.1", "1"]), 3, "refused");
+    ended(watched(&[&"a".repeat(64), "1"]), 3, "unresolved");
+    let (_door, port) = door();
+    ended(to(port, &["-w0.1"]), 3, "timeout");
+    for (bytes, code, reason) in [
+        (&b""[..], 3, "silent"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", 3, "foreign"),
+        (b"SCAT1B\0\n", 3, "busy"),
+        (b"SCAT2L\0\n", 4, "version"),
+        (b"SCAT1C\0\n", 4, "usage"),
+    ] {
+        ended(to(service(bytes), &[]), code, reason);
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let mut command = watched_command(&["127.0.0.1", "1"]);
+        let error = filter::error(libc::EHOSTUNREACH);
+        filter::under(&mut command, error, Calls::All(&[libc::SYS_connect]));
+        ended(Scat::spawn(command), 3, "unreachable");
+    }
+    let (_l, port) = Scat::listen();
+    ended(to(port, &other), 4, "psk");
+    ended(to(port, &pinned), 4, "key");
+    // A session.
+    let within = |options: &[&str], role| {
+        session_with(role, Default::default(), |args| watched(&[options, args].concat()))
+    };
+    for (abort, code, reason) in [
+        (1, 4, "words"),
+        (2, 7, "output"),
+        (3, 5, "forged"),
+        (4, 6, "timeout"),
+        (5, 6, "signal"),
+        (6, 7, "output"),
+        (7, 6, "input"),
+        (8, 4, "left"),
+    ] {
+        let (scat, mut peer) = within(&[], ROLES[0]);
+        peer.send(ABORT, &[abort]).unwrap();
+        drop(peer);
+        ended(scat, code, reason);
+    }
+    let (scat, peer) = within(&[], ROLES[1]);
+    drop(peer);
+    ended(scat, 6, "cut");
+    let (scat, mut peer) = within(&["--idle", "0.1"], ROLES[1]);
+    assert_eq!(peer.recv_abort().unwrap(), 4);
+    drop(peer);
+    ended(scat, 6, "idle");
+    let options = ["--reconnect", "0.2"];
+    let (mut l, port) = Scat::listen_with(&options);
+    let c = to(port, &options);
+    l.words();
+    drop(l);
+    ended(c, 6, "lost");
+    let (mut l, port) = Scat::listen();
+    let mut c = to(port, &[]);
+    l.end_input();
+    c.end_input();
+    ended(c, 0, "complete");
+    assert_eq!(seen, reason_words());
+}
+
+/// The word of each kind of error, and that it is one of the list.
+#[test]
+fn every_error_has_a_reason() {
+    use Cause::*;
+    let io = |kind: ErrorKind| std::io::Error::from(kind);
+    let text = String::new;
+    let key = || keys::Why::Exists.at("key");
+    let connect =
+        |errno| Error::Connect { to: text(), why: std::io::Error::from_raw_os_error(errno) };
+    let early = |error| Error::Early(Box::new(error), Totals::default());
+    let late = ErrorKind::TimedOut;
+    let preface = |mismatch| Error::Preface { mismatch, psk: false };
+    let table = [
+        (Error::System("poll", io(late)), Local),
+        (Error::Input(io(ErrorKind::Other)), Input),
+        (Error::Output(io(ErrorKind::Other)), Output),
+        (Error::NoOutput, Output),
+        (Error::Random, Local),
+        (Error::Key(key()), Local),
+        (Error::Bind { at: text(), why: io(ErrorKind::AddrInUse) }, Local),
+        (Error::Own { name: text(), why: text() }, Local),
+        (Error::Usage { what: text(), hint: text() }, Usage),
+        (Error::Source { to: text() }, Usage),
+        (Error::Argument(key()), Usage),
+        (Error::Foreign { option: text(), instead: "" }, Usage),
+        (Error::Unverified, Usage),
+        (Error::NoTerminal(None), Usage),
+        (Error::Resolve { name: text(), why: text(), is_temporary: false }, Unresolved),
+        (connect(libc::ECONNREFUSED), Refused),
+        (connect(libc::ENETUNREACH), Unreachable),
+        (connect(libc::ETIMEDOUT), Timeout),
+        (connect(libc::EACCES), Local),
+        (Error::Waited(Duration::ZERO, Stage::Caller), Timeout),
+        (Error::Silent, Silent),
+        (Error::NotScat(text()), Foreign),
+        (Error::HandshakeCut(None), Cut),
+        (Error::HandshakeTimeout, Timeout),
+        (Error::HandshakeAltered, Forged),
+        (Error::CallerFailed(text(), Silent), Silent),
+        (Error::Busy, Busy),
+        (Error::At { at: text(), error: Box::new(Error::Silent) }, Silent),
+        (preface(Mismatch::Version(b'2')), Version),
+        (preface(Mismatch::Psk), Psk),
+        (preface(Mismatch::SameRole), Usage),
+        (Error::NotOpened(Unopened::Safe, None), Cut),
+        (Error::OpenTimeout(Unopened::Safe), Timeout),
+        (Error::PskDiffers, Psk),
+        (Error::CallerRefused(text(), Key), Key),
+        (Error::Myself, Usage),
+        (Error::OtherKey, Key),
+        (Error::WordsDiffer, Words),
+        (Error::NotAccepted, Words),
+        (Error::Left, Left),
+        (Error::KeyRefused, Key),
+        (Error::Session(session::Error::Commitment), Forged),
+        (Error::Cut(None), Cut),
+        (Error::Cut(Some(io(late))), Timeout),
+        (Error::NotBack(Duration::ZERO), Lost),
+        (Error::LetGo, Lost),
+        (Error::HungUp, Signal),
+        (Error::RatchetTimeout, Timeout),
+        (Error::Idle(Duration::ZERO), Idle),
+        (Error::OutputClosed, Output),
+        (Error::Aborted(Reason::Refused), Words),
+        (early(Error::Aborted(Reason::Left)), Left),
+        (Error::Signal(15), Signal),
+    ];
+    let words = reason_words();
+    let source = include_str!("../../src/error.rs");
+    let (_, source) = source.split_once("pub enum Error {\n").unwrap();
+    let variants = source.lines().take_while(|line| *line != "}").filter_map(|line| {
+        let name = line.strip_prefix("    ").filter(|line| line.starts_with(char::is_uppercase))?;
+        name.split(|c: char| !c.is_alphanumeric()).next()
+    });
+    for variant in variants {
+        let is_it = |error: &Error| {
+            format!("{error:?}").split(|c: char| !c.is_alphanumeric()).next() == Some(variant)
+        };
+        assert!(table.iter().any(|(error, _)| is_it(error)), "no {variant} here");
+    }
+    for (error, cause) in &table {
+        assert_eq!(error.cause(), *cause, "{error:?}");
+        assert!(words.contains(&cause.to_string()), "{cause}");
+    }
+}
+
+#[test]
+fn a_caller_that_is_turned_away_is_told_with_the_reason() {
+    let ((key, own), (other, public)) = (made("--genkey"), made("--genkey"));
+    let (mut l, mut events, port) = watched_listener(&["--peer", &own]);
+    let mut told = |reason: &str| {
+        let line = next(&mut events);
+        let rest = line.strip_prefix("REJECTED 127.0.0.1 ").unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(rest.split_once(' ').unwrap().1, reason);
+    };
+    drop(dial(port));
+    told("silent");
+    for (bytes, reason) in [(&b"GET / HTTP/1.0\r\n"[..], "foreign"), (b"SCAT2C\0\n", "version")] {
+        let mut stream = dial(port);
+        stream.write_all(bytes).unwrap();
+        drop(stream);
+        told(reason);
+    }
+    Scat::connect_with(&["-i", other.arg()], port).end().expect(4, "");
+    told(&format!("key {public}"));
+    Scat::connect(port).end().expect(4, "");
+    told("key");
+    l.end_input();
+    Scat::connect_with(&["-i", key.arg()], port).end().expect(0, "");
+    assert!(rest(events).contains(&"VERIFIED key".to_owned()));
+    l.end().expect(0, "");
 }
 
 /// What is told before there is a session; messages of several lines are not looked at.
@@ -395,7 +625,7 @@ fn the_exit_comes_through_where_other_lines_are_lost() {
     });
     report.finish();
     let (exit, count) = events.join();
-    assert_eq!(exit.unwrap(), "EXIT 1 the system gives no random numbers");
+    assert_eq!(exit.unwrap(), "EXIT 1 local the system gives no random numbers");
     assert!((5_000..50_000).contains(&count), "{count}");
 }
 
