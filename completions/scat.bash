@@ -25,7 +25,7 @@ _scat() {
         COMPREPLY=($(compgen -W '
             -4 --ipv4 -6 --ipv6 -c --confirm --confirm-fd -d --no-input --fd --genkey --genpsk
             -h --help -i --identity --idle -l --listen -N --end -n --numeric --no-confirm
-            -p --port --peer --psk --pubkey -q --quit --reconnect -s --source --status-fd
+            -p --port --peer --psk --pubkey -q --quiet --quit --reconnect -s --source --status-fd
             -v --verbose --version -w --within' -- "$cur"))
     elif [[ ! " ${words[*]} " =~ ' '(-[[:alnum:]]*l[[:alnum:]]*|--listen)' ' ]]; then
         # A host comes first, and only where scat does not listen.

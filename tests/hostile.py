@@ -455,7 +455,7 @@ class Run:
             c1.close()
             l2.close()
         else:
-            self.ends["L"] = End(self, "L", ["-l", *l, host, "0"])
+            self.ends["L"] = End(self, "L", ["-lv", *l, host, "0"])
             port = self.ends["L"].port.get(timeout=LIMIT)
             if port is None:
                 # A listener that refuses its own descriptors before anybody comes.

@@ -42,6 +42,8 @@ class End:
 
     def __init__(self, command, *arguments, source=os.devnull):
         """`source` is the path of its standard input, or subprocess.PIPE."""
+        if command == SCAT:
+            command = [*SCAT, "-v"]  # with keys it would say nothing
         self.log, self.out = "", tempfile.NamedTemporaryFile(dir=".", delete=False)
         self.process = subprocess.Popen(
             [*command, *arguments],

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::protocol::cipher;
 use crate::sys::argument;
 use crate::sys::resolver::Family;
+use crate::ui::report::Talk;
 use argh::{ArgsInfo, FromArgs};
 use argv::{Argv, not_text};
 use std::ffi::{OsStr, OsString};
@@ -39,8 +40,8 @@ pub struct Options {
     pub family: Family,
     /// `-n`
     pub numeric: bool,
-    /// `-v`
-    pub verbose: bool,
+    /// `-v`, `--quiet`
+    pub talk: Talk,
     /// `-d`
     pub no_input: bool,
     /// `-w`
@@ -181,9 +182,12 @@ struct Args {
     /// make a new pre-shared key in this new file
     #[argh(option, arg_name = "file")]
     genpsk: Option<usize>,
-    /// report each stage
+    /// report each stage, and at the end how much and how fast
     #[argh(switch, short = 'v')]
     verbose: bool,
+    /// print nothing but errors, and the questions for the words
+    #[argh(switch)]
+    quiet: bool,
     /// wait this long for a lost connection to be replaced (to be given at
     /// both ends)
     #[argh(option, arg_name = "secs")]
@@ -350,7 +354,12 @@ fn command(argv: Argv) -> Result<Command, Error> {
             (false, false) => Family::Any,
         },
         numeric: args.numeric,
-        verbose: args.verbose,
+        talk: match (args.verbose, args.quiet) {
+            (true, true) => return Err(usage("-v and --quiet exclude each other")),
+            (true, false) => Talk::Stages,
+            (false, true) => Talk::Nothing,
+            (false, false) => Talk::Usual,
+        },
         no_input: args.no_input,
         within,
         reconnect,

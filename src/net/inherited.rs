@@ -62,7 +62,7 @@ impl Inherited {
                 Progress::Rejected(why) => {
                     // So that it can be added.
                     if let Rejection::OtherKey(Peer { key, long_lived: true }) = why {
-                        report.peer_key(keys::public_text(&key));
+                        report.trouble(format_args!("their key: {}", keys::public_text(&key)));
                     }
                     return Err(failure(why));
                 }

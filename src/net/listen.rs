@@ -17,7 +17,7 @@ use crate::sys::poller::{FIRST_CANDIDATE, LISTENER, Poller, Ready, Token};
 use crate::sys::resolver::Family;
 use crate::sys::socket::{self, NotAccepted};
 use crate::text::{Address, plain};
-use crate::ui::report::{RateLimit, Report};
+use crate::ui::report::{RateLimit, Report, Talk};
 use crate::ui::status::Line;
 use crate::ui::waiting::Limit;
 use std::io;
@@ -93,7 +93,7 @@ pub fn listen(
         }
         let signals = poller.wait(listener.poll_timeout(&limit))?;
         if signals.report {
-            report.note(format_args!(
+            report.answer(format_args!(
                 "listening; {} handshakes under way, {} failed",
                 listener.candidates.len(),
                 listener.failed
@@ -225,7 +225,7 @@ impl<'a> Listener<'a> {
         };
         if self.accept_error != err.raw_os_error() {
             self.accept_error = err.raw_os_error();
-            self.report.note(format_args!("accept: {}", plain(&err)));
+            self.report.trouble(format_args!("accept: {}", plain(&err)));
         }
         Some(RETRY)
     }
@@ -271,25 +271,29 @@ impl<'a> Listener<'a> {
             };
             self.report.event(&Line::Rejected(address, why.cause(), key));
         }
-        // Who does not speak scat may still be the person who is waited for.
+        // Who does not speak scat may still be the person who is waited for; where nobody
+        // sits, it is a port scan.
         let news = match why {
-            Rejection::Foreign(dialect) => Some(dialect).filter(|it| !self.dialects.contains(it)),
+            Rejection::Foreign(dialect) if self.report.talk >= Talk::Usual => {
+                Some(dialect).filter(|it| !self.dialects.contains(it))
+            }
             _ => None,
         };
         let is_for_all = why.concerns_user() || news.is_some();
-        if !self.report.verbose && !is_for_all {
+        let talk = if is_for_all { Talk::Troubles } else { Talk::Stages };
+        if self.report.talk < talk {
             return;
         }
         if let (Some(kept), Some(address)) = (self.log.pass(), candidate.link.peer()) {
             self.dialects.extend(news);
             self.refused |= is_for_all;
             if kept > 0 {
-                self.report.note(format_args!("({kept} more failed handshakes)"));
+                self.report.trouble(format_args!("({kept} more failed handshakes)"));
             }
-            self.report.note(format_args!("{}: {why}", Address(address)));
+            self.report.trouble(format_args!("{}: {why}", Address(address)));
             // So that it can be added.
             if let Rejection::OtherKey(Peer { key, long_lived: true }) = why {
-                self.report.note(format_args!("their key: {}", keys::public_text(&key)));
+                self.report.trouble(format_args!("their key: {}", keys::public_text(&key)));
             }
         }
     }

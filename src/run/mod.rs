@@ -23,7 +23,7 @@ use crate::sys::random;
 use crate::sys::resolver::Family;
 use crate::sys::sandbox::Sandbox;
 use crate::ui::ceremony::Asker;
-use crate::ui::report::Report;
+use crate::ui::report::{Report, Talk};
 use crate::ui::stdio::{self, Stdio};
 use crate::ui::waiting::{Deadline, Retry};
 use descriptors::Claimed;
@@ -44,8 +44,7 @@ pub fn session(
     claimed.status?;
     let confirm = claimed.confirm?;
     let connection = claimed.connection?;
-    let Options { endpoint, family, numeric, verbose, ask, peers, .. } = options;
-    report.verbose = verbose;
+    let Options { endpoint, family, numeric, talk, ask, peers, .. } = options;
     if options.no_input {
         stdio::no_input()?;
     }
@@ -61,6 +60,10 @@ pub fn session(
     {
         return Err(Error::Unverified);
     }
+    report.talk = match is_verified && asker.is_none() && !report.is_watched() {
+        true if talk == Talk::Usual => Talk::Troubles,
+        _ => talk,
+    };
     let mut poller = Poller::new()?;
     report.attach(&mut poller)?;
     asker.iter_mut().try_for_each(|asker| asker.watch(&poller))?;

@@ -27,7 +27,7 @@ use crate::sys::sandbox::{Allowed, Sandbox};
 use crate::sys::socket::Socket;
 use crate::text::{Rounded, plain};
 use crate::ui::ceremony::Asker;
-use crate::ui::report::Report;
+use crate::ui::report::{Report, Talk};
 use crate::ui::status::Line;
 use crate::ui::stdio::{Input, Output, Stdio};
 use crate::ui::waiting::Limit;
@@ -150,11 +150,13 @@ impl<'a> Pipe<'a> {
             pipe.tell_progress(Instant::now());
         }
         if pipe.before.is_none() {
-            pipe.report.summary(&pipe.session, pipe.started, result.is_ok());
+            report.keys(&pipe.session);
         }
-        // Whoever was asked sits there, and sees nothing else of a file.
-        if result.is_ok() && is_asked && !report.verbose && !pipe.is_chat() {
-            report.say(format_args!("complete: {}", pipe.totals()));
+        // Whoever was asked sits there, and sees nothing else of a file. In a log, the last
+        // line tells a run that went well from one that was killed.
+        let is_told = report.talk == Talk::Stages || is_asked && !pipe.is_chat();
+        if result.is_ok() && is_told {
+            report.complete(&pipe.totals(), pipe.started.elapsed());
         }
         result.map_err(|err| (err, pipe.before.take()))
     }
@@ -298,9 +300,9 @@ impl<'a> Pipe<'a> {
             self.report.counters(&self.session, self.started);
             if let Some(at) = self.reconnect.as_ref().and_then(Reconnect::lost_at) {
                 let time = Rounded(at.elapsed());
-                self.report.note(format_args!("connection lost {time} ago, and waited for"));
+                self.report.answer(format_args!("connection lost {time} ago, and waited for"));
             } else if let Some((_, why)) = self.standstill() {
-                self.report.note(why);
+                self.report.answer(why);
             }
         }
         // The shell or the report has written over the prompt.

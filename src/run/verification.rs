@@ -10,7 +10,7 @@ use crate::protocol::sas::Sas;
 use crate::protocol::session::Session;
 use crate::ui::ceremony::{Asker, Ceremony, Progress};
 use crate::ui::dialogue::Dialogue;
-use crate::ui::report::Report;
+use crate::ui::report::{Report, Talk};
 use crate::ui::status::Line;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -120,7 +120,7 @@ impl<'a> Verification<'a> {
             self.report.met(self.role, self.address);
         } else if !ceremony.is_in_foreground().map_err(|_| Error::HungUp)? {
             self.report.met(self.role, self.address);
-            self.report.say("bring scat to the foreground (fg) to compare the words");
+            self.report.insist("bring scat to the foreground (fg) to compare the words");
         }
         // A connector's person says nothing before the listener's words are right.
         if self.role == Role::Listener {
@@ -140,7 +140,7 @@ impl<'a> Verification<'a> {
         }
         self.tell_programs(proof.token());
         // Who has come is always said: by name, or by the key itself.
-        if report.verbose || proof.key.is_some() && proof.name().is_none() {
+        if report.talk == Talk::Stages || proof.key.is_some() && proof.name().is_none() {
             self.tell_key();
         }
     }

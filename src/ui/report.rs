@@ -1,7 +1,7 @@
 //! All that is said on standard error, and to programs on `--status-fd`. Nothing that
 //! came from the network is among it but addresses, keys and numbers.
 
-use crate::error::Error;
+use crate::error::{Error, Totals};
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Counters, Session};
@@ -18,11 +18,25 @@ use std::time::{Duration, Instant};
 /// How long the last lines are waited for.
 const LAST: Duration = Duration::from_secs(2);
 
+/// How much a run says on standard error while all is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Talk {
+    /// `--quiet`: nothing.
+    Nothing,
+    /// Nothing, but callers that were rejected: a key verifies the peer, nobody is asked
+    /// and no terminal shows it, so that cron(8) has nothing to mail.
+    Troubles,
+    /// What a person needs.
+    Usual,
+    /// `-v`: also the stages on the way, and how it ended.
+    Stages,
+}
+
 /// What is told, and how much. Nothing here waits for standard error, and one that
 /// cannot be written is no reason to stop.
 pub struct Report {
-    /// `-v`: also the stages on the way.
-    pub verbose: bool,
+    /// How much is said.
+    pub talk: Talk,
     /// Standard error, if it is open.
     messages: Option<Rc<Lines>>,
     /// `--status-fd`
@@ -47,7 +61,7 @@ impl Report {
             Some(fd) if stream::are_one(fd, stream::stderr()) => messages.clone(),
             fd => fd.and_then(|fd| Lines::new(fd, |_| String::new()).ok()).map(Rc::new),
         };
-        Report { verbose: false, messages, status }
+        Report { talk: Talk::Usual, messages, status }
     }
 
     /// From now on `events` writes what was not taken at once.
@@ -86,32 +100,51 @@ impl Report {
         }
     }
 
-    /// A line that everybody has to see: it is kept until standard error takes it.
-    pub fn say(&self, line: impl fmt::Display) {
+    /// Whether a terminal shows the messages.
+    pub fn is_watched(&self) -> bool {
+        self.messages.as_ref().is_some_and(|messages| messages.is_terminal())
+    }
+
+    /// A line that even `--quiet` does not keep back.
+    pub fn insist(&self, line: impl fmt::Display) {
         if let Some(messages) = &self.messages {
             messages.keep(&text(line));
         }
     }
 
-    /// A line that may be lost, and counted, if standard error does not take it now.
-    pub fn note(&self, line: impl fmt::Display) {
-        if let Some(messages) = &self.messages {
-            messages.offer(&text(line));
+    /// A line that says how it goes: it is kept until standard error takes it.
+    pub fn say(&self, line: impl fmt::Display) {
+        if self.talk >= Talk::Usual {
+            self.insist(line);
         }
     }
 
     /// A line for a person who watches: at a terminal, or under `-v`.
     pub fn remark(&self, line: impl fmt::Display) {
-        let is_watched = self.messages.as_ref().is_some_and(|messages| messages.is_terminal());
-        if self.verbose || is_watched {
+        if self.talk == Talk::Stages || self.is_watched() {
             self.say(line);
         }
     }
 
-    /// A line under `-v`, which may be lost as well.
+    /// An answer to SIGUSR1. It may be lost, and is counted then, if standard error does
+    /// not take it now; so may the next two.
+    pub fn answer(&self, line: impl fmt::Display) {
+        if let Some(messages) = &self.messages {
+            messages.offer(&text(line));
+        }
+    }
+
+    /// Something went wrong and does not end the run.
+    pub fn trouble(&self, line: impl fmt::Display) {
+        if self.talk >= Talk::Troubles {
+            self.answer(line);
+        }
+    }
+
+    /// A line under `-v`.
     pub fn detail(&self, line: impl fmt::Display) {
-        if self.verbose {
-            self.note(line);
+        if self.talk == Talk::Stages {
+            self.answer(line);
         }
     }
 
@@ -191,7 +224,8 @@ impl Report {
         self.met(role, peer);
         let compare = "compare these words by voice, and press Ctrl-C if they differ";
         if advice.is_some() {
-            self.say("not verified: data moves now, and anybody may be at the other end");
+            self.insist("WARNING: the other end is not verified and could be anyone;");
+            self.insist("WARNING: data is already being exchanged");
             self.say(compare);
         } else {
             self.say(format_args!("not verified: {compare}"));
@@ -213,27 +247,24 @@ impl Report {
     pub fn counters(&self, session: &Session, started: Instant) {
         let Counters { sent, received, written } = session.counters();
         let time = Rounded(started.elapsed());
-        self.note(format_args!(
+        self.answer(format_args!(
             "sent {sent} bytes, wrote {written} of {received} bytes received, in {time}"
         ));
-        self.note(Keys(session));
+        self.answer(Keys(session));
     }
 
-    /// What `-v` tells at the end.
-    pub fn summary(&self, session: &Session, started: Instant, is_complete: bool) {
-        if !self.verbose {
-            return;
+    /// All is well; how much that was and how fast.
+    pub fn complete(&self, totals: &Totals, time: Duration) {
+        let Counters { sent, received, .. } = totals.counters;
+        let rate = Rate { bytes: sent.max(received), time };
+        self.say(format_args!("complete: {totals}; {}{rate}", Rounded(time)));
+    }
+
+    /// What `-v` tells at the end about the keys.
+    pub fn keys(&self, session: &Session) {
+        if self.talk == Talk::Stages {
+            self.say(Keys(session));
         }
-        let Counters { sent, received, written } = session.counters();
-        let time = started.elapsed();
-        let acknowledged = if session.is_acknowledged() { "confirmed" } else { "not confirmed" };
-        let complete = if is_complete { "complete" } else { "incomplete" };
-        self.say(format_args!("{complete} after {}", Rounded(time)));
-        let rate = Rate { bytes: sent, time };
-        self.say(format_args!("sent {sent} bytes, {acknowledged}{rate}"));
-        let rate = Rate { bytes: received, time };
-        self.say(format_args!("wrote {written} of {received} bytes received{rate}"));
-        self.say(Keys(session));
     }
 }
 

@@ -99,7 +99,8 @@ fn the_server_of_scat_1_keeps_every_file_that_is_complete_and_no_other() {
     let from = lines.iter().position(|line| line.starts_with("while part=")).unwrap();
     let until = lines[from..].iter().position(|line| line == "done").unwrap();
     let script = lines[from..=from + until].join("\n");
-    let script = script.replace(" 9000 ", &format!(" {host} {port} "));
+    // With -v, which tells when it listens.
+    let script = script.replace(" 9000 ", &format!(" -v {host} {port} "));
     let search = format!("{}:{}", at.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("sh");
     command.args(["-c", &script]).current_dir(at).env("PATH", search);
@@ -107,7 +108,7 @@ fn the_server_of_scat_1_keeps_every_file_that_is_complete_and_no_other() {
 
     for text in ["1\ncomplete\n", "2\n", "3\ncomplete\n"] {
         server.next_line("listening on");
-        let args = ["-i", &path("peer.key"), "--peer", server_key.trim(), "127.0.0.6"];
+        let args = ["-vi", &path("peer.key"), "--peer", server_key.trim(), "127.0.0.6"];
         let mut peer = Scat::new(&[&args[..], &[&port.to_string()]].concat());
         peer.write(text.as_bytes());
         peer.end().expect(0, "verified by key");

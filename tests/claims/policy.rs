@@ -50,6 +50,9 @@ fn keys() -> &'static Keys {
     })
 }
 
+/// What is said where nobody verifies.
+const UNVERIFIED: &str = "WARNING: the other end is not verified and could be anyone;";
+
 /// How one side makes sure; nothing of it is compare.
 #[derive(Clone, Copy, Debug, Default)]
 struct Way {
@@ -65,7 +68,7 @@ impl Way {
     }
 
     fn args(self, own: &'static Identity, other: &'static Identity) -> Vec<&'static str> {
-        let mut args = vec!["-i", own.file.arg()];
+        let mut args = vec!["-v", "-i", own.file.arg()];
         args.extend(self.confirm.then_some("-c"));
         args.extend(self.peer.then_some(["--peer", other.public.as_str()]).iter().flatten());
         args.extend(self.psk.then_some(["--psk", keys().psk.arg()]).iter().flatten());
@@ -79,7 +82,7 @@ impl Way {
             Way { peer: true, psk: true, .. } => "verified by key and pre-shared key",
             Way { peer: true, .. } => "verified by key",
             Way { psk: true, .. } => "verified by pre-shared key",
-            _ => "not verified: data moves now, and anybody may be at the other end",
+            _ => UNVERIFIED,
         }
     }
 }
@@ -99,7 +102,7 @@ impl End {
                 self.at.wait_for(first);
                 self.at.wait_for("\r\n")
             }
-            said @ "not verified: data moves now, and anybody may be at the other end" => {
+            said @ UNVERIFIED => {
                 self.scat.line(said);
                 self.scat.words().you_say
             }
@@ -206,10 +209,9 @@ fn work_together(builds: [&str; 2]) {
 #[test]
 fn whoever_verifies_nobody_is_told_unless_they_said_so() {
     let own = keys().l.file.arg();
-    let now = "not verified: data moves now, and anybody may be at the other end";
     for (options, said, hint) in [
-        (&[][..], now, "hint: -c asks a person before anything moves"),
-        (&["-i", own], now, "hint: -i shows your key"),
+        (&[][..], UNVERIFIED, "hint: -c asks a person before anything moves"),
+        (&["-i", own], UNVERIFIED, "hint: -i shows your key"),
         (&["--no-confirm"], "not verified: compare these words by voice, and press Ctrl-C", ""),
     ] {
         let (mut l, port) = Scat::listen_with(options);
@@ -432,14 +434,14 @@ fn a_file_of_peers_names_who_has_come_at_both_ends() {
     ] {
         let (mut l, port) = Scat::listen_with(&["-i", l.file.arg(), "--peer", &known]);
         l.end_input();
-        let c = Scat::connect_with(&["-i", own.file.arg(), "--peer", &known], port);
+        let c = Scat::connect_with(&["-v", "-i", own.file.arg(), "--peer", &known], port);
         c.end().expect(0, "verified by key: ann");
         l.end().expect(0, &said);
     }
     // A name may also stand behind the key in one argument.
     let (mut at_l, port) = Scat::listen_with(&["-i", l.file.arg()]);
     at_l.end_input();
-    let c = Scat::connect_with(&["--peer", &format!("{} ann", l.public)], port);
+    let c = Scat::connect_with(&["-v", "--peer", &format!("{} ann", l.public)], port);
     c.end().expect(0, "verified by key: ann");
     at_l.end().expect(0, "");
 }

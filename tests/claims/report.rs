@@ -1,9 +1,11 @@
-//! Messages never hold scat up: standard error that nobody reads, or a terminal
-//! stopped with Ctrl-S. The words and the last line come as soon as they can.
+//! What is said, and what is not where nobody needs it. Messages never hold scat up:
+//! standard error that nobody reads, or a terminal stopped with Ctrl-S. The words and the
+//! last line come as soon as they can.
 
+use crate::status::watched_listener;
 use crate::support::peer::{self, DATA, Options, Peer};
-use crate::support::pty::Terminal;
-use crate::support::scat::{Ending, command, dial, door};
+use crate::support::pty::{self, Terminal};
+use crate::support::scat::{Ending, Scat, command, dial, door, key_file};
 use rustix::process::{Pid, Signal};
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::Shutdown;
@@ -64,6 +66,7 @@ fn unread_messages_hold_up_nobody_and_the_words_come_when_they_are_read() {
     assert_eq!(lines.next().unwrap(), "scat: 3 messages lost");
     assert!(lines.next().unwrap().contains("connection from 127.0.0.1"));
     assert!(lines.next().unwrap().contains("not verified"));
+    assert!(lines.next().unwrap().contains("data is already being exchanged"));
     assert!(lines.next().unwrap().contains("compare these words"));
     assert!(lines.next().unwrap().contains("you say"));
     assert!(lines.next().unwrap().contains("they say"));
@@ -122,4 +125,103 @@ fn a_terminal_stopped_with_ctrl_s_holds_up_nobody_and_gets_the_words_after_ctrl_
     peer.finish().unwrap();
     drop(peer);
     assert_eq!(scat.soon(), Some(0));
+}
+
+const WARNING: &str = "scat: WARNING: the other end is not verified and could be anyone;\n\
+                       scat: WARNING: data is already being exchanged";
+
+/// A listener and a connector with these options; what each has said at its good end.
+fn said(l_options: &[&str], c_options: &[&str]) -> [String; 2] {
+    let (mut l, _events, port) = watched_listener(l_options);
+    l.end_input();
+    let mut c = Scat::connect_with(c_options, port);
+    c.write(b"12345");
+    let c = c.end().expect(0, "").stderr;
+    [l.end().expect(0, "").stderr, c]
+}
+
+/// So that cron(8) has nothing to mail, and ssh(1) nothing to show.
+#[test]
+fn a_good_run_that_a_key_verifies_says_nothing_in_a_log() {
+    let psk = key_file("psk", &[3; 32]);
+    let psk = ["--psk", psk.arg()];
+    assert_eq!(said(&psk, &psk), ["", ""]);
+    let quiet = ["--quiet", "--no-confirm"];
+    assert_eq!(said(&quiet, &quiet), ["", ""]);
+    // Whoever has not said that they know is warned all the same.
+    assert_eq!(said(&["--quiet"], &["--quiet"]), [WARNING, WARNING]);
+    let [l, c] = said(&[], &[]);
+    assert!(l.starts_with("scat: listening on 127.0.0.1 port "), "{l}");
+    assert!(l.contains(WARNING) && c.contains(WARNING), "{l}\n{c}");
+}
+
+#[test]
+fn with_v_the_last_line_says_complete_how_much_and_how_fast() {
+    let psk = key_file("psk", &[3; 32]);
+    let psk = ["-v", "--psk", psk.arg()];
+    let [l, c] = said(&psk, &psk);
+    let [l, c] = [&l, &c].map(|said| said.lines().last().unwrap());
+    assert!(l.starts_with("scat: complete: sent nothing; wrote 5 bytes; "), "{l}");
+    assert!(c.starts_with("scat: complete: sent 5 bytes, confirmed; received nothing; "), "{c}");
+    assert!(l.ends_with("B/s") && c.ends_with("B/s"), "{l}\n{c}");
+    // One that was ended has no such line.
+    let (l, port) = Scat::listen_with(&psk);
+    let mut c = Scat::connect_with(&psk, port);
+    c.line("verified by");
+    l.signal(Signal::TERM);
+    let l = l.end_by_itself().expect_signal(Signal::TERM).stderr;
+    let c = c.end_by_itself().expect(6, "").stderr;
+    assert!(!l.contains("complete") && !c.contains("complete"), "{l}\n{c}");
+}
+
+#[test]
+fn quiet_keeps_no_error_back_and_no_answer_to_a_signal() {
+    Scat::new(&["--quiet", "127.0.0.1", "1"])
+        .end()
+        .expect(3, "connection refused")
+        .expect(3, "hint");
+    Scat::new(&["--quiet", "-v", "127.0.0.1", "1"]).end().expect(2, "-v and --quiet exclude");
+    let (door, port) = door();
+    let mut c = Scat::connect_with(&["--quiet"], port);
+    let _stream = door.accept().unwrap();
+    c.asked("still waiting for an answer");
+}
+
+#[test]
+fn quiet_asks_for_the_words_where_they_are_to_be_compared() {
+    if !pty::is_available() {
+        return;
+    }
+    let (mut at_l, mut at_c) = (Terminal::new(), Terminal::new());
+    let (mut l, port) = at_l.start(&["-lc", "127.0.0.1", "0"]).with_port();
+    l.end_input();
+    let mut c = at_c.start(&["-c", "--quiet", "127.0.0.1", &port.to_string()]);
+    at_l.wait_for("you say ");
+    let half = at_l.wait_for("\r\n");
+    at_c.wait_for("they say: ");
+    at_c.enter(half.split('(').next().unwrap());
+    at_c.wait_for("you answer ");
+    let answer = at_c.wait_for("\r\n");
+    at_l.wait_for("they answer: ");
+    at_l.enter(answer.split('(').next().unwrap());
+    c.end_input();
+    assert_eq!(c.end().expect(0, "").stderr, "");
+    l.end().expect(0, "");
+}
+
+/// In a log, a port scan is nothing; a caller with the wrong key is.
+#[test]
+fn a_silent_listener_tells_of_rejected_callers_and_not_of_port_scans() {
+    let psk = key_file("psk", &[3; 32]);
+    let psk = ["--psk", psk.arg()];
+    let (mut l, _events, port) = watched_listener(&psk);
+    let mut scan = dial(port);
+    scan.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let _ = scan.read(&mut [0]);
+    Scat::connect(port).end().expect(4, "pre-shared key");
+    l.line("only one side has a pre-shared key");
+    l.end_input();
+    Scat::connect_with(&psk, port).end().expect(0, "");
+    let l = l.end().expect(0, "").stderr;
+    assert_eq!(l.lines().count(), 1, "{l}");
 }

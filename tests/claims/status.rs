@@ -35,7 +35,7 @@ fn watched_command(args: &[&str]) -> Command {
 }
 
 /// The same as a listener, its port taken from the first event.
-fn watched_listener(args: &[&str]) -> (Scat, BufReader<ChildStdout>, u16) {
+pub fn watched_listener(args: &[&str]) -> (Scat, BufReader<ChildStdout>, u16) {
     let mut l = watched(&[&["-l", "127.0.0.1", "0"], args].concat());
     let mut events = BufReader::new(l.stdout.take().unwrap());
     let line = next(&mut events);

@@ -28,10 +28,10 @@ fn told(options: &Options) -> String {
         Peers::File(path) => format!("file {path:?}"),
     };
     format!(
-        "{endpoint} {:?} {} {} {} {:?} {:?} {:?} {:?} {:?}",
+        "{endpoint} {:?} {} {:?} {} {:?} {:?} {:?} {:?} {:?}",
         options.family,
         options.numeric,
-        options.verbose,
+        options.talk,
         options.no_input,
         options.within,
         options.ask,

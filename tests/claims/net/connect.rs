@@ -117,7 +117,7 @@ fn hung_up_with_a_psk(options: &[&str]) -> (Scat, TcpListener) {
     let psk = [7; 32];
     let file = key_file("psk", &psk);
     let (door, port) = door();
-    let scat = Scat::connect_with(&[options, &["--psk", file.arg()]].concat(), port);
+    let scat = Scat::connect_with(&[options, &["-v", "--psk", file.arg()]].concat(), port);
     let stream = door.accept().unwrap().0;
     let options = Options { psk: Some(psk), ..Options::default() };
     drop(Peer::accept_without_open(stream, options).unwrap());

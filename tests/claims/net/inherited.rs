@@ -60,8 +60,8 @@ fn both_roles_run_over_a_unix_socket_and_leave_it_blocking_for_those_who_share_i
     let (of_l, of_c) = UnixStream::pair().unwrap();
     let shared = [of_l.try_clone().unwrap(), of_c.try_clone().unwrap()];
     let (from_l, from_c) = (file("from-l", b"from the listener"), file("from-c", b"from c"));
-    let mut l = on(of_l, &["-l", "--psk", psk()], from_l.arg());
-    let mut c = on(of_c, &["--psk", psk()], from_c.arg());
+    let mut l = on(of_l, &["-lv", "--psk", psk()], from_l.arg());
+    let mut c = on(of_c, &["-v", "--psk", psk()], from_c.arg());
     l.line("scat: verified by pre-shared key");
     c.line("scat: verified by pre-shared key");
     assert!(shared.iter().all(is_blocking));
@@ -82,9 +82,9 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
 fn two_dial_outs_meet_at_a_relay_and_the_clock_starts_at_the_first_byte() {
     let (c_side, c_dialed) = tcp_pair();
     let (l_side, l_dialed) = tcp_pair();
-    let mut l = hurried_on(l_dialed, &["-l", "--psk", psk()], "/dev/null");
+    let mut l = hurried_on(l_dialed, &["-lv", "--psk", psk()], "/dev/null");
     let input = file("dialed", b"met");
-    let mut c = hurried_on(c_dialed, &["--psk", psk()], input.arg());
+    let mut c = hurried_on(c_dialed, &["-v", "--psk", psk()], input.arg());
     // One that has begun, after the two: its time is over after theirs would be.
     let (mut slow_side, slow_dialed) = tcp_pair();
     let slow = hurried_on(slow_dialed, &["-l", "--psk", psk()], "/dev/null");

@@ -55,7 +55,7 @@ fn bytes_arrive_both_ways_with_and_without_a_pre_shared_key() {
         [None, Some([9; 32])].into_iter().flat_map(|psk| CIPHERS.map(|cipher| (psk, cipher)));
     for role in ROLES {
         for (psk, features) in psks.clone() {
-            let own = if psk.is_some() { &["--psk", key.arg()][..] } else { &[] };
+            let own = if psk.is_some() { &["-v", "--psk", key.arg()][..] } else { &[] };
             let options = Options { psk, features, ..Options::default() };
             let (mut scat, mut peer) =
                 session_with(role, options, |args| Scat::new(&[own, args].concat()));

@@ -101,9 +101,12 @@ impl Scat {
         Scat::listen_with(&[])
     }
 
-    /// The same with these options.
+    /// The same with these options; with `-v`, where the port would not be told without.
     pub fn listen_with(options: &[&str]) -> (Scat, u16) {
-        Scat::new(&[&["-l", "127.0.0.1", "0"], options].concat()).with_port()
+        let is_silent = options.iter().any(|option| ["--peer", "--psk"].contains(option))
+            && !options.contains(&"-v");
+        let verbose: &[&str] = if is_silent { &["-v"] } else { &[] };
+        Scat::new(&[&["-l", "127.0.0.1", "0"], verbose, options].concat()).with_port()
     }
 
     /// The same between these two.
