@@ -227,10 +227,10 @@ impl Reconnect {
         session: &mut Session,
     ) -> Result<Option<Change>, Error> {
         let now = Instant::now();
-        let reads = session.has_space() && !self.is_paused();
         let is_gone = link.end().is_some() || link.socket().is_none();
-        let is_lost = is_gone || link.has_hung_up() && !reads;
-        if is_lost && self.lost.is_none() {
+        let is_lost = is_gone || link.has_hung_up() && !session.has_space();
+        // An attempt that is under way tells within its time whether this is a loss.
+        if is_lost && self.lost.is_none() && !self.is_paused() {
             self.lose(session.progress(), now);
             return Ok(Some(Change::Lost(link.error())));
         }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// Between one stranger and the next; longer where a handshake takes longer, because a
 /// machine that is busy with other things would show its own load alone.
-const PACE: Duration = Duration::from_millis(6);
+pub const PACE: Duration = Duration::from_millis(6);
 /// Who send them, in turns.
 const SENDERS: usize = 8;
 /// Connections that each sender keeps open: together twice as many as a listener takes.
@@ -24,7 +24,7 @@ const KEPT: usize = 16;
 const GOOD_TIME: Duration = Duration::from_secs(7);
 
 /// How many come; SCAT_STRANGERS says another number, 50000 for five minutes.
-fn strangers() -> u32 {
+pub fn strangers() -> u32 {
     std::env::var("SCAT_STRANGERS").map_or(600, |count| count.parse().unwrap())
 }
 
@@ -71,7 +71,7 @@ fn stranger(number: u32, mut stream: TcpStream, flight1: &[u8]) -> Option<TcpStr
 }
 
 /// Strangers come until the port is closed; the number of those that have come.
-fn storm(port: u16, pace: Duration) -> (Arc<AtomicU32>, Vec<Started<()>>) {
+pub fn storm(port: u16, pace: Duration) -> (Arc<AtomicU32>, Vec<Started<()>>) {
     let came = Arc::new(AtomicU32::new(0));
     let flight1 = Handshake::new(Role::Connector, Options::default()).unwrap().flight1().unwrap();
     let (flight1, begin) = (Arc::new(flight1), Instant::now());

@@ -1,56 +1,192 @@
-//! `--reconnect`: a session goes on over other connections, and strangers at the port
-//! that it keeps get nothing.
+//! `--reconnect`: a session goes on over other connections, whatever is lost when, and
+//! strangers at the port that it keeps get nothing.
 
+use super::load;
+use crate::support::hurried;
+use crate::support::peer::{FLIGHT1, FLIGHT2, FLIGHT3, Role};
+use crate::support::pty::{self, Terminal};
 use crate::support::scat::{LIMIT, Scat, dial, door, noise, rest, start};
+use scat::protocol::reconnect::{R1_LEN, R2_LEN, R3_LEN};
 use socket2::SockRef;
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const OPTIONS: [&str; 3] = ["--no-confirm", "--reconnect", "30"];
 
-/// Carries connections to this port of 127.0.0.1, and ends each by a reset or a FIN after
-/// so many bytes to the listener; those behind the last of `cuts` live. Returns its port.
-fn cutting_relay(to: u16, cuts: &'static [(usize, bool)]) -> u16 {
-    let (door, port) = door();
-    thread::spawn(move || {
-        for cut in cuts.iter().copied().map(Some).chain(std::iter::repeat(None)) {
-            let c = door.accept().unwrap().0;
-            let l = TcpStream::connect(("127.0.0.1", to)).unwrap();
-            let (c2, l2) = (c.try_clone().unwrap(), l.try_clone().unwrap());
-            thread::spawn(move || carry(&l2, &c2, None));
-            thread::spawn(move || carry(&c, &l, cut));
-        }
-    });
-    port
+/// Ends a connection behind so many bytes that one side sends.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    from: Role,
+    at: usize,
+    /// By a reset, otherwise by a FIN.
+    resets: bool,
 }
 
-fn carry(mut from: &TcpStream, mut to: &TcpStream, cut: Option<(usize, bool)>) {
-    let mut buffer = [0; 65536];
-    let mut left = cut.map_or(usize::MAX, |(at, _)| at);
-    while left > 0 {
-        let most = buffer.len().min(left);
-        let Ok(n @ 1..) = from.read(&mut buffer[..most]) else { break };
-        if to.write_all(&buffer[..n]).is_err() {
-            break;
-        }
-        left -= n;
+/// Carries connections to a port of 127.0.0.1, and does to them what a test asks for.
+#[derive(Clone)]
+struct Network(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// The connections to come that are cut; those behind the last one live.
+    cuts: VecDeque<Cut>,
+    /// Those that are carried: their numbers, and both their ends.
+    carried: Vec<(usize, [TcpStream; 2])>,
+    /// How many have come.
+    count: usize,
+    /// What was to be carried on those before this number is thrown away.
+    silent_before: usize,
+    /// What each brought to the listener first.
+    recorded: Vec<Vec<u8>>,
+}
+
+impl Network {
+    /// Also returns the port to connect to.
+    fn new(to: u16, cuts: &[Cut]) -> (Network, u16) {
+        let (door, port) = door();
+        let state = State { cuts: cuts.iter().copied().collect(), ..State::default() };
+        let network = Network(Arc::new(Mutex::new(state)));
+        let here = network.clone();
+        thread::spawn(move || {
+            loop {
+                let c = door.accept().unwrap().0;
+                let Ok(l) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                for stream in [&c, &l] {
+                    stream.set_nodelay(true).unwrap();
+                }
+                let (number, cut) = {
+                    let mut state = here.0.lock().unwrap();
+                    let number = state.count;
+                    state.count += 1;
+                    state.recorded.push(Vec::new());
+                    let ends = [c.try_clone().unwrap(), l.try_clone().unwrap()];
+                    state.carried.push((number, ends));
+                    (number, state.cuts.pop_front())
+                };
+                let (c2, l2, back) = (c.try_clone().unwrap(), l.try_clone().unwrap(), here.clone());
+                let forth = here.clone();
+                thread::spawn(move || back.carry(number, Role::Listener, l2, c2, cut));
+                thread::spawn(move || forth.carry(number, Role::Connector, c, l, cut));
+            }
+        });
+        (network, port)
     }
-    for stream in [from, to] {
-        if cut.is_some_and(|(_, resets)| resets) {
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+
+    fn carry(
+        &self,
+        number: usize,
+        from: Role,
+        mut a: TcpStream,
+        mut b: TcpStream,
+        cut: Option<Cut>,
+    ) {
+        let mut buffer = [0; 65536];
+        let cut = cut.filter(|cut| cut.from == from);
+        let mut left = cut.map_or(usize::MAX, |cut| cut.at);
+        while left > 0 {
+            let most = buffer.len().min(left);
+            let Ok(n @ 1..) = a.read(&mut buffer[..most]) else { break };
+            let is_silent = {
+                let mut state = self.0.lock().unwrap();
+                let recorded = &mut state.recorded[number];
+                if from == Role::Connector && recorded.len() < 4096 {
+                    recorded.extend_from_slice(&buffer[..n]);
+                }
+                number < state.silent_before
+            };
+            if !is_silent && b.write_all(&buffer[..n]).is_err() {
+                break;
+            }
+            left -= n;
         }
-        let _ = stream.shutdown(if cut.is_some() { Shutdown::Both } else { Shutdown::Write });
+        let is_carried = || {
+            let state = self.0.lock().unwrap();
+            number >= state.silent_before && state.carried.iter().any(|(it, _)| *it == number)
+        };
+        match cut {
+            Some(cut) if left == 0 => self.end(number, cut.resets),
+            // A FIN goes on.
+            _ if is_carried() => drop(b.shutdown(Shutdown::Write)),
+            _ => {}
+        }
+    }
+
+    fn end(&self, number: usize, resets: bool) {
+        let mut state = self.0.lock().unwrap();
+        state.carried.retain(|(it, ends)| {
+            if *it != number {
+                return true;
+            }
+            for stream in ends {
+                if resets {
+                    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+                }
+                // Both threads let go of it: then it is closed.
+                let how = if resets { Shutdown::Read } else { Shutdown::Both };
+                let _ = stream.shutdown(how);
+            }
+            false
+        });
+    }
+
+    /// Ends what is carried now; of the connections to come, `next` are cut.
+    fn cut(&self, next: &[Cut]) {
+        let numbers: Vec<usize> = {
+            let mut state = self.0.lock().unwrap();
+            state.cuts.extend(next);
+            state.carried.iter().map(|(number, _)| *number).collect()
+        };
+        numbers.into_iter().for_each(|number| self.end(number, false));
+    }
+
+    /// Carries nothing more of what has come so far, and goes on to take it.
+    fn silence(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.silent_before = state.count;
+    }
+
+    /// The first bytes to the listener of the last connection but `n`.
+    fn recorded(&self, n: usize) -> Vec<u8> {
+        let state = self.0.lock().unwrap();
+        state.recorded[state.count - 1 - n].clone()
     }
 }
+
+/// A listener, a connector, and the network between them; both have a session.
+fn session() -> (Scat, Scat, Network, u16) {
+    let (mut listener, port) = Scat::listen_with(&OPTIONS);
+    let (network, door) = Network::new(port, &[]);
+    let mut connector = Scat::connect_with(&OPTIONS, door);
+    connector.line("they say");
+    listener.line("they say");
+    (listener, connector, network, port)
+}
+
+fn carries(from: &mut Scat, to: &mut Scat, line: &[u8]) {
+    from.write(line);
+    assert_eq!(to.read(line.len()), line);
+}
+
+/// Both end their input, and all is well.
+fn ends_well(mut connector: Scat, listener: Scat) {
+    connector.end_input();
+    let listener = start(move || listener.end());
+    connector.end().expect(0, "");
+    listener.join().expect(0, "");
+}
+
+// Losses.
 
 #[test]
 fn a_session_goes_on_over_other_connections() {
-    static CUTS: [(usize, bool); 5] =
-        [(1_400, false), (50_000, true), (130, false), (300_000, true), (1_000, true)];
+    let cuts = [(1_400, false), (50_000, true), (130, false), (300_000, true), (1_000, true)];
+    let cuts = cuts.map(|(at, resets)| Cut { from: Role::Connector, at, resets });
     let (listener, port) = Scat::listen_with(&OPTIONS);
-    let mut connector = Scat::connect_with(&OPTIONS, cutting_relay(port, &CUTS));
+    let mut connector = Scat::connect_with(&OPTIONS, Network::new(port, &cuts).1);
     let data = noise(31, 3_000_000);
     let sent = data.clone();
     let received = start(move || listener.end());
@@ -62,11 +198,183 @@ fn a_session_goes_on_over_other_connections() {
     assert!(ended.stdout == data, "other bytes arrived");
 }
 
+/// From OPEN to the last DONE: a frame is 274 bytes long. Only a FIN right behind the last
+/// one would be taken for that of an end that has it, and a reset before the first one
+/// would take flight 3 away.
+#[test]
+fn a_short_session_is_whole_wherever_it_is_cut() {
+    let begin = FLIGHT1 + FLIGHT3;
+    let connector = (begin..begin + 4 * 274).step_by(61);
+    let listener = (FLIGHT2 + 1..FLIGHT2 + 4 * 274).step_by(61);
+    let cuts = connector
+        .map(|at| Cut { from: Role::Connector, at, resets: at > begin + 274 })
+        .chain(listener.map(|at| Cut { from: Role::Listener, at, resets: true }));
+    let cuts: Vec<Cut> = cuts.collect();
+    let cases = cuts.chunks(5).map(|cuts| {
+        let cuts = cuts.to_vec();
+        start(move || {
+            for cut in cuts {
+                let (mut listener, port) = Scat::listen_with(&OPTIONS);
+                let mut connector = Scat::connect_with(&OPTIONS, Network::new(port, &[cut]).1);
+                connector.write(b"there");
+                listener.write(b"and back");
+                connector.end_input();
+                listener.end_input();
+                let listener = start(move || listener.end());
+                let (c, l) = (connector.end(), listener.join());
+                assert_eq!(
+                    (&c.stdout[..], &l.stdout[..]),
+                    (&b"and back"[..], &b"there"[..]),
+                    "{cut:?}: {c} {l}"
+                );
+                assert_eq!((c.code, l.code), (Some(0), Some(0)), "{cut:?}: {c} {l}");
+            }
+        })
+    });
+    cases.collect::<Vec<_>>().into_iter().for_each(|case| case.join());
+}
+
+/// The first one ends a session, and the second one its first try to come back.
+#[test]
+fn two_cuts_within_a_second_are_survived_at_every_offset_of_the_flights() {
+    let connector = (0..=R1_LEN + R3_LEN).map(|at| (Role::Connector, at));
+    let cuts: Vec<_> = connector.chain((0..=R2_LEN).map(|at| (Role::Listener, at))).collect();
+    let sessions = cuts.chunks(cuts.len().div_ceil(16)).map(|cuts| {
+        let cuts = cuts.to_vec();
+        start(move || {
+            let (mut listener, mut connector, network, _) = session();
+            for (from, at) in cuts {
+                carries(&mut connector, &mut listener, b"before");
+                network.cut(&[Cut { from, at, resets: at % 2 == 0 }]);
+                carries(&mut listener, &mut connector, b"behind");
+            }
+            ends_well(connector, listener);
+        })
+    });
+    sessions.collect::<Vec<_>>().into_iter().for_each(|session| session.join());
+}
+
+#[test]
+fn a_loss_before_open_brings_open_or_an_end_at_once() {
+    // OPEN is lost: it comes again, as it was.
+    let (mut listener, port) = Scat::listen_with(&OPTIONS);
+    let cut = Cut { from: Role::Listener, at: FLIGHT2 + 10, resets: true };
+    let mut connector = Scat::connect_with(&OPTIONS, Network::new(port, &[cut]).1);
+    assert_eq!(connector.words(), listener.words().mirrored());
+    ends_well(connector, listener);
+    // Flight 3 is lost: the listener knows of no session.
+    let (mut listener, port) = Scat::listen_with(&OPTIONS);
+    let cut = Cut { from: Role::Connector, at: FLIGHT1 + 50, resets: true };
+    let connector = Scat::connect_with(&OPTIONS, Network::new(port, &[cut]).1);
+    connector.end_by_itself().expect(6, "cut off");
+    let mut connector = Scat::connect_with(&OPTIONS, port);
+    carries(&mut connector, &mut listener, b"another");
+    ends_well(connector, listener);
+}
+
+#[test]
+fn a_loss_while_the_words_are_asked_changes_nothing() {
+    if !pty::is_available() {
+        return;
+    }
+    let (mut at_l, mut at_c) = (Terminal::new(), Terminal::new());
+    let (mut l, port) = at_l.start(&["-lc", "127.0.0.1", "0", "--reconnect", "30"]).with_port();
+    let (network, door) = Network::new(port, &[]);
+    let mut c = at_c.start(&["-c", "127.0.0.1", &door.to_string(), "--reconnect", "30"]);
+    let digits = |screen: &mut Terminal| {
+        screen.wait_for("(");
+        screen.wait_for(")")
+    };
+    at_l.wait_for("you say ");
+    let half = digits(&mut at_l);
+    at_c.wait_for("they say: ");
+    let mut lose = |at_c: &mut Terminal, prompt| {
+        network.cut(&[]);
+        for end in [&mut l, &mut c] {
+            end.next_line("connection lost");
+            end.next_line("connected again");
+        }
+        at_c.wait_for(prompt);
+    };
+    lose(&mut at_c, "they say: ");
+    at_c.enter(&half);
+    at_c.wait_for("you answer ");
+    let answer = digits(&mut at_c);
+    lose(&mut at_l, "they answer: ");
+    at_l.enter(&answer);
+    at_l.wait_for("verified");
+    carries(&mut c, &mut l, b"from the connector");
+    carries(&mut l, &mut c, b"from the listener");
+    ends_well(c, l);
+}
+
+#[test]
+fn a_loss_while_an_output_takes_nothing_loses_nothing() {
+    let (mut listener, mut connector, network, _) = session();
+    // More than the network holds.
+    let data = noise(33, 40_000_000);
+    let sent = data.clone();
+    let mut stdin = connector.stdin.take().unwrap();
+    let writer = start(move || stdin.write_all(&sent).unwrap());
+    connector.asked("the other end takes nothing more");
+    network.cut(&[]);
+    connector.next_line("connection lost");
+    connector.next_line("connected again");
+    // The other way nothing is held up.
+    carries(&mut listener, &mut connector, b"meanwhile");
+    let received = start(move || listener.end());
+    writer.join();
+    connector.end().expect(0, "");
+    assert!(received.join().expect(0, "").stdout == data, "other bytes arrived");
+}
+
+#[test]
+fn a_loss_between_the_end_of_the_input_and_its_confirmation_is_none() {
+    let (listener, mut connector, network, _) = session();
+    // More than a pipe holds: it is not written out before somebody reads.
+    let data = noise(34, 300_000);
+    connector.write(&data);
+    connector.end_input();
+    for _ in 0..2 {
+        connector.asked("waiting for the other end to write it out");
+        network.cut(&[]);
+        connector.next_line("connected again");
+    }
+    let received = start(move || listener.end());
+    connector.end().expect(0, "");
+    assert!(received.join().expect(0, "").stdout == data, "other bytes arrived");
+}
+
+// A network that falls silent.
+
+/// Behind a relay that still takes everything.
+#[test]
+fn a_connection_that_leads_nowhere_is_replaced() {
+    let options = ["--no-confirm", "--reconnect", "30", "-v"];
+    let start_hurried = |args: &[&str]| hurried::start(&[&options, args].concat());
+    let (mut listener, port) = start_hurried(&["-l", "127.0.0.1", "0"]).with_port();
+    let (network, door) = Network::new(port, &[]);
+    let mut connector = start_hurried(&["127.0.0.1", &door.to_string()]);
+    carries(&mut connector, &mut listener, b"before");
+    carries(&mut listener, &mut connector, b"before");
+    network.silence();
+    connector.write(b"behind");
+    assert_eq!(listener.read(6), b"behind");
+    carries(&mut listener, &mut connector, b"behind");
+    connector.line("another connection replaces a silent one");
+    // It was never lost.
+    let connector = start(move || connector.end());
+    let ended = listener.end().expect(0, "another connection replaces");
+    assert!(!ended.stderr.contains("connection lost"), "{ended}");
+    let ended = connector.join().expect(0, "");
+    assert!(!ended.stderr.contains("connection lost"), "{ended}");
+}
+
+// Strangers.
+
 #[test]
 fn strangers_at_the_port_get_no_second_reveal() {
-    let (mut listener, port) = Scat::listen_with(&OPTIONS);
-    let mut connector = Scat::connect_with(&OPTIONS, port);
-    listener.line("you say");
+    let (mut listener, mut connector, _, port) = session();
     Scat::connect(port).end().expect(3, "busy with another session");
     let false_r1 = [&b"SCAT1R\0\n"[..], &[7; 88]].concat();
     let flight1 = [&b"SCAT1C\0\n"[..], &[7; 1216]].concat();
@@ -79,12 +387,56 @@ fn strangers_at_the_port_get_no_second_reveal() {
         let _ = stranger.shutdown(Shutdown::Write);
         assert_eq!(rest(&stranger), answer);
     }
-    connector.write(b"still there");
-    assert_eq!(listener.read(11), b"still there");
-    listener.end_input();
-    connector.end().expect(0, "");
-    listener.end().expect(0, "");
+    carries(&mut connector, &mut listener, b"still there");
+    ends_well(connector, listener);
 }
+
+#[test]
+fn a_recorded_reconnection_played_back_gets_nothing() {
+    let (mut listener, mut connector, network, port) = session();
+    network.cut(&[]);
+    connector.line("connected again");
+    carries(&mut connector, &mut listener, b"sent once");
+    let recorded = network.recorded(0);
+    assert!(recorded.len() > R1_LEN + R3_LEN && recorded.starts_with(b"SCAT1R"));
+    for len in [R1_LEN, R1_LEN + R3_LEN, recorded.len()] {
+        let mut stranger = dial(port);
+        stranger.set_read_timeout(Some(LIMIT)).unwrap();
+        stranger.write_all(&recorded[..len]).unwrap();
+        assert_eq!(rest(&stranger), b"");
+    }
+    carries(&mut connector, &mut listener, b"and on");
+    carries(&mut listener, &mut connector, b"and back");
+    ends_well(connector, listener);
+}
+
+/// Long enough on a busy machine, shorter than a stranger's own 10 s.
+const GOOD_TIME: Duration = Duration::from_secs(7);
+
+#[test]
+fn ten_thousand_strangers_a_minute_delay_no_reconnection() {
+    let (mut listener, mut connector, network, port) = session();
+    network.cut(&[]);
+    connector.next_line("connected again");
+    let peak = listener.peak_kb();
+    let (came, senders) = load::storm(port, load::PACE);
+    let mut longest = Duration::ZERO;
+    while came.load(std::sync::atomic::Ordering::SeqCst) < load::strangers() {
+        carries(&mut connector, &mut listener, b"before");
+        let begin = Instant::now();
+        network.cut(&[]);
+        carries(&mut listener, &mut connector, b"behind");
+        longest = longest.max(begin.elapsed());
+    }
+    let grown = listener.peak_kb().saturating_sub(peak);
+    ends_well(connector, listener);
+    senders.into_iter().for_each(|sender| sender.join());
+    println!("back after {longest:?} at most; peak of memory {peak} + {grown} kB");
+    assert!(longest < GOOD_TIME, "{longest:?}");
+    assert!(grown < 1024, "{grown} kB");
+}
+
+// Ends.
 
 #[test]
 fn one_whose_peer_is_killed_waits_its_time_and_ends_with_6() {
