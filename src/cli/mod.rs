@@ -249,7 +249,11 @@ pub fn parse(words: Vec<OsString>) -> (Descriptors, Result<Command, Error>) {
 fn command(argv: Argv) -> Result<Command, Error> {
     let wants_all = argv.wants_all_help;
     let (words, values) = argv.finish()?;
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // argh wants nothing behind it.
+    if words.iter().any(|word| ["-h", "--help"].contains(word)) {
+        words = vec!["--help"];
+    }
     let args = match Args::from_args(&["scat"], &words) {
         Ok(args) => args,
         Err(exit) if exit.status.is_ok() => {
@@ -451,6 +455,12 @@ fn corrected(what: impl Into<String>, hint: impl Into<String>) -> Error {
 
 /// argh's words in our form: `unrecognized argument: -x`.
 fn one_line(words: &str) -> String {
+    // Values are numbers, so that nothing else can be wrong with one.
+    if let Some((option, _)) =
+        words.strip_prefix("Error parsing option '").and_then(|words| words.split_once('\''))
+    {
+        return format!("{option} is given twice");
+    }
     let mut line = words.split_whitespace().collect::<Vec<_>>().join(" ");
     line.truncate(line.trim_end_matches('.').len());
     if let Some(first) = line.get_mut(..1) {

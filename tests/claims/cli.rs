@@ -35,6 +35,8 @@ fn help_and_version_exit_0_on_stdout() {
     let screen = text(&["--help"]);
     assert!(screen.lines().count() <= 24 && screen.lines().all(|line| line.len() <= 80));
     assert!(text(&["--help", "all"]).contains("--status-fd"));
+    // Wherever it stands.
+    assert_eq!(text(&["-l", "--help", "-v", "9"]), screen);
 }
 
 #[test]
@@ -53,6 +55,7 @@ fn command_lines_that_make_no_sense_are_2() {
         (&["-46", "127.0.0.1", "9"], "exclude each other"),
         (&["-c", "--no-confirm", "127.0.0.1", "9"], "-c and --no-confirm exclude each other"),
         (&["-w", "soon", "127.0.0.1", "9"], "not a number of seconds"),
+        (&["-w5", "-w6", "127.0.0.1", "9"], "-w is given twice"),
         (&["-w0", "127.0.0.1", "9"], "-w 0: no time at all"),
         (&["-w-1", "127.0.0.1", "9"], "not a number of seconds"),
         (&["-wNaN", "127.0.0.1", "9"], "not a number of seconds"),

@@ -661,7 +661,7 @@ fn a_descriptor_that_is_the_connection_is_2_and_carries_nothing() {
         ("--fd 3 --status-fd 03", "3<&0", same),
         ("--status-fd=4 --fd=3", "3<&0 4<&0", same),
         ("--fd 3 --status-fd 4 --psk", "3<&0 4<&0", "--psk"),
-        ("--status-fd 4 --fd 5 --fd 3", "3<&0 4<&0 5</dev/null", "duplicate"),
+        ("--status-fd 4 --fd 5 --fd 3", "3<&0 4<&0 5</dev/null", "--fd is given twice"),
     ] {
         let (mut stranger, socket) = UnixStream::pair().unwrap();
         let mut command = Command::new("sh");
