@@ -1,6 +1,7 @@
 //! What README and scat(1) print can be typed. (tests/recipes runs scat-recipes(7).)
 
-use crate::support::scat::{Place, Scat, program};
+use crate::support::scat::{Place, Scat, program, start};
+use crate::support::skip;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
@@ -77,6 +78,45 @@ fn files(dir: &Path, prefix: &str) -> Vec<String> {
         found.map(|entry| std::fs::read_to_string(entry.path()).unwrap()).collect();
     texts.sort();
     texts
+}
+
+/// The examples of programs that wrap scat, to the good end and to a bad one.
+#[test]
+fn the_wrappers_of_scat_1_tell_progress_and_the_end() {
+    let place = Place::new("wrapper");
+    let at: &Path = place.as_ref();
+    std::fs::create_dir(at).unwrap();
+    std::os::unix::fs::symlink(program(), at.join("scat")).unwrap();
+    let psk = at.join("my.psk").into_os_string().into_string().unwrap();
+    Scat::new(&["--genpsk", &psk]).end().expect(0, "");
+    std::fs::write(at.join("file"), "12345").unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/scat.1")).unwrap();
+    let search = format!("{}:{}", at.display(), std::env::var("PATH").unwrap());
+    for language in ["sh", "python3"] {
+        let (_, block) = page.split_once(&format!(".\\\" wrapped by {language}\n")).unwrap();
+        let code = block.split_once("\n.Ed").unwrap().0;
+        let run = |port: u16| {
+            let port = port.to_string();
+            let code = code.replace("host.example.com", "127.0.0.1").replace("9000", &port);
+            let mut command = Command::new(language);
+            command.args(["-c", &code]).current_dir(at).env("PATH", &search).output().ok()
+        };
+        // Nobody listens at port 1.
+        let Some(refused) = run(1) else {
+            skip(format!("no {language}, so its example was not run"));
+            continue;
+        };
+        let refused = String::from_utf8(refused.stdout).unwrap();
+        assert!(refused.starts_with("refused (status 3) connect 127.0.0.1"), "{refused}");
+        let (l, port) = Scat::listen_with(&["--psk", &psk]);
+        let l = start(|| l.end());
+        let sent = run(port).unwrap();
+        assert!(sent.status.success());
+        let lines = String::from_utf8(sent.stdout).unwrap();
+        assert_eq!(lines.trim_end(), "5 bytes sent\ncomplete (status 0)");
+        assert_eq!(l.join().expect(0, "").stdout, b"12345");
+    }
+    std::fs::remove_dir_all(at).unwrap();
 }
 
 #[test]
