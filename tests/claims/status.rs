@@ -1,9 +1,10 @@
 //! `--status-fd`: one event a line for programs, and never in the way.
 
 use crate::mistakes::service;
+use crate::net::reconnect::{Cut, Network, OPTIONS};
 #[cfg(target_os = "linux")]
 use crate::support::filter::{self, Calls};
-use crate::support::peer::{ABORT, Peer, REKEY2};
+use crate::support::peer::{ABORT, Peer, REKEY2, Role};
 use crate::support::pty::{self, Terminal};
 use crate::support::scat::{Ending, Place, Scat, dial, door, file, program, start};
 use crate::support::{ROLES, session_with};
@@ -387,6 +388,21 @@ fn every_reason_is_that_of_a_real_run() {
     c.end_input();
     ended(c, 0, "complete");
     assert_eq!(seen, reason_words());
+}
+
+#[test]
+fn a_connection_that_is_lost_and_comes_back_is_told() {
+    let (l, port) = Scat::listen_with(&OPTIONS);
+    let cut = Cut { from: Role::Connector, at: 50_000, resets: false };
+    let (_network, port) = Network::new(port, &[cut]);
+    let mut c = watched(&[&OPTIONS[..], &["127.0.0.1", &port.to_string()]].concat());
+    let l = start(move || l.end());
+    c.write(&[7; 300_000]);
+    let events = told_in_order(c);
+    assert_eq!(l.join().expect(0, "").stdout.len(), 300_000);
+    // A word, and the system's words.
+    assert!(events.iter().any(|event| event.starts_with("LOST cut ")), "{events:?}");
+    assert!(events.contains(&format!("BACK 127.0.0.1 {port}")), "{events:?}");
 }
 
 /// The word of each kind of error, and that it is one of the list.

@@ -6,6 +6,6 @@ mod inherited;
 mod listen;
 #[cfg(target_os = "linux")]
 mod load;
-mod reconnect;
+pub mod reconnect;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod vanish;

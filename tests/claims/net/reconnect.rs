@@ -15,20 +15,20 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const OPTIONS: [&str; 3] = ["--no-confirm", "--reconnect", "30"];
+pub const OPTIONS: [&str; 3] = ["--no-confirm", "--reconnect", "30"];
 
 /// Ends a connection behind so many bytes that one side sends.
 #[derive(Clone, Copy, Debug)]
-struct Cut {
-    from: Role,
-    at: usize,
+pub struct Cut {
+    pub from: Role,
+    pub at: usize,
     /// By a reset, otherwise by a FIN.
-    resets: bool,
+    pub resets: bool,
 }
 
 /// Carries connections to a port of 127.0.0.1, and does to them what a test asks for.
 #[derive(Clone)]
-struct Network(Arc<Mutex<State>>);
+pub struct Network(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -46,7 +46,7 @@ struct State {
 
 impl Network {
     /// Also returns the port to connect to.
-    fn new(to: u16, cuts: &[Cut]) -> (Network, u16) {
+    pub fn new(to: u16, cuts: &[Cut]) -> (Network, u16) {
         let (door, port) = door();
         let state = State { cuts: cuts.iter().copied().collect(), ..State::default() };
         let network = Network(Arc::new(Mutex::new(state)));
