@@ -40,9 +40,12 @@ fn status(number: i32, connections: &[i32]) -> Result<stream::Inherited, Error> 
     if !stream::is_for_writing(fd) {
         return Err(wrong("not open for writing"));
     }
-    // Of messages, and lines among them, it is found out elsewhere.
+    // Of messages in the file of the data, and lines among them, it is found out elsewhere.
     let has_messages = stream::are_one(fd, stream::stderr());
-    if !has_messages && stream::are_same(stream::Kind::File, fd, stream::stdout()) {
+    let takes_data = |kind| stream::are_same(kind, fd, stream::stdout());
+    if [stream::Kind::Pipe, stream::Kind::Socket].into_iter().any(takes_data)
+        || !has_messages && takes_data(stream::Kind::File)
+    {
         return Err(wrong("standard output is the same file"));
     }
     Ok(fd)

@@ -720,10 +720,19 @@ fn a_descriptor_that_takes_no_lines_or_is_the_file_of_the_data_is_2() {
         let lines = std::fs::read_to_string(&out).unwrap_or_default();
         assert!(!lines.contains("EXIT"), "{redirections}: {lines}");
     }
-    // Both may be one pipe, as both may be one terminal.
-    let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$@\" --status-fd 3 -n name 1 3>&1", "sh", &program()]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let ended = Scat::spawn(command).end().expect(2, "-n says not to ask");
-    assert!(ended.stdout.starts_with(b"EXIT 2 "));
+    // Nor one pipe or socket; whoever reads it could not tell one from the other.
+    for (status, redirections) in [("3", "3>&1"), ("2", "2>&1"), ("4", "4>&0 >&0")] {
+        let (mut other, socket) = UnixStream::pair().unwrap();
+        let mut command = Command::new("sh");
+        let script = format!("exec \"$@\" --status-fd {status} -n name 1 {redirections}");
+        command.args(["-c", &script, "sh", &program()]);
+        command.stdin(Stdio::from(OwnedFd::from(socket))).stdout(Stdio::piped());
+        let ended = Scat::spawn(command).end();
+        assert_eq!(ended.code, Some(2), "{status}");
+        let mut sent = String::new();
+        other.read_to_string(&mut sent).unwrap();
+        let all = [sent, String::from_utf8(ended.stdout).unwrap(), ended.stderr].concat();
+        assert!(all.contains("standard output is the same file"), "{all}");
+        assert!(!all.contains("EXIT"), "{all}");
+    }
 }
