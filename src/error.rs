@@ -69,7 +69,7 @@ pub enum Error {
         /// What to do instead.
         instead: &'static str,
     },
-    /// `-l --fd` with nothing and nobody that verifies the caller.
+    /// `--fd` with nothing and nobody that verifies the other end.
     Unverified,
     /// `-c` without a terminal, or with one that cannot be opened: why.
     NoTerminal(Option<io::Error>),
@@ -552,6 +552,7 @@ impl Error {
             Error::Own { .. } => "an address of this machine is wanted; leave it out to use any",
             Error::Usage { hint, .. } => hint,
             Error::Source { .. } => "IPv4 goes with IPv4, IPv6 with IPv6",
+            Error::Unverified => "without one, an attacker could keep guessing the words unnoticed",
             Error::NoTerminal(_) => {
                 "use a terminal (ssh -t), --peer or --psk; --no-confirm asks nobody"
             }
@@ -676,10 +677,7 @@ impl fmt::Display for Error {
                 return write!(f, "connect {to}: -s is an address of the other kind");
             }
             Error::Foreign { option, instead } => return write!(f, "{option}: {instead}"),
-            Error::Unverified => {
-                "-l --fd needs --peer, --psk or -c: \
-                 each caller would get a try at the words that nobody sees"
-            }
+            Error::Unverified => "--fd needs --peer, --psk or -c",
             Error::NoTerminal(None) => "no terminal to ask for the words at",
             Error::NoTerminal(Some(why)) => return write!(f, "open the terminal: {}", plain(why)),
             Error::Connect { to, why } => return write!(f, "connect {to}: {}", plain(why)),

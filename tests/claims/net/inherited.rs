@@ -126,9 +126,10 @@ fn usr1_tells_that_a_caller_is_waited_for() {
 #[test]
 fn the_one_caller_of_a_given_connection_decides_the_status() {
     let (other_psk, _) = made("--genpsk");
+    let (own, own_key) = made("--genkey");
     let (_, wanted) = made("--genkey");
     let (identity, its_key) = made("--genkey");
-    let pinned = ["-l", "--peer", &wanted];
+    let pinned = ["-l", "-i", own.arg(), "--peer", &wanted];
     let with_psk = ["-l", "--psk", psk()];
     // Another scat as the caller; what each of the two comes to.
     for (l_args, c_args, l_code, l_said, c_code) in [
@@ -139,8 +140,20 @@ fn the_one_caller_of_a_given_connection_decides_the_status() {
             "caller rejected: the pre-shared keys",
             4,
         ),
-        (&with_psk, &["-v"], 4, "caller rejected: only one side has a pre-shared key", 4),
-        (&pinned, &["-i", identity.arg()], 4, "caller rejected: its key is not one of --peer", 4),
+        (
+            &with_psk,
+            &["--peer", &own_key],
+            4,
+            "caller rejected: only one side has a pre-shared key",
+            4,
+        ),
+        (
+            &pinned,
+            &["-i", identity.arg(), "--peer", &own_key],
+            4,
+            "caller rejected: its key is not one of --peer",
+            4,
+        ),
     ] {
         let (of_l, of_c) = UnixStream::pair().unwrap();
         let (l, c) = (on(of_l, l_args, "/dev/null"), on(of_c, c_args, "/dev/null"));
@@ -185,7 +198,7 @@ fn what_is_no_connection_is_2() {
         (unconnected.unwrap().into(), "--fd 3: not connected"),
         (std::fs::File::open("/dev/null").unwrap().into(), "--fd 3: not a socket"),
     ] {
-        on(descriptor, &[], "/dev/null").end().expect(2, said);
+        on(descriptor, &["--psk", psk()], "/dev/null").end().expect(2, said);
     }
     for (fd, said) in [
         ("399", "--fd 399: not open"),
@@ -218,12 +231,15 @@ fn a_connection_that_is_a_standard_stream_as_well_is_2_and_carries_nothing() {
 }
 
 #[test]
-fn a_listener_on_a_given_connection_that_verifies_nobody_is_2_and_answers_nobody() {
-    let (of_l, of_c) = UnixStream::pair().unwrap();
-    let l = on(of_l, &["-l"], "/dev/null");
-    let c = on(of_c, &[], "/dev/null");
-    l.end().expect(2, "-l --fd needs --peer, --psk or -c: each caller would get a try");
-    c.end().expect(3, "closed without a word");
+fn a_given_connection_that_verifies_nobody_is_2_and_carries_nothing() {
+    for args in [&["-l"][..], &[], &["-l", "--no-confirm"], &["--no-confirm"]] {
+        let (mut stranger, socket) = UnixStream::pair().unwrap();
+        let ended = on(socket, args, "/dev/null").end();
+        ended.expect(2, "--fd needs --peer, --psk or -c").expect(2, "keep guessing the words");
+        let mut sent = Vec::new();
+        stranger.read_to_end(&mut sent).unwrap();
+        assert_eq!(sent, b"", "{args:?}");
+    }
 }
 
 #[test]
