@@ -4,11 +4,11 @@
 use super::candidate::{Candidate, Progress, Rejection};
 use super::link::Link;
 use super::{Established, Setup, connect};
-use crate::auth::keys;
 use crate::error::{Error, Stage};
 use crate::protocol::handshake::{Mismatch, Peer};
 use crate::sys::poller::{LINK, Poller};
 use crate::sys::socket::{Socket, Unfit};
+use crate::text::Address;
 use crate::ui::waiting::Waiting;
 
 /// A connected stream socket, whatever made it.
@@ -60,16 +60,15 @@ impl Inherited {
                     return Established::listener(poller, candidate.link, *accepted, setup);
                 }
                 Progress::Rejected(why) => {
-                    // So that it can be added.
                     if let Rejection::OtherKey(Peer { key, long_lived: true }) = why {
-                        report.trouble(format_args!("their key: {}", keys::public_text(&key)));
+                        report.unverified_key(&key);
                     }
-                    return Err(failure(why));
+                    return Err(failure(&candidate, why));
                 }
                 Progress::Waiting => {}
             }
             if candidate.limit.is_up() {
-                return Err(failure(candidate.late()));
+                return Err(failure(&candidate, candidate.late()));
             }
             waiting.poll(poller, candidate.limit.at())?;
             for ready in poller.ready().filter(|ready| ready.token == LINK) {
@@ -84,13 +83,18 @@ impl Inherited {
 }
 
 /// What a rejection comes to where there is no next caller.
-fn failure(why: Rejection) -> Error {
-    match why {
+fn failure(caller: &Candidate<'_>, why: Rejection) -> Error {
+    let error = match why {
         Rejection::Myself => Error::Myself,
         Rejection::Preface(Mismatch::SameRole) => {
             Error::CallerRefused(why.to_string(), why.cause())
         }
         why if why.concerns_user() => Error::CallerRefused(why.to_string(), why.cause()),
         why => Error::CallerFailed(why.to_string(), why.cause()),
+    };
+    match caller.link.peer() {
+        // For logs, and for what blocks addresses.
+        Some(peer) => Error::At { at: Address(peer).to_string(), error: Box::new(error) },
+        None => error,
     }
 }

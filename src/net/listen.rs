@@ -9,7 +9,6 @@ use super::dialect::Dialect;
 use super::link::Link;
 use super::reconnect::Reconnect;
 use super::{Established, Limits, Setup};
-use crate::auth::keys;
 use crate::auth::policy::Policy;
 use crate::error::{Error, Stage};
 use crate::protocol::handshake::{Accepted, Local, Peer};
@@ -291,9 +290,8 @@ impl<'a> Listener<'a> {
                 self.report.trouble(format_args!("({kept} more failed handshakes)"));
             }
             self.report.trouble(format_args!("{}: {why}", Address(address)));
-            // So that it can be added.
             if let Rejection::OtherKey(Peer { key, long_lived: true }) = why {
-                self.report.trouble(format_args!("their key: {}", keys::public_text(&key)));
+                self.report.unverified_key(&key);
             }
         }
     }

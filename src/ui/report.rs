@@ -1,6 +1,7 @@
 //! All that is said on standard error, and to programs on `--status-fd`. Nothing that
 //! came from the network is among it but addresses, keys and numbers.
 
+use crate::auth::keys;
 use crate::error::{Error, Totals};
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
@@ -241,6 +242,11 @@ impl Report {
     /// that `--peer` takes.
     pub fn peer_key(&self, key: impl fmt::Display) {
         self.say(format_args!("their key: {key}"));
+    }
+
+    /// The key (32 bytes, public) of somebody who was rejected: anybody can make one.
+    pub fn unverified_key(&self, key: &[u8; 32]) {
+        self.trouble(format_args!("unverified key: {}", keys::public_text(key)));
     }
 
     /// What SIGUSR1 asks for.

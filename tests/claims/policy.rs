@@ -452,7 +452,7 @@ fn a_listener_shows_the_key_that_it_refuses() {
     let (mut l, port) = Scat::listen_with(&["--peer", &c.public]);
     Scat::connect_with(&["-i", other.file.arg()], port).end().expect(4, "refused our key");
     l.line("its key is not one of --peer");
-    assert_eq!(l.line("their key: "), format!("scat: their key: {}", other.public));
+    assert_eq!(l.line("unverified key: "), format!("scat: unverified key: {}", other.public));
     Scat::connect(port).end().expect(4, "refused our key");
     l.line("its key is not one of --peer, and made for one run: that end needs -i");
     // It is told under the cipher that was agreed on.

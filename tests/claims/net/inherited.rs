@@ -89,7 +89,8 @@ fn two_dial_outs_meet_at_a_relay_and_the_clock_starts_at_the_first_byte() {
     let (mut slow_side, slow_dialed) = tcp_pair();
     let slow = hurried_on(slow_dialed, &["-l", "--psk", psk()], "/dev/null");
     slow_side.write_all(&peer::preface(Role::Connector, true)[..1]).unwrap();
-    slow.end().expect(3, "caller rejected: too slow");
+    let slow = slow.end().expect(3, "caller rejected: too slow");
+    assert!(slow.stderr.starts_with("scat: 127.0.0.1 port "), "{}", slow.stderr);
     carry(c_side.try_clone().unwrap(), l_side.try_clone().unwrap());
     carry(l_side, c_side);
     l.line("connection from 127.0.0.1 port ");
@@ -158,8 +159,7 @@ fn the_one_caller_of_a_given_connection_decides_the_status() {
         let (of_l, of_c) = UnixStream::pair().unwrap();
         let (l, c) = (on(of_l, l_args, "/dev/null"), on(of_c, c_args, "/dev/null"));
         let said = l.end().expect(l_code, l_said).stderr;
-        // So that it can be added.
-        assert_eq!(said.contains(&its_key), c_args[0] == "-i");
+        assert_eq!(said.contains(&format!("unverified key: {its_key}")), c_args[0] == "-i");
         assert_eq!(c.end().code, Some(c_code), "{l_args:?} {c_args:?}");
     }
     // Somebody else.
