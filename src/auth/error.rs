@@ -23,6 +23,8 @@ pub enum Why {
     Exposed,
     /// Somebody else may write the file of public keys.
     Writable,
+    /// The file belongs to another user, who is not root.
+    AnotherUsers,
     /// A file with no key in it; wanted was this.
     Empty(Kind),
     /// More than one key where one is wanted.
@@ -62,7 +64,8 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         use Kind::{Psk, Public, Secret};
         Some(match &self.why {
-            Why::Exposed => "chmod 600, and make a new one if others may have read it",
+            Why::Exposed => "chmod 600, or <(cat FILE); a new key is needed if others read it",
+            Why::AnotherUsers => "make a copy of your own, or if you trust its owner: <(cat FILE)",
             Why::Writable => "chmod go-w, and see whether all keys in it are still the right ones",
             Why::Exists => "keys are never overwritten: name another file",
             Why::Empty(Public) | Why::TooLong(Public) => {
@@ -109,6 +112,7 @@ impl fmt::Display for Error {
             Why::System(why) => f.write_str(&plain(why)),
             Why::Exposed => f.write_str("others may read or write this file"),
             Why::Writable => f.write_str("others may write this file"),
+            Why::AnotherUsers => f.write_str("this file belongs to another user"),
             Why::Empty(_) => f.write_str("no key in it"),
             Why::Several => f.write_str("more than one key in it"),
             Why::Zero => f.write_str("a key of zeros only"),

@@ -7,7 +7,7 @@
 use crate::auth::keys::{self, ENCODED, Kind, KnownKey, Why, parse, parse_public, public};
 use crate::error::{Error, Stage};
 use crate::protocol::secret::Secret;
-use crate::sys::file::{PrivateFile, create_private};
+use crate::sys::file::{PrivateFile, create_private, is_descriptor};
 use crate::sys::poller::{KEY_FILE, Poller};
 use crate::ui::report::Report;
 use crate::ui::waiting::{Deadline, Waiting};
@@ -37,12 +37,12 @@ pub fn read(
     let content = content(path, wanted, poller, deadline, report)?;
     let mut keys = lines(&content.text).map(|line| parse(line, wanted));
     let key = keys.next().unwrap_or(Err(Why::Empty(wanted))).map_err(|why| failed(path, why))?;
-    match (keys.next(), content.open_to_others) {
+    match (keys.next(), content.unsafe_because) {
         (Some(_), _) => Err(failed(path, Why::Several)),
         // No generator makes it, and a stranger would guess it first.
         _ if key.iter().all(|&byte| byte == 0) => Err(failed(path, Why::Zero)),
-        (None, true) => Err(failed(path, Why::Exposed)),
-        (None, false) => Ok(key),
+        (None, Some(why)) => Err(failed(path, why)),
+        (None, None) => Ok(key),
     }
 }
 
@@ -80,8 +80,8 @@ pub fn read_known(
     let known: Result<Vec<_>, _> = lines(&content.text).map(line).collect();
     match known {
         Ok(known) if known.is_empty() => Err(failed(path, Why::Empty(Kind::Public))),
-        Ok(_) if content.open_to_others => Err(failed(path, Why::Writable)),
-        known => known.map_err(|why| failed(path, why)),
+        Ok(known) => content.unsafe_because.map_or(Ok(known), |why| Err(failed(path, why))),
+        Err(why) => Err(failed(path, why)),
     }
 }
 
@@ -96,7 +96,7 @@ struct Content {
     text: Zeroizing<Vec<u8>>,
     /// Others may do with it what they must not. That is said only of a file that would
     /// do otherwise: the wrong file is not to be made safe.
-    open_to_others: bool,
+    unsafe_because: Option<Why>,
 }
 
 /// Reads a file of `wanted` keys.
@@ -109,14 +109,17 @@ fn content(
 ) -> Result<Content, Error> {
     let system = |why| failed(path, Why::System(why));
     let mut file = PrivateFile::open(path).map_err(system)?;
-    let (open_to_others, why) = match wanted {
-        Kind::Public => (file.is_writable_by_others(), Why::Writable),
-        Kind::Secret | Kind::Psk => (file.is_exposed(), Why::Exposed),
+    let unsafe_because = match wanted {
+        _ if file.is_of_another_user() && !is_descriptor(path) => Some(Why::AnotherUsers),
+        Kind::Public if file.is_writable_by_others() => Some(Why::Writable),
+        Kind::Secret | Kind::Psk if file.is_exposed() => Some(Why::Exposed),
+        _ => None,
     };
     // One that others may write is not waited for.
-    if file.is_fifo() && open_to_others {
-        return Err(failed(path, why));
-    }
+    let unsafe_because = match unsafe_because {
+        Some(why) if file.is_fifo() => return Err(failed(path, why)),
+        other => other,
+    };
     file.watch(poller, KEY_FILE).map_err(system)?;
     let mut has_to_wait = file.is_fifo();
     let stage = Stage::KeyFile(path.display().to_string());
@@ -149,7 +152,7 @@ fn content(
     }
     file.unwatch(poller);
     text.truncate(len);
-    Ok(Content { text, open_to_others })
+    Ok(Content { text, unsafe_because })
 }
 
 /// Writes an identity to a new file that is its owner's alone.

@@ -10,6 +10,7 @@ use std::path::Path;
 pub struct PrivateFile {
     file: File,
     mode: u32,
+    owner: u32,
     is_fifo: bool,
 }
 
@@ -26,7 +27,14 @@ impl PrivateFile {
             FileType::Directory => return Err(io::ErrorKind::IsADirectory.into()),
             kind => kind == FileType::Fifo,
         };
-        Ok(PrivateFile { file, mode: stat.st_mode as u32, is_fifo })
+        Ok(PrivateFile { file, mode: stat.st_mode as u32, owner: stat.st_uid, is_fifo })
+    }
+
+    /// Whether it belongs to another user than root and the one that this process acts for:
+    /// they could put another key there.
+    pub fn is_of_another_user(&self) -> bool {
+        let own = rustix::process::geteuid();
+        self.owner != own.as_raw() && self.owner != 0
     }
 
     /// Whether other users may read or write it, or run it.
@@ -69,6 +77,12 @@ impl PrivateFile {
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.file.read(buffer)
     }
+}
+
+/// Whether `path` names a descriptor that this process was started with: whoever started
+/// it has opened that, and under sudo(8) it belongs to them.
+pub fn is_descriptor(path: &Path) -> bool {
+    ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|those| path.starts_with(those))
 }
 
 /// Writes `content` to the new file `path`, which its owner alone may read.

@@ -3,8 +3,8 @@
 use crate::support::scat::{self, Place, Scat, fifo, key_file, private_file, start};
 use crate::support::skip;
 use rustix::process::Signal;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -62,6 +62,44 @@ fn key_files_that_others_can_read_are_refused() {
     {
         let ended = Scat::new(args).end().expect(1, "others may read or write this file");
         assert!(ended.stdout.is_empty() && !ended.stderr.contains("listening"));
+    }
+}
+
+/// Its owner could put another key there. A descriptor was opened by whoever started scat.
+#[test]
+fn key_files_of_other_users_are_refused() {
+    const NOBODY: u32 = 65534;
+    if !rustix::process::geteuid().is_root() {
+        return skip("not root, so no file could be given to another user");
+    }
+    let secret = key_file("secret", &[1; 32]);
+    let public = Scat::new(&["--pubkey", secret.arg()]).end().expect(0, "").stdout;
+    let known = private_file("their-peers", &String::from_utf8(public).unwrap());
+    let fifo = fifo("their.fifo");
+    for file in [&secret, &known, &fifo] {
+        chown(file, Some(NOBODY), None).unwrap();
+    }
+    let peer = format!("@{}", known.arg());
+    let said = "this file belongs to another user";
+    for option in [["-i", secret.arg()], ["--peer", &peer], ["--psk", fifo.arg()]] {
+        let ended = Scat::new(&[&option, &["127.0.0.1", "1"][..]].concat()).end().expect(1, said);
+        assert!(!ended.stderr.contains("connect"), "{}", ended.stderr);
+    }
+    let given = File::open(&secret).unwrap();
+    Scat::between(&["--pubkey", "/dev/stdin"], given, Stdio::piped()).end().expect(0, "");
+
+    // Whoever is not root may use what root owns.
+    fs::set_permissions(&known, Permissions::from_mode(0o644)).unwrap();
+    for (owner, status, said) in [(0, 3, "connection refused"), (NOBODY, 3, ""), (1, 1, said)] {
+        chown(&known, Some(owner), None).unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+        command.arg(scat::program()).args(["--peer", &peer, "127.0.0.1", "1"]);
+        if Command::new("setpriv").arg("--version").output().is_err() {
+            return skip("no setpriv, so nothing was tried as another user");
+        }
+        command.stdin(Stdio::null());
+        Scat::spawn(command).end().expect(status, said);
     }
 }
 
