@@ -22,6 +22,7 @@ use crate::sys::poller::Poller;
 use crate::sys::random;
 use crate::sys::resolver::Family;
 use crate::sys::sandbox::Sandbox;
+use crate::text::plain;
 use crate::ui::ceremony::Asker;
 use crate::ui::report::{Report, Talk};
 use crate::ui::stdio::{self, Stdio};
@@ -66,6 +67,10 @@ pub fn session(
     report.attach(&mut poller)?;
     asker.iter_mut().try_for_each(|asker| asker.watch(&poller))?;
     let report = &*report;
+    if let Some(err) = memory::not_locked() {
+        let why = plain(&err);
+        report.detail(format_args!("keys are not kept out of the swap: {why} (ulimit -l)"));
+    }
     let mut read =
         |file: PathBuf, kind| key_file::read(&file, kind, &mut poller, &deadline, report);
     let identity = options.identity.map(|file| read(file, Kind::Secret)).transpose()?;

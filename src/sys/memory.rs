@@ -3,8 +3,10 @@
 
 use super::platform;
 use crate::protocol::secret::{self, Place};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Bytes of a page; where they are larger, one holds several of ours.
 const PAGE: usize = 4096;
@@ -49,13 +51,23 @@ pub fn protect() {
     secret::add_places(pages.iter_mut().flat_map(|page| &mut page.0));
 }
 
+/// Why secrets are not kept out of the swap, if they are not.
+pub fn not_locked() -> Option<io::Error> {
+    let code = NOT_LOCKED.load(Ordering::Relaxed);
+    (code != 0).then(|| io::Error::from_raw_os_error(code))
+}
+
+/// The system's error number.
+static NOT_LOCKED: AtomicI32 = AtomicI32::new(0);
+
 /// Keeps `pages` out of the swap and of copies of the memory that root makes.
 fn keep(pages: &mut [Page]) {
     let (at, len) = (pages.as_mut_ptr().cast(), size_of_val(pages));
     // SAFETY: the range is one allocation that is never freed, and what it holds stays as it is.
     #[allow(unsafe_code)]
-    unsafe {
-        let _ = rustix::mm::mlock(at, len);
+    let locked = unsafe {
         let _ = platform::KEEP_FROM_DUMPS.map(|advice| rustix::mm::madvise(at, len, advice));
-    }
+        rustix::mm::mlock(at, len)
+    };
+    NOT_LOCKED.store(locked.map_or_else(Errno::raw_os_error, |()| 0), Ordering::Relaxed);
 }

@@ -10,11 +10,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-/// Runs `job` as somebody who may not look into the processes of others, root or
-/// not; nor may what it starts.
-fn unprivileged(job: impl FnOnce() + Send) {
-    let dropped = || {
-        let dropped = CapabilitySet::SYS_PTRACE;
+/// Runs `job` as somebody without this privilege, root or not; nor has what it starts.
+fn without(dropped: CapabilitySet, job: impl FnOnce() + Send) {
+    let unprivileged = || {
         let mut sets = rustix::thread::capabilities(None).unwrap();
         if sets.effective.contains(dropped) {
             rustix::thread::remove_capability_from_bounding_set(dropped).unwrap();
@@ -26,7 +24,7 @@ fn unprivileged(job: impl FnOnce() + Send) {
         job();
     };
     // Capabilities are a thread's own.
-    std::thread::scope(|scope| scope.spawn(dropped).join().unwrap());
+    std::thread::scope(|scope| scope.spawn(unprivileged).join().unwrap());
 }
 
 /// Reads a byte of what a debugger would read.
@@ -49,7 +47,7 @@ fn cat() -> Ending {
 
 #[test]
 fn another_process_of_the_same_user_cannot_look_into_it() {
-    unprivileged(|| {
+    without(CapabilitySet::SYS_PTRACE, || {
         let (listener, _) = Scat::listen();
         let cat = cat();
         assert_eq!(look_into(cat.0.id()), Ok(()), "nobody may look into anything here");
@@ -108,4 +106,18 @@ fn a_session_has_given_up_what_it_does_not_need() {
         assert_eq!(after(id, "limits", "Max open files")[..2], ["0", "0"]);
         assert_eq!(after(id, "limits", "Max processes")[..2], ["0", "0"]);
     }
+}
+
+#[test]
+fn keys_that_may_be_swapped_out_are_told_under_v() {
+    without(CapabilitySet::IPC_LOCK, || {
+        for (option, is_told) in [("-v", true), ("-n", false)] {
+            let mut command = Command::new("sh");
+            command.args(["-c", "ulimit -l 0 && exec \"$@\" 127.0.0.1 1", "sh"]);
+            command.args([&scat::program(), option]).stdin(Stdio::null());
+            let ended = Scat::spawn(command).end().expect(3, "");
+            let told = ended.stderr.contains("keys are not kept out of the swap: ");
+            assert_eq!(told, is_told, "{}", ended.stderr);
+        }
+    });
 }
