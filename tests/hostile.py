@@ -576,7 +576,7 @@ def main():
     args = parser.parse_args()
     PLAIN = os.path.abspath(args.scat)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    has_fd = "--fd" in subprocess.run([PLAIN, "--help"], capture_output=True, text=True).stdout
+    has_fd = "--fd" in subprocess.run([PLAIN, "--help", "all"], capture_output=True, text=True).stdout
     if args.liars:
         ok = True
         for name, script in LIARS.items():
