@@ -143,8 +143,10 @@ impl<'a> Pipe<'a> {
             still: Still::default(),
         };
         // A listener shows the words before OPEN leaves.
-        let introduced = sas.map_or(Ok(()), |sas| pipe.verify(&sas));
-        let result = introduced.and_then(|()| pipe.shuttle());
+        if let Some(sas) = sas {
+            pipe.verify(&sas);
+        }
+        let result = pipe.shuttle();
         let result = pipe.end(result);
         if pipe.progress_at().is_some() {
             pipe.tell_progress(Instant::now());
@@ -166,6 +168,8 @@ impl<'a> Pipe<'a> {
         let mut round = 0;
         loop {
             if !self.has_work() {
+                // By now the peer has what it has to have first: OPEN.
+                self.verification.claim_terminal()?;
                 self.poll(self.poll_timeout())?;
                 round = 0;
             } else if round == ROUNDS {
@@ -484,7 +488,7 @@ impl<'a> Pipe<'a> {
             Event::Ratchet => self.report.event(&Line::Ratchet(self.session.ratchets())),
             Event::Open(sas) => {
                 self.open_by = None;
-                self.verify(&sas)?;
+                self.verify(&sas);
             }
             Event::Abort(reason) => {
                 self.report.event(&Line::Abort(reason));
@@ -499,7 +503,7 @@ impl<'a> Pipe<'a> {
     }
 
     /// The words are there, and with them a session.
-    fn verify(&mut self, sas: &Sas) -> Result<(), Error> {
+    fn verify(&mut self, sas: &Sas) {
         if let Some(Before { local, sandbox }) = self.before.take() {
             drop(local);
             secret::wipe_stack();
@@ -514,7 +518,7 @@ impl<'a> Pipe<'a> {
             }
         }
         self.report.event(&Line::Connected(self.link.peer()));
-        self.verification.begin(sas)
+        self.verification.begin(sas);
     }
 
     /// plain -> stdout

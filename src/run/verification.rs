@@ -63,16 +63,10 @@ impl<'a> Verification<'a> {
     }
 
     /// The words are there: shows them, or begins to ask for them.
-    ///
-    /// # Errors
-    /// [`Error::HungUp`]: the terminal's.
-    pub fn begin(&mut self, sas: &Sas) -> Result<(), Error> {
+    pub fn begin(&mut self, sas: &Sas) {
         match self.asker.take() {
             Some(asker) => self.ask(asker, sas),
-            None => {
-                self.tell(sas);
-                Ok(())
-            }
+            None => self.tell(sas),
         }
     }
 
@@ -112,22 +106,28 @@ impl<'a> Verification<'a> {
         }
     }
 
-    fn ask(&mut self, asker: Asker, sas: &Sas) -> Result<(), Error> {
+    /// There is nothing else to do: gets the terminal for a question that waits for it. Until
+    /// then the process is stopped.
+    ///
+    /// # Errors
+    /// [`Error::HungUp`]: the terminal's.
+    pub fn claim_terminal(&mut self) -> Result<(), Error> {
+        let Some(ceremony) = &mut self.ceremony else { return Ok(()) };
+        ceremony.claim(self.report).map_err(|_| Error::HungUp)
+    }
+
+    fn ask(&mut self, asker: Asker, sas: &Sas) {
         let is_program = matches!(asker, Asker::Program(_));
         let dialogue = Dialogue::new(self.role, sas);
         let ceremony = Ceremony::new(asker, dialogue, self.address);
         if is_program {
             self.report.met(self.role, self.address);
-        } else if !ceremony.is_in_foreground().map_err(|_| Error::HungUp)? {
-            self.report.met(self.role, self.address);
-            self.report.insist("bring scat to the foreground (fg) to compare the words");
         }
         // A connector's person says nothing before the listener's words are right.
         if self.role == Role::Listener {
             self.report.event(&Line::OwnWords(sas.half(self.role)));
         }
         self.ceremony = Some(ceremony);
-        Ok(())
     }
 
     fn tell(&self, sas: &Sas) {

@@ -126,7 +126,8 @@ impl Poller {
         }
         let (mut woken, wakes) = UnixStream::pair()?;
         poll.registry().register(&mut woken, SIGNALS, Interest::READABLE)?;
-        let signals = SignalDelivery::with_pipe(woken, wakes, SignalOnly, watched)?;
+        let signals = SignalDelivery::with_pipe(woken, wakes, SignalOnly, &watched)?;
+        watched.into_iter().for_each(end_waits);
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let events = Events::with_capacity(EVENTS);
         Ok(Poller { poll, events, signals, waker, lines: Vec::new() })
@@ -260,12 +261,29 @@ fn block(signals: Option<libc::sigset_t>) -> libc::sigset_t {
 
 /// Whether `signal` is ignored. To be asked before a handler is set.
 fn is_ignored(signal: i32) -> bool {
-    let mut old = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null new action changes nothing; `old` is valid for a write and zeroes are a valid sigaction.
+    action(signal).sa_sigaction == libc::SIG_IGN
+}
+
+/// Lets `signal`, which has a handler, end a system call that waits with EINTR. A read of a
+/// terminal in whose background this process is would begin anew, and stop it once more
+/// before it could look what the signal asks for.
+fn end_waits(signal: i32) {
+    let mut action = action(signal);
+    action.sa_flags &= !libc::SA_RESTART;
+    // SAFETY: the handler is the one that is set, which is sound with any flags.
     #[allow(unsafe_code)]
-    let old = unsafe {
-        libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr());
-        old.assume_init()
-    };
-    old.sa_sigaction == libc::SIG_IGN
+    unsafe {
+        libc::sigaction(signal, &action, std::ptr::null_mut());
+    }
+}
+
+/// What is done at `signal`.
+fn action(signal: i32) -> libc::sigaction {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action changes nothing; `action` is valid for a write and zeroes are a valid sigaction.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    }
 }

@@ -99,6 +99,24 @@ impl Tty {
         is_in_foreground(&self.fd)
     }
 
+    /// Stops this process and its job (SIGTTIN), as a program that reads a terminal in its
+    /// background is stopped, so that a shell or sudo(8) can hand it over. Returns when they
+    /// have; says whether anything could stop it.
+    ///
+    /// # Errors
+    /// The system's: it has hung up.
+    pub fn await_foreground(&mut self) -> io::Result<bool> {
+        let mut byte = [0];
+        match rustix::io::read(&self.fd, &mut byte) {
+            Ok(n) => self.line.extend_from_slice(&byte[..n]),
+            // The signal is ignored, or nobody is there to continue it.
+            Err(Errno::IO) => return Ok(false),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(err) => return Err(err.into()),
+        }
+        Ok(true)
+    }
+
     /// Whether it has not taken all that was shown.
     pub fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
@@ -118,11 +136,12 @@ impl Tty {
 
     /// Throws away what was typed and not read. Returns whether a line had been entered.
     pub fn discard_input(&mut self) -> bool {
+        let has_read = !self.line.is_empty();
         self.line.clear();
         if !self.is_in_foreground().unwrap_or(false) {
             return false;
         }
-        let was_entered = rustix::io::ioctl_fionread(&self.fd).is_ok_and(|len| len > 0);
+        let was_entered = has_read || rustix::io::ioctl_fionread(&self.fd).is_ok_and(|len| len > 0);
         discard_input(&self.fd);
         was_entered
     }

@@ -119,12 +119,20 @@ pub struct Ceremony {
     peer: Option<SocketAddr>,
     state: State,
     is_readable: bool,
+    /// A terminal in the background stops the process.
+    can_be_stopped: bool,
 }
+
+/// A shell shows that a job has stopped, and sudo hands the terminal over at once; others
+/// do neither.
+const BACKGROUND: &str =
+    "waiting for the terminal, to ask for the words (fg; timeout --foreground)";
 
 impl Ceremony {
     /// Not begun: the first question comes with [`Ceremony::advance`].
     pub fn new(asker: Asker, dialogue: Dialogue, peer: Option<SocketAddr>) -> Self {
-        Ceremony { asker, dialogue, peer, state: State::Unasked, is_readable: true }
+        let state = State::Unasked;
+        Ceremony { asker, dialogue, peer, state, is_readable: true, can_be_stopped: true }
     }
 
     /// What the person here says.
@@ -162,11 +170,28 @@ impl Ceremony {
     ///
     /// # Errors
     /// The system's: the terminal has hung up.
-    pub fn is_in_foreground(&self) -> io::Result<bool> {
+    fn is_in_foreground(&self) -> io::Result<bool> {
         match &self.asker {
             Asker::Terminal(tty) => tty.is_in_foreground(),
             Asker::Program(_) => Ok(true),
         }
+    }
+
+    /// There is nothing else to do: where the question waits for another job's terminal,
+    /// gets it. Until then the process is stopped.
+    ///
+    /// # Errors
+    /// The system's: the terminal has hung up.
+    pub fn claim(&mut self, report: &Report) -> io::Result<()> {
+        let is_open = matches!(self.state, State::Unasked | State::Asked);
+        let Asker::Terminal(tty) = &mut self.asker else { return Ok(()) };
+        if !is_open || !self.can_be_stopped || tty.is_in_foreground()? {
+            return Ok(());
+        }
+        self.state = State::Unasked;
+        report.insist(BACKGROUND);
+        self.can_be_stopped = tty.await_foreground()?;
+        Ok(())
     }
 
     /// Asks, and judges what was typed.
@@ -178,7 +203,7 @@ impl Ceremony {
             return Ok(Progress::Waiting);
         }
         if !self.is_in_foreground()? {
-            // Reading would stop the process; when it is back, the screen is another one.
+            // When it is back, the screen is another one.
             self.ask_again();
             return Ok(Progress::Waiting);
         }

@@ -472,18 +472,18 @@ fn without_a_terminal_it_refuses_to_start() {
 }
 
 #[test]
-fn in_the_background_it_says_so_and_asks_in_the_foreground() {
+fn in_the_background_it_stops_and_asks_in_the_foreground() {
     at_terminals!();
     let mut at_l = Terminal::new();
     let Some(shell) = at_l.bash() else { return };
     at_l.wait_for("$ ");
-    at_l.enter(&format!("{} -lc 127.0.0.1 0 </dev/null & fg_it='fg %1'", scat::program()));
+    at_l.enter("set -b; fg_it='fg %1'");
+    at_l.enter(&format!("{} -lc 127.0.0.1 0 </dev/null &", scat::program()));
+    // It stops when the peer has OPEN.
     let mut peer = Peer::connect(dial(at_l.port()), Options::default()).unwrap();
-    at_l.wait_for("bring scat to the foreground");
+    at_l.wait_for("waiting for the terminal, to ask for the words (fg;");
+    at_l.wait_for("Stopped");
     assert!(!at_l.screen().contains("they answer"));
-    // It was not stopped: it still answers.
-    peer.start_ratchet().unwrap();
-    assert_eq!(peer.recv().unwrap().0, REKEY2);
     at_l.enter("$fg_it");
     at_l.wait_for("they answer: ");
     // Away once more, and back: the question is there again.
