@@ -5,11 +5,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// `text` with its control characters spelled out: a terminal obeys none of it.
+/// Whether `c` can reorder or hide the text around it. (Not the joiners and marks that
+/// Persian, Arabic and emoji need.)
+pub fn hides(c: char) -> bool {
+    matches!(c, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
+/// `text` with its control characters, and those that hide text, spelled out: a terminal
+/// obeys none of it.
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
-        match c.is_control() {
+        match c.is_control() || hides(c) {
             true => printable.extend(c.escape_default()),
             false => printable.push(c),
         }

@@ -4,32 +4,63 @@
 //! ```text
 //! 00..1f but newline, tab    ^@ ^A .. ^_      7f    ^?
 //! 80..9f                     M-^@ .. M-^_     (after c2: U+0080..U+009F)
+//! U+202E and the like        <U+202E>         (they reorder or hide text)
+//! scat:                      scat (the peer): (lines of ours begin with it)
 //! ```
 //!
 //! Bytes 80 to 9f also occur inside other UTF-8 characters, where they are left
 //! alone. Everything else passes as it is, valid or not.
 
+use crate::text::hides;
 use std::io::IoSlice;
 
 /// Received bytes that are shown at once.
 const CHUNK: usize = 1024;
 /// Bytes that one received byte can become: `M-^[`.
 const LONGEST: usize = 4;
+/// What our own lines begin with.
+const OURS: &[u8] = b"scat:";
+/// What stands before the colon where the peer writes that.
+const NOT_OURS: &[u8] = b" (the peer)";
 
 /// The way to a terminal, between the received bytes and what is shown of them.
 pub struct Caret {
-    shown: [u8; CHUNK * LONGEST],
+    shown: [u8; CHUNK * LONGEST + 4],
     /// Of `shown`: what the terminal has not taken yet.
     unsent: std::ops::Range<usize>,
     /// How many received bytes `shown` stands for.
     chunk: usize,
     utf8: Utf8,
+    /// Of a character that is not whole yet. It counts as shown.
+    held: Vec<u8>,
+    /// How many of [`OURS`] came last.
+    ours: usize,
+    /// The last byte that was shown.
+    last: u8,
 }
 
 impl Caret {
     /// At the start of a stream.
     pub fn new() -> Self {
-        Caret { shown: [0; CHUNK * LONGEST], unsent: 0..0, chunk: 0, utf8: Utf8::default() }
+        Caret {
+            shown: [0; CHUNK * LONGEST + 4],
+            unsent: 0..0,
+            chunk: 0,
+            utf8: Utf8::default(),
+            held: Vec::with_capacity(4),
+            ours: 0,
+            last: b'\n',
+        }
+    }
+
+    /// Whether what was shown ends within a line.
+    pub fn is_within_line(&self) -> bool {
+        self.last != b'\n'
+    }
+
+    /// What is held back at the end of the stream: it is no character.
+    pub fn held(&self) -> &[u8] {
+        &self.held
     }
 
     /// Shows the first of `pieces` by way of `write`, which says how many bytes the
@@ -62,16 +93,47 @@ impl Caret {
             end += bytes.len();
         };
         for &byte in received {
-            match (self.utf8.next(byte), byte) {
-                (Place::Inside, _) | (Place::Alone, b'\n' | b'\t') => put(&[byte]),
-                (Place::Alone, 0..0x20 | 0x7f) => put(&[b'^', byte ^ 0x40]),
-                (Place::Alone, 0x80..0xa0) => put(&[b'M', b'-', b'^', byte ^ 0xc0]),
-                (Place::Alone, _) => put(&[byte]),
+            let place = self.utf8.next(byte);
+            if matches!(place, Place::Alone) {
+                put(&self.held);
+                self.held.clear();
+            }
+            if self.utf8.is_within() || matches!(place, Place::Inside) {
+                self.held.push(byte);
+                if !self.utf8.is_within() {
+                    match char_of(&self.held) {
+                        Some(c) if hides(c) => put(format!("<U+{:04X}>", c as u32).as_bytes()),
+                        _ => put(&self.held),
+                    }
+                    self.held.clear();
+                }
+                self.ours = 0;
+                continue;
+            }
+            if self.ours == OURS.len() - 1 && byte == b':' {
+                put(NOT_OURS);
+            }
+            let follows = OURS.get(self.ours).is_some_and(|own| own.eq_ignore_ascii_case(&byte));
+            self.ours = match follows {
+                true => self.ours + 1,
+                false => usize::from(byte.eq_ignore_ascii_case(&OURS[0])),
+            };
+            match byte {
+                b'\n' | b'\t' => put(&[byte]),
+                0..0x20 | 0x7f => put(&[b'^', byte ^ 0x40]),
+                0x80..0xa0 => put(&[b'M', b'-', b'^', byte ^ 0xc0]),
+                _ => put(&[byte]),
             }
         }
+        self.last = received.last().map_or(self.last, |&last| last);
         self.chunk = received.len();
         self.unsent = 0..end;
     }
+}
+
+/// The one character that these bytes are.
+fn char_of(bytes: &[u8]) -> Option<char> {
+    std::str::from_utf8(bytes).ok()?.chars().next()
 }
 
 impl Default for Caret {
@@ -106,6 +168,11 @@ impl Default for Utf8 {
 const ANY: (u8, u8) = (0x80, 0xbf);
 
 impl Utf8 {
+    /// Whether a character has begun and is not whole.
+    fn is_within(&self) -> bool {
+        self.missing > 0
+    }
+
     fn next(&mut self, byte: u8) -> Place {
         let (least, greatest) = self.next;
         if self.missing > 0 && (least..=greatest).contains(&byte) {
@@ -187,6 +254,32 @@ mod tests {
             is_shown(text.as_bytes(), text.as_bytes());
         }
         is_shown(b"latin-1: \xe9\xfc \xff", b"latin-1: \xe9\xfc \xff");
+        // Joiners and marks: Persian, an emoji of several, Hebrew beside Latin.
+        for text in ["می\u{200c}خواهم", "👩\u{200d}🚀 ❤\u{fe0f}", "\u{200e}שלום\u{200f} \u{61c}"]
+        {
+            is_shown(text.as_bytes(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_reorders_or_hides_text_is_shown_by_its_number() {
+        is_shown("a\u{202e}b\u{2066}\u{2069}".as_bytes(), b"a<U+202E>b<U+2066><U+2069>");
+        is_shown("\u{200b}\u{2028}\u{2029}".as_bytes(), b"<U+200B><U+2028><U+2029>");
+        is_shown("\u{feff}x\u{e0041}\u{e007f}".as_bytes(), b"<U+FEFF>x<U+E0041><U+E007F>");
+        // One that is not whole, and its neighbours.
+        is_shown(b"\xe2\x80\n\xe2\x80\xe2\x80\xae", b"\xe2\x80\n\xe2\x80<U+202E>");
+        is_shown(
+            "\u{2027}\u{2030}\u{2065}\u{206a}".as_bytes(),
+            "\u{2027}\u{2030}\u{2065}\u{206a}".as_bytes(),
+        );
+    }
+
+    #[test]
+    fn lines_that_look_like_ours_are_the_peers() {
+        is_shown(b"scat: the end", b"scat (the peer): the end");
+        is_shown(b"sscat: SCAT: sca: scat", b"sscat (the peer): SCAT (the peer): sca: scat");
+        let spaces = [b" ".repeat(80).as_slice(), b"scat:"].concat();
+        is_shown(&spaces, &[b" ".repeat(80).as_slice(), b"scat (the peer):"].concat());
     }
 
     #[test]
