@@ -170,6 +170,8 @@ pub enum Error {
     // 7: an output was closed early
     /// Nobody reads our standard output any more.
     OutputClosed,
+    /// Standard output is a terminal, and the peer sends something else than text.
+    NoText,
 
     // 4 to 7, as its reason says
     /// The peer's ABORT.
@@ -423,7 +425,7 @@ impl Error {
             | Error::HungUp
             | Error::RatchetTimeout
             | Error::Idle(_) => Status::Cut,
-            Error::OutputClosed => Status::Output,
+            Error::OutputClosed | Error::NoText => Status::Output,
             Error::Aborted(reason) => match reason {
                 Reason::Refused | Reason::Left => Status::Identity,
                 Reason::Protocol => Status::Forged,
@@ -449,6 +451,7 @@ impl Error {
             Error::Output(_)
             | Error::NoOutput
             | Error::OutputClosed
+            | Error::NoText
             | Error::Aborted(Reason::OutputClosed | Reason::OutputFailed) => Cause::Output,
             Error::Usage { .. }
             | Error::Source { .. }
@@ -505,7 +508,7 @@ impl Error {
             }
             Error::Input(_) => Reason::InputFailed,
             Error::Output(_) => Reason::OutputFailed,
-            Error::OutputClosed => Reason::OutputClosed,
+            Error::OutputClosed | Error::NoText => Reason::OutputClosed,
             Error::WordsDiffer | Error::NotAccepted => Reason::Refused,
             Error::Left => Reason::Left,
             Error::Session(_) => Reason::Protocol,
@@ -536,6 +539,7 @@ impl Error {
         let hint = match self {
             Error::At { error, .. } | Error::Early(error, _) => return error.hint(),
             Error::NoOutput => "> /dev/null throws away what arrives",
+            Error::NoText => "start again with > FILE",
             Error::Key(error) | Error::Argument(error) => return error.hint().map(Cow::from),
             Error::Bind { why, .. } => match why.kind() {
                 io::ErrorKind::AddrInUse => {
@@ -744,6 +748,7 @@ impl fmt::Display for Error {
                 );
             }
             Error::OutputClosed => "standard output was closed",
+            Error::NoText => "binary data is not shown on a terminal",
             Error::Aborted(reason) => match reason {
                 Reason::Refused => "the other end refused the words: someone may be in the middle",
                 Reason::OutputClosed => "the other end's output was closed",

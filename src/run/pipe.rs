@@ -530,6 +530,7 @@ impl<'a> Pipe<'a> {
             Ok(n) => Ok(self.session.written(n)?),
             Err(why) => match why.kind() {
                 io::ErrorKind::WouldBlock => Ok(()),
+                io::ErrorKind::InvalidData if self.stdout.is_terminal() => Err(Error::NoText),
                 // Nobody reads it: a pipe says the one, a socket either.
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
                     Err(Error::OutputClosed)
@@ -573,6 +574,7 @@ impl<'a> Pipe<'a> {
                 | Error::HungUp
                 | Error::Output(_)
                 | Error::OutputClosed
+                | Error::NoText
                 | Error::Input(_))
         );
         let mut errors: Vec<Error> = result.err().into_iter().collect();

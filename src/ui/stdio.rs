@@ -170,6 +170,8 @@ pub struct Output {
     stream: Option<Stream>,
     /// A terminal's: everything else gets the bytes as they are.
     caret: Option<Box<Caret>>,
+    /// Of what a terminal is to be shown next, so many bytes are text.
+    text: usize,
     /// A regular file's.
     store: Option<Store>,
     /// It is the file that standard error goes to, so that messages would stand among
@@ -185,6 +187,7 @@ impl Output {
         stream.register(poller, STDOUT)?;
         Ok(Output {
             caret: stream.is_terminal.then(Box::default),
+            text: 0,
             stream: Some(stream),
             store: Store::of(stdout)?,
             has_messages: has_messages(stdout),
@@ -214,11 +217,13 @@ impl Output {
         }
     }
 
-    /// Writes from `pieces`; returns how many of their bytes were taken. A terminal is
-    /// shown their control characters instead.
+    /// Writes from `pieces`; returns how many of their bytes were taken. What was not has
+    /// to come again. A terminal is shown their control characters instead.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; else the system's.
+    /// [`io::ErrorKind::WouldBlock`] when it takes nothing now;
+    /// [`io::ErrorKind::InvalidData`] for a terminal and bytes that are no text, of which
+    /// nothing was shown; else the system's.
     pub fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.has_messages {
             return Err(messages_among_data());
@@ -226,10 +231,27 @@ impl Output {
         let Some(stream) = &mut self.stream else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        if let Some(caret) = &mut self.caret {
-            return caret.write(pieces, |shown| stream.write(&[IoSlice::new(shown)]));
+        let Some(caret) = &mut self.caret else {
+            return stream.write(pieces);
+        };
+        // All that is there is looked at before the first byte is shown.
+        let mut text = self.text;
+        for piece in pieces {
+            let unseen = &piece[text.min(piece.len())..];
+            if unseen.contains(&0) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            text -= piece.len() - unseen.len();
         }
-        stream.write(pieces)
+        self.text = pieces.iter().map(|piece| piece.len()).sum();
+        let shown = caret.write(pieces, |shown| stream.write(&[IoSlice::new(shown)]))?;
+        self.text -= shown;
+        Ok(shown)
+    }
+
+    /// Whether a terminal was shown the beginning of a line, and not its end.
+    pub fn is_within_line(&self) -> bool {
+        self.caret.as_ref().is_some_and(|caret| caret.is_within_line())
     }
 
     /// Whether what is written counts only after [`Output::store`].
@@ -248,7 +270,10 @@ impl Output {
 
     /// Lets go of standard output, so that its reader sees the end.
     pub fn close(&mut self) {
-        if let Some(stream) = self.stream.take() {
+        if let Some(mut stream) = self.stream.take() {
+            if let Some(held) = self.caret.as_ref().map(|caret| caret.held()) {
+                let _ = stream.write(&[IoSlice::new(held)]);
+            }
             stream.close();
         }
     }

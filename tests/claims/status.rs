@@ -468,6 +468,7 @@ fn every_error_has_a_reason() {
         (Error::RatchetTimeout, Timeout),
         (Error::Idle(Duration::ZERO), Idle),
         (Error::OutputClosed, Output),
+        (Error::NoText, Output),
         (Error::Aborted(Reason::Refused), Words),
         (early(Error::Aborted(Reason::Left)), Left),
         (Error::Signal(15), Signal),
