@@ -122,6 +122,9 @@ impl<'a> Pipe<'a> {
         };
         let is_asked = asker.is_some();
         let is_chat = stdin.is_terminal() && stdout.is_terminal();
+        if stdin.is_terminal() {
+            report.set_typed_at();
+        }
         let verification =
             Verification::new(&mut session, link.peer(), policy, asker, is_chat, report);
         let mut pipe = Pipe {
@@ -404,7 +407,12 @@ impl<'a> Pipe<'a> {
         let Some(mut room) = self.session.room() else { return Ok(()) };
         match self.stdin.read(&mut room) {
             Ok(0) => Ok(self.session.end_input()?),
-            Ok(n) => Ok(self.session.filled(n)?),
+            Ok(n) => {
+                if self.stdin.is_terminal() {
+                    self.report.set_within_line(false);
+                }
+                Ok(self.session.filled(n)?)
+            }
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(_) if self.stdin.has_hung_up() => Err(Error::HungUp),
             Err(why) => Err(Error::Input(why)),
@@ -527,7 +535,10 @@ impl<'a> Pipe<'a> {
             return Ok(());
         }
         match self.stdout.write(&self.session.plain()) {
-            Ok(n) => Ok(self.session.written(n)?),
+            Ok(n) => {
+                self.report.set_within_line(self.stdout.is_within_line());
+                Ok(self.session.written(n)?)
+            }
             Err(why) => match why.kind() {
                 io::ErrorKind::WouldBlock => Ok(()),
                 io::ErrorKind::InvalidData if self.stdout.is_terminal() => Err(Error::NoText),

@@ -102,7 +102,7 @@ impl<'a> Verification<'a> {
     /// It is over: leaves the terminal as it was.
     pub fn leave(&mut self) {
         if let Some(ceremony) = self.ceremony.take() {
-            ceremony.leave();
+            ceremony.leave(self.report);
         }
     }
 

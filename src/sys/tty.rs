@@ -38,6 +38,16 @@ pub fn has_hung_up(fd: impl AsFd) -> bool {
     !rustix::termios::isatty(fd)
 }
 
+/// What leads to the left edge of the terminal `fd`, whatever stands in the line: as many
+/// spaces as it is wide go on in the next line, unless they began at the edge. Nothing where
+/// the width is not known.
+pub fn left_edge(fd: impl AsFd) -> String {
+    match rustix::termios::tcgetwinsize(fd).map_or(0, |size| size.ws_col) {
+        0 => String::new(),
+        width => " ".repeat(width.into()) + "\r",
+    }
+}
+
 /// The name of the controlling terminal.
 fn path() -> CString {
     let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
@@ -115,6 +125,11 @@ impl Tty {
             Err(err) => return Err(err.into()),
         }
         Ok(true)
+    }
+
+    /// [`left_edge`] of it.
+    pub fn left_edge(&self) -> String {
+        left_edge(&self.fd)
     }
 
     /// Whether it has not taken all that was shown.

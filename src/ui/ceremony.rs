@@ -225,6 +225,8 @@ impl Ceremony {
                 Line::End => return Ok(Progress::Left),
                 Line::Whole(line) => self.dialogue.answer(&line),
             };
+            // The person's own newline has ended it.
+            report.set_within_line(false);
             match answer {
                 Answer::Again(why) => self.explain(&why, report),
                 Answer::Right => {
@@ -255,8 +257,10 @@ impl Ceremony {
             Asker::Terminal(tty) => {
                 // What was typed before the question is no answer to it.
                 let was_typed = tty.discard_input();
+                tty.show(&tty.left_edge());
                 tty.show(&self.dialogue.opening(self.peer, was_typed));
                 tty.show(self.dialogue.prompt());
+                report.set_within_line(true);
             }
             Asker::Program(_) => report.event(&status::Line::Ask(self.dialogue.tries(), None)),
         }
@@ -270,6 +274,7 @@ impl Ceremony {
                     tty.show(&format!("scat: {line}\n"));
                 }
                 tty.show(self.dialogue.prompt());
+                report.set_within_line(true);
             }
             Asker::Program(_) => {
                 let why = why.replace('\n', " ");
@@ -298,7 +303,7 @@ impl Ceremony {
 
     /// Leaves an open prompt behind as a person would: on a new line, and nothing half
     /// typed for the shell.
-    pub fn leave(mut self) {
+    pub fn leave(mut self, report: &Report) {
         let Asker::Terminal(tty) = &mut self.asker else { return };
         // What was typed after that is for the other person.
         if self.state != State::Accepted {
@@ -306,6 +311,7 @@ impl Ceremony {
         }
         if self.state == State::Asked && tty.is_in_foreground().unwrap_or(false) {
             tty.show("\n");
+            report.set_within_line(false);
         }
     }
 }

@@ -9,8 +9,10 @@ use crate::protocol::session::{Counters, Session};
 use crate::sys::lines::Lines;
 use crate::sys::poller::{Poller, STATUS, STDERR};
 use crate::sys::stream::{self, Inherited};
+use crate::sys::tty;
 use crate::text::{Address, Rate, Rounded, printable};
 use crate::ui::status::Line;
+use std::cell::Cell;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -42,6 +44,11 @@ pub struct Report {
     messages: Option<Rc<Lines>>,
     /// `--status-fd`
     status: Option<Rc<Lines>>,
+    /// Something else stands on the screen, in the line where the next one of ours would
+    /// begin.
+    is_within_line: Cell<bool>,
+    /// A person may have typed something there.
+    is_typed_at: Cell<bool>,
 }
 
 impl Report {
@@ -62,7 +69,35 @@ impl Report {
             Some(fd) if stream::are_one(fd, stream::stderr()) => messages.clone(),
             fd => fd.and_then(|fd| Lines::new(fd, |_| String::new()).ok()).map(Rc::new),
         };
-        Report { talk: Talk::Usual, messages, status }
+        Report {
+            talk: Talk::Usual,
+            messages,
+            status,
+            is_within_line: Cell::new(false),
+            is_typed_at: Cell::new(false),
+        }
+    }
+
+    /// Whether something else stands on the screen where our next line would begin.
+    pub fn set_within_line(&self, is: bool) {
+        self.is_within_line.set(is);
+    }
+
+    /// From now on a person types at the screen.
+    pub fn set_typed_at(&self) {
+        self.is_typed_at.set(true);
+    }
+
+    /// A whole line, at the left edge of a screen. Control characters are spelled out, so that
+    /// no argument, path or name can write a line of its own.
+    fn text(&self, line: impl fmt::Display) -> String {
+        let edge = match self.is_within_line.take() {
+            _ if !self.is_watched() => String::new(),
+            true => "\n".to_owned(),
+            false if self.is_typed_at.get() => tty::left_edge(stream::stderr()),
+            false => String::new(),
+        };
+        format!("{edge}scat: {}\n", printable(&line.to_string()))
     }
 
     /// From now on `events` writes what was not taken at once.
@@ -109,7 +144,7 @@ impl Report {
     /// A line that even `--quiet` does not keep back.
     pub fn insist(&self, line: impl fmt::Display) {
         if let Some(messages) = &self.messages {
-            messages.keep(&text(line));
+            messages.keep(&self.text(line));
         }
     }
 
@@ -131,7 +166,7 @@ impl Report {
     /// not take it now; so may the next two.
     pub fn answer(&self, line: impl fmt::Display) {
         if let Some(messages) = &self.messages {
-            messages.offer(&text(line));
+            messages.offer(&self.text(line));
         }
     }
 
@@ -162,17 +197,17 @@ impl Report {
         let Some(messages) = &self.messages else {
             return;
         };
-        messages.keep_last(&text(error));
+        messages.keep_last(&self.text(error));
         self.totals(error);
         if let Some(hint) = error.hint() {
-            messages.keep_last(&text(format_args!("hint: {hint}")));
+            messages.keep_last(&self.text(format_args!("hint: {hint}")));
         }
     }
 
     /// How far the session had come that `error` ended.
     pub fn totals(&self, error: &Error) {
         if let (Some(messages), Some(totals)) = (&self.messages, error.totals()) {
-            messages.keep_last(&text(totals));
+            messages.keep_last(&self.text(totals));
         }
     }
 
@@ -278,12 +313,6 @@ impl Default for Report {
     fn default() -> Self {
         Self::new(None)
     }
-}
-
-/// A whole line. Control characters are spelled out, so that no argument, path or name
-/// can write a line of its own.
-fn text(line: impl fmt::Display) -> String {
-    format!("scat: {}\n", printable(&line.to_string()))
 }
 
 /// How often the keys were exchanged, and when.

@@ -8,6 +8,7 @@ use crate::support::skip;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -164,6 +165,12 @@ impl Terminal {
         // All of it again: a read may end inside a character.
         self.screen = String::from_utf8_lossy(&self.bytes).into_owned();
         true
+    }
+
+    /// How many columns it has; 0, unless a test says otherwise.
+    pub fn set_width(&self, ws_col: u16) {
+        let size = Winsize { ws_row: 24, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&self.slave, size).unwrap();
     }
 
     /// How it is set: modes, special characters, speeds.

@@ -219,6 +219,49 @@ fn a_screen_shows_control_characters_and_does_not_obey_them() {
     l.end_by_itself().expect(0, "");
 }
 
+/// A forged line of ours is marked, and ours does not stand behind the peer's text.
+#[test]
+fn the_peer_cannot_write_lines_that_look_like_ours() {
+    at_terminals!();
+    let (mut screen, l, mut peer) = unasked();
+    peer.send(DATA, "bye\u{202e}\nsc".as_bytes()).unwrap();
+    peer.send(DATA, b"at: the other end has ended\nann@home:~$ ").unwrap();
+    screen.wait_for("bye<U+202E>\r\n");
+    screen.wait_for("scat (the peer): the other end has ended\r\nann@home:~$ ");
+    peer.finish().unwrap();
+    screen.wait_for("\r\nscat: the other end has ended\r\n");
+    l.end_by_itself().expect(0, "");
+}
+
+#[test]
+fn a_screen_is_not_shown_what_is_no_text_and_both_are_told() {
+    at_terminals!();
+    let (mut screen, l, mut peer) = unasked();
+    peer.send(DATA, b"ELF\n\0\x01").unwrap();
+    screen.wait_for("scat: binary data is not shown on a terminal\r\n");
+    screen.wait_for("scat: hint: start again with > FILE\r\n");
+    assert_eq!(peer.recv().unwrap(), (ABORT, vec![2]));
+    assert!(!screen.screen().contains("ELF"));
+    l.end_by_itself().expect(7, "");
+}
+
+#[test]
+fn what_a_person_has_half_typed_is_not_what_a_line_of_ours_stands_behind() {
+    at_terminals!();
+    let mut screen = Terminal::new();
+    screen.set_width(40);
+    let l = screen.sit(&["--no-confirm", "-l", "127.0.0.1", "0"]);
+    let mut peer = Peer::connect(dial(screen.port()), Options::default()).unwrap();
+    screen.wait_for("they say ");
+    screen.wait_for("\r\n");
+    screen.keys("half a line");
+    screen.wait_for("half a line");
+    peer.finish().unwrap();
+    // As many spaces as the screen is wide go on in the next line.
+    screen.wait_for(&format!("{}\rscat: the other end has ended\r\n", " ".repeat(40)));
+    l.end_by_itself().expect(0, "");
+}
+
 #[test]
 fn a_pipe_gets_control_characters_as_they_are() {
     let (mut l, mut peer) = session(Role::Listener);
