@@ -143,7 +143,7 @@ fn tries(path: u64, link: u64, other: u64) -> Vec<Try> {
         call("ptrace", libc::SYS_ptrace, [libc::PTRACE_SEIZE.into(), other, 0, 0], Works),
         call("another's memory", libc::SYS_process_vm_readv, [other, zeroes, 0, zeroes], Works),
         call("another's limits", libc::SYS_prlimit64, [other, 7, 0, zeroes], Works),
-        call("another's priority", libc::SYS_setpriority, [0, other, 5, 0], Works),
+        call("another's priority", libc::SYS_setpriority, [0, other, 19, 0], Works),
         call("another's processor", libc::SYS_sched_setaffinity, [other, 0, 0, 0], Untried),
         call("kill", libc::SYS_kill, [other, 0, 0, 0], Works),
         call("tgkill", libc::SYS_tgkill, [other, other, 0, 0], Works),
