@@ -1,6 +1,12 @@
 //! What a session gives up for good, so that a hole in it leads nowhere. It goes on
 //! with the descriptors that it has, and whatever is still to be opened has to be
 //! opened before.
+//!
+//! What others do, by their sources: ssh-agent(1) is undumpable, has a core limit of 0 and
+//! keeps private keys encrypted in memory; sshd(8) talks to a client before its login in a
+//! sandbox (seccomp, Capsicum), ssh(1) has one on OpenBSD only. spiped erases keys and can
+//! change its user (`-u`). age does none of this. WireGuard runs in the kernel, whose memory
+//! is not swapped out, and erases keys.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod calls;
