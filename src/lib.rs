@@ -42,7 +42,7 @@
 //!   [`run::session`], scat(1), the completions. It must do what no pipeline can.
 //! * A kind of frame: [`protocol::frame::Kind`], its rules in
 //!   `Session::open_next`, its place in the outbound's reserve, scat-protocol(7).
-//! * A way to fail: a variant of [`error::Error`] and its answers, DIAGNOSTICS in scat(1).
+//! * A way to fail: a variant of [`error::Error`] and its answers.
 
 pub mod auth;
 pub mod cli;
