@@ -95,7 +95,7 @@ pub struct Reconnect {
     lost: Option<(Instant, Limit)>,
     /// When the waiting began that has brought no progress so far.
     began: Option<Instant>,
-    /// How far the session was at the last loss.
+    /// How far the session is.
     progress: u64,
     up_since: Instant,
     /// The present connection is the first one, which may have a port of its own.
@@ -191,7 +191,7 @@ impl Reconnect {
     /// both ends have told each other where to go on.
     pub fn is_paused(&self) -> bool {
         match &self.way {
-            Way::Dial(dialer) => matches!(dialer.attempt, Some(Dialing::Asked { .. })),
+            Way::Dial(dialer) => matches!(dialer.attempt, Some((Dialing::Asked { .. }, _))),
             Way::Accept(port) => port.attempt.is_some(),
         }
     }
@@ -205,10 +205,10 @@ impl Reconnect {
     }
 
     /// When [`Reconnect::advance`] has something to do although no event comes.
-    pub fn timeout(&self, session: &Session) -> Option<Instant> {
+    pub fn timeout(&self, link: &Link) -> Option<Instant> {
         let until = self.lost.as_ref().and_then(|(_, limit)| limit.at());
         let next = match &self.way {
-            Way::Dial(dialer) => dialer.timeout(session.is_in_flight() && self.lost.is_none()),
+            Way::Dial(dialer) => dialer.timeout(link, self.lost.is_some()),
             Way::Accept(port) => port.timeout(),
         };
         [until, next].into_iter().flatten().min()
@@ -227,11 +227,15 @@ impl Reconnect {
         session: &mut Session,
     ) -> Result<Option<Change>, Error> {
         let now = Instant::now();
+        if session.progress() > self.progress {
+            self.progress = session.progress();
+            self.start_anew();
+        }
         let is_gone = link.end().is_some() || link.socket().is_none();
         let is_lost = is_gone || link.has_hung_up() && !session.has_space();
         // An attempt that is under way tells within its time whether this is a loss.
         if is_lost && self.lost.is_none() && !self.is_paused() {
-            self.lose(session.progress(), now);
+            self.lose(now);
             return Ok(Some(Change::Lost(link.error())));
         }
         if is_gone {
@@ -253,7 +257,7 @@ impl Reconnect {
                 let was_lost = self.lost.take();
                 self.up_since = now;
                 if let Way::Dial(dialer) = &mut self.way {
-                    dialer.connected(link, session, now);
+                    dialer.connected(link, now);
                 }
                 Ok(Some(Change::Back(was_lost.map(|(at, _)| now - at))))
             }
@@ -268,22 +272,24 @@ impl Reconnect {
 
     /// The connection is lost. Only what was of use lets the waiting begin anew: a path
     /// that kills each connection after its first kilobyte is not tried for ever.
-    fn lose(&mut self, progress: u64, now: Instant) {
-        let is_steady = now - self.up_since >= self.times.steady;
-        if self.began.is_none() || progress > self.progress || is_steady {
-            self.began = Some(now);
-            if let Way::Dial(dialer) = &mut self.way {
-                dialer.failures = 0;
-            }
-        } else if let Way::Dial(dialer) = &mut self.way {
-            dialer.failures += 1;
+    fn lose(&mut self, now: Instant) {
+        if now - self.up_since >= self.times.steady {
+            self.start_anew();
         }
-        self.progress = progress;
         if let Way::Dial(dialer) = &mut self.way {
+            dialer.failures += usize::from(self.began.is_some());
             dialer.dial_later(now);
         }
-        let until = self.began.unwrap_or(now).checked_add(self.patience);
-        self.lost = Some((now, Limit::new(until)));
+        let began = *self.began.get_or_insert(now);
+        self.lost = Some((now, Limit::new(began.checked_add(self.patience))));
+    }
+
+    /// There was progress.
+    fn start_anew(&mut self) {
+        self.began = None;
+        if let Way::Dial(dialer) = &mut self.way {
+            (dialer.failures, dialer.doubt.found) = (0, 0);
+        }
     }
 
     /// Closes the connection in use.
@@ -316,8 +322,9 @@ struct Dialer {
     /// Which is tried next.
     next: usize,
     spares: Spares,
-    attempt: Option<Dialing>,
-    /// When the next attempt begins, unless one is under way.
+    /// The attempt that is under way, and its time.
+    attempt: Option<(Dialing, Limit)>,
+    /// Before this moment no attempt begins.
     dial_at: Option<Instant>,
     /// Attempts that have failed since there was progress.
     failures: usize,
@@ -327,27 +334,30 @@ struct Dialer {
 /// One attempt.
 enum Dialing {
     /// TCP is connecting.
-    Connecting { socket: Socket, is_ready: bool, limit: Limit },
+    Connecting { socket: Socket, is_ready: bool },
     /// R1 is sent, R2 is arriving.
-    Asked { link: Box<Link>, asked: Asked, r2: Vec<u8>, limit: Limit },
+    Asked { link: Box<Link>, asked: Asked, r2: Vec<u8> },
 }
 
 const ATTEMPT: Token = Token(FIRST_CANDIDATE);
 
 impl Dialer {
     fn note(&mut self, ready: Ready) {
+        if ready.token != ATTEMPT {
+            return;
+        }
         match &mut self.attempt {
-            Some(Dialing::Connecting { is_ready, .. }) => *is_ready |= ready.token == ATTEMPT,
-            Some(Dialing::Asked { link, .. }) if ready.token == ATTEMPT => link.note(ready),
-            _ => {}
+            Some((Dialing::Connecting { is_ready, .. }, _)) => *is_ready = true,
+            Some((Dialing::Asked { link, .. }, _)) => link.note(ready),
+            None => {}
         }
     }
 
-    fn timeout(&self, is_in_flight: bool) -> Option<Instant> {
+    fn timeout(&self, link: &Link, is_lost: bool) -> Option<Instant> {
         match &self.attempt {
-            Some(Dialing::Connecting { limit, .. } | Dialing::Asked { limit, .. }) => limit.at(),
-            None if is_in_flight => Some(self.doubt.look_at),
-            None => self.dial_at,
+            Some((_, limit)) => limit.at(),
+            None if is_lost => self.dial_at,
+            None => self.doubt.timeout(link).max(self.dial_at),
         }
     }
 
@@ -357,9 +367,9 @@ impl Dialer {
     }
 
     /// Another connection is there.
-    fn connected(&mut self, link: &Link, session: &Session, now: Instant) {
+    fn connected(&mut self, link: &Link, now: Instant) {
         self.dial_at = None;
-        self.doubt.restart(session, now);
+        self.doubt = Doubt { found: self.doubt.found, ..Doubt::new(now) };
         let _ = link.socket().map_or(Ok(()), Socket::watch_closely);
         if let Some(at) = self.addresses.iter().position(|it| link.peer() == Some(*it)) {
             self.addresses[..=at].rotate_right(1);
@@ -376,187 +386,143 @@ impl Dialer {
         times: &Times,
         now: Instant,
     ) -> Result<Step, Error> {
-        if self.attempt.is_none() {
-            let is_due = match is_lost {
-                true => self.dial_at.is_some_and(|at| at <= now),
-                false => self.doubt.is_due(link, session, times, now),
-            };
-            if !is_due {
-                return Ok(Step::None);
+        let Some((dialing, mut limit)) = self.attempt.take() else {
+            let is_wanted = is_lost || self.doubt.is_due(link, session, times, now);
+            return Ok(match is_wanted && self.dial_at.is_none_or(|at| at <= now) {
+                true => self.begin(poller, Limit::new(Some(now + times.attempt)), now),
+                false => Step::None,
+            });
+        };
+        let dialing = match dialing {
+            Dialing::Connecting { socket, is_ready: true } => match socket.outcome() {
+                None => Ok(Dialing::Connecting { socket, is_ready: true }),
+                Some(Ok(())) => {
+                    self.doubt.found += u32::from(!is_lost);
+                    socket.unwatch(poller);
+                    // Until the attempt is over nothing is read from the connection in use.
+                    let Some((asked, r1)) = session.ask(&*random::key()?) else {
+                        return Ok(self.fail(Some(socket), now));
+                    };
+                    match Link::new(socket, poller, ATTEMPT) {
+                        Ok(mut link) => {
+                            let is_sent = !link.is_to_itself() && link.write(&r1) == R1_LEN;
+                            let r2 = Vec::with_capacity(R2_LEN);
+                            let dialing = Dialing::Asked { link: Box::new(link), asked, r2 };
+                            if is_sent { Ok(dialing) } else { Err(dialing) }
+                        }
+                        Err(_) => return Ok(self.fail(None, now)),
+                    }
+                }
+                Some(Err(_)) => Err(Dialing::Connecting { socket, is_ready: true }),
+            },
+            Dialing::Asked { mut link, asked, mut r2 } => {
+                link.receive(&mut r2, R2_LEN);
+                if r2.starts_with(b"SCAT1L") && !session.is_open() {
+                    return Ok(Step::Unknown);
+                }
+                if let Ok(r2) = <[u8; R2_LEN]>::try_from(r2.as_slice()) {
+                    return Ok(match asked.read_r2(&r2) {
+                        Ok((proven, r3)) if link.write(&r3) == R3_LEN => {
+                            Step::Proven(*link, proven)
+                        }
+                        _ => self.fail(link.take(poller), now),
+                    });
+                }
+                let is_gone = link.end().is_some() || link.is_broken();
+                let dialing = Dialing::Asked { link, asked, r2 };
+                if is_gone { Err(dialing) } else { Ok(dialing) }
             }
-            let Some(socket) = self.begin(poller) else {
-                return Ok(self.fail(is_lost, now));
-            };
-            let limit = Limit::new(Some(now + times.attempt));
-            self.attempt = Some(Dialing::Connecting { socket, is_ready: false, limit });
+            connecting => Ok(connecting),
+        };
+        match dialing {
+            Ok(dialing) if !limit.is_up() => {
+                self.attempt = Some((dialing, limit));
+                Ok(Step::None)
+            }
+            Ok(failed) | Err(failed) => Ok(self.fail(failed.close(poller), now)),
         }
-        if let Some(Dialing::Connecting { socket, is_ready: true, .. }) = &self.attempt {
-            match socket.outcome() {
-                None => {}
-                Some(Ok(())) => return self.ask(poller, session, is_lost, now),
-                Some(Err(_)) => return Ok(self.give_up(poller, is_lost, now)),
-            }
-        }
-        if let Some(Dialing::Asked { link, r2, .. }) = &mut self.attempt {
-            link.receive(r2, R2_LEN);
-            if r2.len() == R2_LEN {
-                return Ok(self.prove(poller, is_lost, now));
-            }
-            let is_foreign = r2.starts_with(b"SCAT1L") && !session.is_open();
-            if is_foreign {
-                return Ok(Step::Unknown);
-            }
-            if link.end().is_some() || link.is_broken() {
-                return Ok(self.give_up(poller, is_lost, now));
-            }
-        }
-        if let Some(Dialing::Connecting { limit, .. } | Dialing::Asked { limit, .. }) =
-            &mut self.attempt
-            && limit.is_up()
-        {
-            return Ok(self.give_up(poller, is_lost, now));
-        }
-        Ok(Step::None)
     }
 
     /// Connects to the next address.
-    fn begin(&mut self, poller: &Poller) -> Option<Socket> {
-        let address = *self.addresses.get(self.next)?;
+    fn begin(&mut self, poller: &Poller, limit: Limit, now: Instant) -> Step {
+        let address = self.addresses[self.next];
         self.next = (self.next + 1) % self.addresses.len();
-        let socket = self.spares.take(address).ok()?;
+        let Ok(socket) = self.spares.take(address) else { return self.fail(None, now) };
         let begun = socket.connect().and_then(|()| {
             socket.watch(poller, ATTEMPT, Interest::READABLE.add(Interest::WRITABLE))
         });
         if begun.is_err() {
-            self.spares.give_back(socket);
-            return None;
+            return self.fail(Some(socket), now);
         }
-        Some(socket)
+        self.attempt = Some((Dialing::Connecting { socket, is_ready: false }, limit));
+        Step::None
     }
 
-    /// TCP has connected: sends R1. Until the attempt is over nothing is read from the
-    /// connection in use.
-    fn ask(
-        &mut self,
-        poller: &Poller,
-        session: &Session,
-        is_lost: bool,
-        now: Instant,
-    ) -> Result<Step, Error> {
-        let Some(Dialing::Connecting { socket, limit, .. }) = self.attempt.take() else {
-            return Ok(Step::None);
-        };
-        socket.unwatch(poller);
-        let mut link = match Link::new(socket, poller, ATTEMPT) {
-            Ok(link) if !link.is_to_itself() => link,
-            _ => return Ok(self.fail(is_lost, now)),
-        };
-        let n_c = random::key()?;
-        if let Some((asked, r1)) = session.ask(&n_c)
-            && link.write(&r1) == R1_LEN
-        {
-            let link = Box::new(link);
-            self.attempt =
-                Some(Dialing::Asked { link, asked, r2: Vec::with_capacity(R2_LEN), limit });
-            return Ok(Step::None);
-        }
-        self.spares_back(link, poller);
-        Ok(self.fail(is_lost, now))
-    }
-
-    /// R2 is whole: sends R3.
-    fn prove(&mut self, poller: &Poller, is_lost: bool, now: Instant) -> Step {
-        let Some(Dialing::Asked { mut link, asked, r2, .. }) = self.attempt.take() else {
-            return Step::None;
-        };
-        let r2 = r2.try_into().unwrap_or([0; R2_LEN]);
-        match asked.read_r2(&r2) {
-            Ok((proven, r3)) if link.write(&r3) == R3_LEN => Step::Proven(*link, proven),
-            _ => {
-                self.spares_back(*link, poller);
-                self.fail(is_lost, now)
-            }
-        }
-    }
-
-    fn give_up(&mut self, poller: &Poller, is_lost: bool, now: Instant) -> Step {
-        match self.attempt.take() {
-            Some(Dialing::Connecting { socket, .. }) => {
-                socket.unwatch(poller);
-                self.spares.give_back(socket);
-            }
-            Some(Dialing::Asked { link, .. }) => self.spares_back(*link, poller),
-            None => {}
-        }
-        self.fail(is_lost, now)
-    }
-
-    fn spares_back(&mut self, mut link: Link, poller: &Poller) {
-        if let Some(socket) = link.take(poller) {
+    /// The attempt has failed. While the connection in use stands that is no loss.
+    fn fail(&mut self, socket: Option<Socket>, now: Instant) -> Step {
+        if let Some(socket) = socket {
             self.spares.give_back(socket);
         }
-    }
-
-    /// The attempt has failed. While the connection stands that is no loss.
-    fn fail(&mut self, is_lost: bool, now: Instant) -> Step {
-        if is_lost {
-            self.failures += 1;
-            self.dial_later(now);
-        }
+        self.failures += 1;
+        self.dial_later(now);
         Step::Failed
+    }
+}
+
+impl Dialing {
+    /// What is left of it.
+    fn close(self, poller: &Poller) -> Option<Socket> {
+        match self {
+            Dialing::Connecting { socket, .. } => {
+                socket.unwatch(poller);
+                Some(socket)
+            }
+            Dialing::Asked { mut link, .. } => link.take(poller),
+        }
     }
 }
 
 /// Whether a connection that stands leads nowhere any more. A peer that merely does not
 /// read is none of that: its TCP answers, and scat's own frames come back.
 struct Doubt {
-    /// How often it was doubted without progress since.
-    times: u32,
+    /// How often somebody was found at the port although this connection stands, without
+    /// progress since. It may be the peer, stopped, or a relay.
+    found: u32,
     look_at: Instant,
     /// Since when nothing has come although something wants an answer.
     quiet_since: Option<Instant>,
-    /// What was seen at the last look: bytes that want an answer, bytes that came, and
-    /// how far the session was.
-    spoken: u64,
+    /// Bytes that had come at the last look.
     received: u64,
-    progress: u64,
 }
 
 impl Doubt {
     fn new(now: Instant) -> Self {
-        Doubt { times: 0, look_at: now, quiet_since: None, spoken: 0, received: 0, progress: 0 }
+        Doubt { found: 0, look_at: now, quiet_since: None, received: 0 }
     }
 
-    fn restart(&mut self, session: &Session, now: Instant) {
-        self.quiet_since = session.is_in_flight().then_some(now);
-        (self.spoken, self.received) = (session.spoken(), 0);
-        self.look_at = now;
+    /// When there is something to look at.
+    fn timeout(&self, link: &Link) -> Option<Instant> {
+        let is_waiting = link.may_be_unacknowledged() || self.quiet_since.is_some();
+        is_waiting.then_some(self.look_at)
     }
 
     fn is_due(&mut self, link: &mut Link, session: &Session, times: &Times, now: Instant) -> bool {
-        if self.look_at > now || !session.is_in_flight() {
+        // One that does not read cannot hear either.
+        let is_heard = link.received() != self.received || !session.has_space();
+        self.received = link.received();
+        if is_heard || !session.wants_answer() {
+            self.quiet_since = None;
+        }
+        if session.wants_answer() {
+            self.quiet_since.get_or_insert(now);
+        }
+        if self.look_at > now {
             return false;
         }
         self.look_at = now + LOOK_AGAIN.min(times.silence / 4);
-        if link.received() != self.received {
-            self.quiet_since = None;
-        }
-        if session.spoken() != self.spoken {
-            self.quiet_since.get_or_insert(now);
-        }
-        if session.progress() > self.progress {
-            self.times = 0;
-        }
-        (self.spoken, self.received) = (session.spoken(), link.received());
-        self.progress = session.progress();
-        let wait = |time: Duration| {
-            time.saturating_mul(1 << self.times.min(16)).min(LONGEST_DOUBT.max(time))
-        };
-        let is_silent = link.unacknowledged_for().is_some_and(|it| it >= wait(times.silence));
-        let is_quiet = self.quiet_since.is_some_and(|since| now - since >= wait(times.quiet));
-        let is_due = is_silent || is_quiet;
-        self.times += u32::from(is_due);
-        is_due
+        let wait = |time: Duration| time.saturating_mul(1 << self.found.min(16)).min(LONGEST_DOUBT);
+        link.unacknowledged_for().is_some_and(|silence| silence >= wait(times.silence))
+            || self.quiet_since.is_some_and(|since| now - since >= wait(times.quiet))
     }
 }
 

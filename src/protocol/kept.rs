@@ -49,13 +49,8 @@ pub struct Kept {
 
 impl Kept {
     /// Bytes that are kept.
-    pub fn len(&self) -> u64 {
+    pub fn amount(&self) -> u64 {
         self.end - self.start()
-    }
-
-    /// Whether everything is acknowledged.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Offset up to which the peer has everything, as far as it has said so.

@@ -420,7 +420,7 @@ impl Session {
         let may_keep = self
             .resumption
             .as_ref()
-            .is_none_or(|it| it.kept.len() < self.schedule.kept || !self.inbound.has_space());
+            .is_none_or(|it| it.kept.amount() < self.schedule.kept || !self.inbound.has_space());
         self.may_stream() && !self.sent.eof && self.outbound.has_room() && may_keep
     }
 
@@ -887,9 +887,9 @@ impl Session {
         }
     }
 
-    /// Whether a socket took more than the peer has acknowledged.
-    pub fn is_in_flight(&self) -> bool {
-        self.resumption.as_ref().is_some_and(|it| !it.kept.is_empty())
+    /// Whether a socket took frames that the peer has to acknowledge and has not.
+    pub fn wants_answer(&self) -> bool {
+        self.resumption.as_ref().is_some_and(|it| self.spoken() > it.kept.acknowledged())
     }
 
     /// Bytes that have come to be acknowledged, here and there. More than before means

@@ -260,7 +260,7 @@ impl<'a> Pipe<'a> {
         let ratchet = self.session.poll_timeout();
         let (idle, still) = (self.moved.1.at(), self.still.tell_at);
         let ack = self.session.ack_at(Instant::now());
-        let reconnect = self.reconnect.as_ref().and_then(|it| it.timeout(&self.session));
+        let reconnect = self.reconnect.as_ref().and_then(|it| it.timeout(&self.link));
         let timeouts = [open_by, ratchet, ask, self.progress_at(), acknowledged, idle, still];
         timeouts.into_iter().chain([ack, reconnect]).flatten().min()
     }
@@ -688,7 +688,7 @@ impl<'a> Pipe<'a> {
             if is_back && self.link.end().is_some() {
                 return;
             }
-            let timeout = reconnect.timeout(&self.session).into_iter().chain(limit.at()).min();
+            let timeout = reconnect.timeout(&self.link).into_iter().chain(limit.at()).min();
             match self.poller.wait(timeout) {
                 Ok(_) => {}
                 Err(signal) => return errors.push(signal.into()),

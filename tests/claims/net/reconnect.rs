@@ -6,6 +6,7 @@ use crate::support::hurried;
 use crate::support::peer::{FLIGHT1, FLIGHT2, FLIGHT3, Role};
 use crate::support::pty::{self, Terminal};
 use crate::support::scat::{LIMIT, Scat, dial, door, noise, rest, start};
+use rustix::process::Signal;
 use scat::protocol::reconnect::{R1_LEN, R2_LEN, R3_LEN};
 use socket2::SockRef;
 use std::collections::VecDeque;
@@ -149,6 +150,20 @@ impl Network {
         state.silent_before = state.count;
     }
 
+    /// How many connections have come.
+    fn count(&self) -> usize {
+        self.0.lock().unwrap().count
+    }
+
+    /// Waits until so many have come.
+    fn wait_for(&self, count: usize) {
+        let deadline = Instant::now() + LIMIT;
+        while self.count() < count {
+            assert!(Instant::now() < deadline, "{} connections", self.count());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The first bytes to the listener of the last connection but `n`.
     fn recorded(&self, n: usize) -> Vec<u8> {
         let state = self.0.lock().unwrap();
@@ -272,6 +287,17 @@ fn a_loss_before_open_brings_open_or_an_end_at_once() {
     ends_well(connector, listener);
 }
 
+/// Types this until the screen shows that it was taken: behind each line of its own scat
+/// asks anew, and what was typed before that is lost.
+fn answer(screen: &mut Terminal, typed: &str, shown: &str) {
+    let asked = |screen: &str| screen.matches("check who that is").count();
+    while !screen.screen().contains(shown) {
+        let before = asked(screen.screen());
+        screen.enter(typed);
+        assert!(screen.wait_until(|screen| screen.contains(shown) || asked(screen) > before));
+    }
+}
+
 #[test]
 fn a_loss_while_the_words_are_asked_changes_nothing() {
     if !pty::is_available() {
@@ -288,21 +314,19 @@ fn a_loss_while_the_words_are_asked_changes_nothing() {
     at_l.wait_for("you say ");
     let half = digits(&mut at_l);
     at_c.wait_for("they say: ");
-    let mut lose = |at_c: &mut Terminal, prompt| {
+    let mut lose = || {
         network.cut(&[]);
         for end in [&mut l, &mut c] {
             end.next_line("connection lost");
             end.next_line("connected again");
         }
-        at_c.wait_for(prompt);
     };
-    lose(&mut at_c, "they say: ");
-    at_c.enter(&half);
+    lose();
+    answer(&mut at_c, &half, "you answer ");
     at_c.wait_for("you answer ");
-    let answer = digits(&mut at_c);
-    lose(&mut at_l, "they answer: ");
-    at_l.enter(&answer);
-    at_l.wait_for("verified");
+    let theirs = digits(&mut at_c);
+    lose();
+    answer(&mut at_l, &theirs, "verified");
     carries(&mut c, &mut l, b"from the connector");
     carries(&mut l, &mut c, b"from the listener");
     ends_well(c, l);
@@ -347,9 +371,8 @@ fn a_loss_between_the_end_of_the_input_and_its_confirmation_is_none() {
 
 // A network that falls silent.
 
-/// Behind a relay that still takes everything.
-#[test]
-fn a_connection_that_leads_nowhere_is_replaced() {
+/// Both in a hurry, and the network between them.
+fn hurried_session() -> (Scat, Scat, Network) {
     let options = ["--no-confirm", "--reconnect", "30", "-v"];
     let start_hurried = |args: &[&str]| hurried::start(&[&options, args].concat());
     let (mut listener, port) = start_hurried(&["-l", "127.0.0.1", "0"]).with_port();
@@ -357,17 +380,61 @@ fn a_connection_that_leads_nowhere_is_replaced() {
     let mut connector = start_hurried(&["127.0.0.1", &door.to_string()]);
     carries(&mut connector, &mut listener, b"before");
     carries(&mut listener, &mut connector, b"before");
+    (listener, connector, network)
+}
+
+/// Both end their input, all is well, and no loss was told.
+fn was_never_lost(mut connector: Scat, listener: Scat) -> [String; 2] {
+    connector.end_input();
+    let listener = start(move || listener.end());
+    [connector.end(), listener.join()].map(|end| {
+        assert!(!end.stderr.contains("connection lost"), "{end}");
+        end.expect(0, "").stderr
+    })
+}
+
+/// Behind a relay that still takes everything.
+#[test]
+fn a_connection_that_leads_nowhere_is_replaced() {
+    let (mut listener, mut connector, network) = hurried_session();
     network.silence();
     connector.write(b"behind");
     assert_eq!(listener.read(6), b"behind");
     carries(&mut listener, &mut connector, b"behind");
-    connector.line("another connection replaces a silent one");
-    // It was never lost.
-    let connector = start(move || connector.end());
-    let ended = listener.end().expect(0, "another connection replaces");
-    assert!(!ended.stderr.contains("connection lost"), "{ended}");
-    let ended = connector.join().expect(0, "");
-    assert!(!ended.stderr.contains("connection lost"), "{ended}");
+    for said in was_never_lost(connector, listener) {
+        assert!(said.contains("another connection replaces a silent one"), "{said}");
+    }
+}
+
+#[test]
+fn a_peer_that_is_stopped_is_not_cut_off() {
+    let (mut listener, mut connector, network) = hurried_session();
+    listener.stop_while_it_waits();
+    connector.write(b"behind");
+    // The second attempt waits twice as long as the first.
+    network.wait_for(3);
+    listener.signal(Signal::CONT);
+    assert_eq!(listener.read(6), b"behind");
+    carries(&mut listener, &mut connector, b"behind");
+    was_never_lost(connector, listener);
+}
+
+/// As in `| less`: it has something to say meanwhile, and cannot hear the answer.
+#[test]
+fn a_connector_whose_output_takes_nothing_doubts_no_connection() {
+    let (mut listener, mut connector, network) = hurried_session();
+    let data = noise(35, 40_000_000);
+    let sent = data.clone();
+    let mut stdin = listener.stdin.take().unwrap();
+    let writer = start(move || stdin.write_all(&sent).unwrap());
+    listener.asked("the other end takes nothing more");
+    carries(&mut connector, &mut listener, b"meanwhile");
+    assert!(!connector.ends_within(hurried::RECONNECT.quiet * 3 / 2));
+    assert_eq!(network.count(), 1);
+    let received = start(move || connector.end());
+    writer.join();
+    listener.end().expect(0, "");
+    assert!(received.join().expect(0, "").stdout == data, "other bytes arrived");
 }
 
 // Strangers.

@@ -1,4 +1,4 @@
-//! A peer that vanishes: its network is gone, and nothing says so.
+//! A network that falls silent: nothing says so.
 
 use crate::support::hurried;
 use crate::support::scat::{Ending, Scat};
@@ -45,9 +45,9 @@ impl Network {
         Scat::spawn(command)
     }
 
-    /// Nothing arrives any more.
-    fn pull_the_cable(&self) {
-        assert!(self.command(&["ip", "link", "set", "lo", "down"]).status().unwrap().success());
+    fn ip(&self, words: &str) {
+        let words: Vec<&str> = ["ip"].into_iter().chain(words.split(' ')).collect();
+        assert!(self.command(&words).status().unwrap().success(), "{words:?}");
     }
 }
 
@@ -61,10 +61,41 @@ fn a_peer_that_vanishes_while_something_is_sent_to_it_is_noticed() {
         ends[from].write(b"there");
         assert_eq!(ends[to].read(5), b"there");
     }
-    network.pull_the_cable();
+    network.ip("link set lo down");
     connector.write(b"lost");
     listener.write(b"lost");
     for end in [listener, connector] {
         end.end_by_itself().expect(6, "cut off: connection timed out");
+    }
+}
+
+/// A laptop that changes networks: what it sends from its old address goes nowhere.
+#[test]
+fn a_connector_whose_address_changes_goes_on_from_another() {
+    let Some(network) = Network::new() else { return };
+    network.ip("addr add 10.9.0.1/32 dev lo");
+    let move_to = |address: &str| {
+        network.ip(&format!("addr add {address}/32 dev lo"));
+        network.ip(&format!("route change local 10.9.0.1 dev lo src {address} table local"));
+    };
+    move_to("10.9.0.2");
+    let options = ["--no-confirm", "--reconnect", "30", "-v"];
+    let (mut listener, port) =
+        network.scat(&[&["-l", "10.9.0.1", "0"], &options[..]].concat()).with_port();
+    let port = port.to_string();
+    let mut connector = network.scat(&[&["10.9.0.1", &port], &options[..]].concat());
+    listener.line("connection from 10.9.0.2 ");
+    move_to("10.9.0.3");
+    network.ip("addr del 10.9.0.2/32 dev lo");
+    let ends = [&mut connector, &mut listener];
+    ends[0].write(b"there");
+    assert_eq!(ends[1].read(5), b"there");
+    ends[1].write(b"and back");
+    assert_eq!(ends[0].read(8), b"and back");
+    connector.line("another connection replaces a silent one");
+    connector.end_input();
+    listener.end_input();
+    for end in [listener, connector] {
+        end.end().expect(0, "");
     }
 }
