@@ -263,9 +263,11 @@ impl Scat {
 
     /// Asks it what it does until it says this, twice: it may have said so once unasked.
     pub fn asked(&mut self, what: &str) {
+        let deadline = Instant::now() + LIMIT;
         for _ in 0..2 {
             self.signal(Signal::USR1);
             while !self.next_line("scat: ").contains(what) {
+                assert!(Instant::now() < deadline, "it does not say {what:?}");
                 self.signal(Signal::USR1);
             }
         }
