@@ -4,7 +4,8 @@ use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::ffi::CString;
-use std::io::{IoSlice, IoSliceMut};
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::time::Duration;
 
 /// Whether [`read_now`] and [`write_now`] never wait.
@@ -54,6 +55,77 @@ pub fn widen(fd: BorrowedFd<'_>) {
 /// The controlling terminal, by a name that can be opened and polled.
 pub fn terminal(_own: Option<BorrowedFd<'_>>) -> CString {
     c"/dev/tty".into()
+}
+
+/// A process that has started this one, directly or not, and had a terminal's foreground
+/// then: it waits for this one, as su(1) does, which puts it into a session without a
+/// controlling terminal.
+pub struct Starter {
+    /// `/proc/PID/stat`: in the sandbox nothing can be opened.
+    stat: File,
+    /// That terminal, as there.
+    terminal: u32,
+}
+
+/// The fields of a process's stat from its parent on, as proc_pid_stat(5) has them.
+struct Stat {
+    parent: i32,
+    group: i32,
+    /// The terminal that controls it, as a device number in the kernel's 32-bit form.
+    terminal: u32,
+    /// The process group in that terminal's foreground.
+    foreground: i32,
+}
+
+impl Starter {
+    /// How many processes may stand between.
+    const LIMIT: usize = 16;
+
+    /// The nearest one in the foreground of `terminal`, if there is one.
+    pub fn find(terminal: BorrowedFd<'_>) -> Option<Self> {
+        let device = rustix::fs::fstat(terminal).ok()?.st_rdev;
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let terminal = minor & 0xff | major << 8 | (minor & !0xff) << 12;
+        let mut id = rustix::process::getppid()?.as_raw_nonzero().get();
+        for _ in 0..Self::LIMIT {
+            let stat = File::open(format!("/proc/{id}/stat")).ok()?;
+            let starter = Starter { stat, terminal };
+            if starter.is_in_foreground().is_ok_and(|is| is) {
+                return Some(starter);
+            }
+            id = starter.read().ok()?.parent;
+        }
+        None
+    }
+
+    /// Whether it still has the foreground.
+    ///
+    /// # Errors
+    /// The system's: it has ended.
+    pub fn is_in_foreground(&self) -> io::Result<bool> {
+        let stat = self.read()?;
+        match stat.terminal == self.terminal {
+            true => Ok(stat.group == stat.foreground),
+            // One that nobody has waited for yet has none.
+            false => Err(Errno::SRCH.into()),
+        }
+    }
+
+    fn read(&self) -> io::Result<Stat> {
+        let mut text = [0; 512];
+        let len = rustix::io::pread(&self.stat, &mut text, 0)?;
+        let text = String::from_utf8_lossy(&text[..len]);
+        // Its name may have anything in it.
+        let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
+        let fields: Vec<i32> =
+            fields.split(' ').skip(1).take(5).filter_map(|field| field.parse().ok()).collect();
+        match fields[..] {
+            [parent, group, _, terminal, foreground] => {
+                Ok(Stat { parent, group, terminal: terminal as u32, foreground })
+            }
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
 }
 
 /// Keeps other processes out of this one's memory. (Also makes /proc/PID root's.)

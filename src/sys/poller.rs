@@ -108,6 +108,10 @@ impl Poller {
 
     fn try_new() -> io::Result<Self> {
         ignore(libc::SIGTTOU);
+        if is_first_process() {
+            // Nothing stops that one, and a read in the background would never return.
+            ignore(libc::SIGTTIN);
+        }
         let poll = Poll::new()?;
         let seen = Arc::new(AtomicBool::new(false));
         let mut watched = vec![SIGUSR1, SIGCONT];

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Bytes that a pipe or terminal that polls as writable takes at once: 4096 on Linux,
 /// 512 on BSD and macOS.
-const PIPE_BUF: usize = libc::PIPE_BUF;
+pub(super) const PIPE_BUF: usize = libc::PIPE_BUF;
 
 /// A descriptor that this process was started with. Nothing here closes it.
 pub type Inherited = BorrowedFd<'static>;
@@ -34,6 +34,11 @@ pub fn stdout() -> Inherited {
 /// Standard error.
 pub fn stderr() -> Inherited {
     rustix::stdio::stderr()
+}
+
+/// All three of them.
+pub fn standard() -> [Inherited; 3] {
+    [stdin(), stdout(), stderr()]
 }
 
 /// Descriptor `number`, which this process was started with. To be asked for before
@@ -306,18 +311,7 @@ impl Stream {
 
     /// Waits until a call may do something, for `limit` at most; says whether one may.
     pub fn wait(&self, limit: Duration) -> bool {
-        // select(2), because the sandbox allows no new descriptors and poll(2) fails then. A
-        // number above FD_SETSIZE needs a set of that size: hence no `fd_set`.
-        let fd = self.used_fd().as_raw_fd();
-        let mut set = vec![FdSetElement::default(); fd_set_num_elements(1, fd + 1)];
-        fd_set_insert(&mut set, fd);
-        let set = Some(&mut set[..]);
-        let (read, write) = if self.interest.is_readable() { (set, None) } else { (None, set) };
-        let limit = Timespec::try_from(limit).ok();
-        // SAFETY: the set holds one descriptor, which is open as long as it is borrowed.
-        #[allow(unsafe_code)]
-        let ready = unsafe { select(fd + 1, read, write, None, limit.as_ref()) };
-        ready.is_ok_and(|ready| ready > 0)
+        becomes_ready(self.used_fd(), self.interest, limit)
     }
 
     /// Closes the descriptor for good, so that its reader sees the end.
@@ -337,6 +331,22 @@ impl Stream {
             _ => self.fd,
         }
     }
+}
+
+/// Waits until `fd` is readable, or else writable, for `limit` at most; says whether it is.
+pub(super) fn becomes_ready(fd: BorrowedFd<'_>, interest: Interest, limit: Duration) -> bool {
+    // select(2), because the sandbox allows no new descriptors and poll(2) fails then. A
+    // number above FD_SETSIZE needs a set of that size: hence no `fd_set`.
+    let fd = fd.as_raw_fd();
+    let mut set = vec![FdSetElement::default(); fd_set_num_elements(1, fd + 1)];
+    fd_set_insert(&mut set, fd);
+    let set = Some(&mut set[..]);
+    let (read, write) = if interest.is_readable() { (set, None) } else { (None, set) };
+    let limit = Timespec::try_from(limit).ok();
+    // SAFETY: the set holds one descriptor, which is open as long as it is borrowed.
+    #[allow(unsafe_code)]
+    let ready = unsafe { select(fd + 1, read, write, None, limit.as_ref()) };
+    ready.is_ok_and(|ready| ready > 0)
 }
 
 impl Drop for Stream {
@@ -359,8 +369,7 @@ static STDOUT_WAS_OPEN: AtomicBool = AtomicBool::new(true);
 /// Looks whether 0, 1 and 2 are open, and opens those that are not: Rust's runtime ends
 /// the process without a word where there is no /dev/null for them.
 extern "C" fn look() {
-    let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    for (number, fd) in standard.into_iter().enumerate() {
+    for (number, fd) in standard().into_iter().enumerate() {
         if rustix::io::fcntl_getfd(fd).is_err() {
             // The lowest number that is free is given to what is opened.
             let _ = empty().map(IntoRawFd::into_raw_fd);

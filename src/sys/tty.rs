@@ -1,17 +1,23 @@
 //! Terminals: who is in the foreground, what was typed ahead, and the controlling one as
 //! something to show text on and read lines from.
 
-use super::platform;
+use super::platform::{self, Starter};
 use super::poller::{Interest, Poller, TTY};
+use super::stream::{self, Inherited, PIPE_BUF};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::QueueSelector;
 use std::ffi::CString;
 use std::io;
+use std::time::Duration;
 
 /// Bytes of the longest line that is looked at.
 pub(super) const LINE: usize = 256;
+
+/// How a terminal is opened: to read and to show, for ourselves.
+const OWN: OFlags =
+    OFlags::RDWR.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// Whether this process is in the foreground of the terminal `fd`. A process in the
 /// background that reads is stopped by SIGTTIN.
@@ -19,7 +25,13 @@ pub(super) const LINE: usize = 256;
 /// # Errors
 /// The system's: the terminal has hung up, or is not the controlling one.
 pub fn is_in_foreground(fd: impl AsFd) -> io::Result<bool> {
-    Ok(rustix::termios::tcgetpgrp(fd)? == rustix::process::getpgrp())
+    match rustix::termios::tcgetpgrp(fd) {
+        Ok(group) => Ok(group == rustix::process::getpgrp()),
+        // One that has no number in this process's namespace, as its own group has none there
+        // (unshare -p): if it is another one, the read stops us.
+        Err(Errno::OPNOTSUPP) => Ok(true),
+        Err(err) => Err(err.into()),
+    }
 }
 
 /// Whether a person sits at standard output, or at standard input with this process in
@@ -50,9 +62,8 @@ pub fn left_edge(fd: impl AsFd) -> String {
 
 /// The name of the controlling terminal.
 fn path() -> CString {
-    let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     // The kernel reports the foreground group only for the controlling terminal.
-    platform::terminal(standard.into_iter().find(|fd| is_in_foreground(fd).is_ok()))
+    platform::terminal(stream::standard().into_iter().find(|fd| is_in_foreground(fd).is_ok()))
 }
 
 /// Throws away what was typed on the terminal `fd` and not read.
@@ -70,27 +81,52 @@ pub enum Line {
     End,
 }
 
-/// The controlling terminal, whatever standard input is. Its settings are never
-/// touched, so there is nothing to put back.
+/// The terminal at which a person is asked, whatever standard input is: the controlling one.
+/// Where there is none, but one of the standard descriptors is a terminal and whoever has
+/// started this process waits in its foreground, as su(1) does, it is that one. Its
+/// settings are never touched, so there is nothing to put back.
 pub struct Tty {
     fd: OwnedFd,
+    /// It is not ours to set to non-blocking.
+    blocks: bool,
+    /// Who has it, if it does not control this process.
+    starter: Option<Starter>,
     line: Vec<u8>,
     /// What the terminal has not taken yet: a person can stop it with Ctrl-S.
     unsent: Vec<u8>,
 }
 
 impl Tty {
-    /// Opens it for ourselves, non-blocking; `None` if this process has none.
+    /// Opens it; `None` if there is none.
     ///
     /// # Errors
     /// The system's: it is there, and cannot be opened.
     pub fn open() -> io::Result<Option<Self>> {
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        match rustix::fs::open(path(), flags, Mode::empty()) {
-            Ok(fd) => Ok(Some(Tty { fd, line: Vec::new(), unsent: Vec::new() })),
-            Err(Errno::NXIO) => Ok(None),
+        match rustix::fs::open(path(), OWN, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self::new(fd, false, None))),
+            Err(Errno::NXIO) => Ok(stream::standard().into_iter().find_map(Self::of_starter)),
             Err(err) => Err(err.into()),
         }
+    }
+
+    fn new(fd: OwnedFd, blocks: bool, starter: Option<Starter>) -> Self {
+        Tty { fd, blocks, starter, line: Vec::new(), unsent: Vec::new() }
+    }
+
+    /// `fd`, if it is a terminal at which this process's starter waits.
+    fn of_starter(fd: Inherited) -> Option<Self> {
+        if !rustix::termios::isatty(fd) {
+            return None;
+        }
+        let starter = Some(Starter::find(fd)?);
+        // Behind su(1) it may be another user's.
+        let name = rustix::termios::ttyname(fd, []);
+        if let Ok(own) = name.and_then(|name| rustix::fs::open(name, OWN, Mode::empty())) {
+            return Some(Self::new(own, false, starter));
+        }
+        let is_for_both = stream::is_for_reading(fd) && stream::is_for_writing(fd);
+        let shared = is_for_both.then(|| rustix::io::fcntl_dupfd_cloexec(fd, 3))?.ok()?;
+        Some(Self::new(shared, true, starter))
     }
 
     /// Asks `poller` for what is typed, under [`TTY`].
@@ -104,9 +140,23 @@ impl Tty {
     /// Whether scat may use it now.
     ///
     /// # Errors
-    /// The system's: it has hung up, and will not come back.
+    /// The system's: it has hung up, or who has it is gone; it will not come back.
     pub fn is_in_foreground(&self) -> io::Result<bool> {
-        is_in_foreground(&self.fd)
+        match &self.starter {
+            None => is_in_foreground(&self.fd),
+            Some(_) if has_hung_up(&self.fd) => Err(Errno::IO.into()),
+            Some(starter) => starter.is_in_foreground(),
+        }
+    }
+
+    /// Whether no signal tells that it is ours no more.
+    pub fn has_to_be_watched(&self) -> bool {
+        self.starter.is_some()
+    }
+
+    /// Whether a call does not wait.
+    fn is_ready(&self, interest: Interest) -> bool {
+        !self.blocks || stream::becomes_ready(self.fd.as_fd(), interest, Duration::ZERO)
     }
 
     /// Stops this process and its job (SIGTTIN), as a program that reads a terminal in its
@@ -116,6 +166,9 @@ impl Tty {
     /// # Errors
     /// The system's: it has hung up.
     pub fn await_foreground(&mut self) -> io::Result<bool> {
+        if self.starter.is_some() {
+            return Ok(false);
+        }
         let mut byte = [0];
         match rustix::io::read(&self.fd, &mut byte) {
             Ok(n) => self.line.extend_from_slice(&byte[..n]),
@@ -140,8 +193,9 @@ impl Tty {
     /// Shows `text`, or as much as the terminal takes, behind what is still unsent.
     pub fn show(&mut self, text: &str) {
         self.unsent.extend_from_slice(text.as_bytes());
-        while !self.unsent.is_empty() {
-            match rustix::io::write(&self.fd, &self.unsent) {
+        while !self.unsent.is_empty() && self.is_ready(Interest::WRITABLE) {
+            let len = if self.blocks { PIPE_BUF } else { usize::MAX }.min(self.unsent.len());
+            match rustix::io::write(&self.fd, &self.unsent[..len]) {
                 Ok(n) => drop(self.unsent.drain(..n)),
                 Err(Errno::INTR) => {}
                 Err(_) => return,
@@ -166,7 +220,7 @@ impl Tty {
     /// # Errors
     /// The system's: it has hung up.
     pub fn read_line(&mut self) -> io::Result<Line> {
-        loop {
+        while self.is_ready(Interest::READABLE) {
             let mut bytes = [0; LINE];
             let n = match rustix::io::read(&self.fd, &mut bytes) {
                 Ok(0) => {
@@ -177,7 +231,7 @@ impl Tty {
                 Ok(n) => n,
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return Ok(Line::None),
-                Err(why) => return Err(why.into()),
+                Err(err) => return Err(err.into()),
             };
             self.line.extend_from_slice(&bytes[..n]);
             let is_whole = matches!(self.line.last(), Some(b'\n' | b'\r'));
@@ -187,5 +241,6 @@ impl Tty {
                 return Ok(Line::Whole(line));
             }
         }
+        Ok(Line::None)
     }
 }

@@ -40,7 +40,7 @@ impl Asker {
     /// person sits, nothing may move before the words are typed.
     ///
     /// # Errors
-    /// [`Error::NoTerminal`] if there is no controlling one, or it cannot be opened;
+    /// [`Error::NoTerminal`] if there is none to ask at, or it cannot be opened;
     /// [`Error::System`].
     pub fn choose(
         confirm: Confirm,
@@ -61,8 +61,8 @@ impl Asker {
                 .map(|answers| Some(Asker::Program(answers)))
                 .map_err(|err| Error::System("--confirm-fd", err));
         }
-        // A screen without a controlling terminal (su -c, setsid) has a person before it, to
-        // whom the peer's data could show anything: so it does not start there.
+        // A screen has a person before it, to whom the peer's data could show anything: where
+        // nobody can be asked (setsid), it does not start.
         match Tty::open().map_err(|err| Error::NoTerminal(Some(err)))? {
             Some(tty) => Ok(Some(Asker::Terminal(tty))),
             None => Err(Error::NoTerminal(None)),
@@ -162,7 +162,8 @@ impl Ceremony {
     /// with Ctrl-S goes on.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let Asker::Terminal(tty) = &self.asker else { return None };
-        let is_waiting = self.state == State::Unasked || tty.has_unsent();
+        let is_asked = self.state == State::Asked && tty.has_to_be_watched();
+        let is_waiting = self.state == State::Unasked || is_asked || tty.has_unsent();
         is_waiting.then(|| Instant::now() + LOOK_AGAIN)
     }
 

@@ -7,6 +7,7 @@ use crate::support::peer::{ABORT, CONTENT, DATA, DONE, EOF, Options, Peer, REKEY
 use crate::support::pty::Terminal;
 use crate::support::scat::{self, Scat, dial, door, key_file};
 use crate::support::session;
+use rustix::process::Signal;
 use std::process::{Command, Stdio};
 
 /// A screen wiped, and lines as scat's own.
@@ -158,6 +159,35 @@ fn at_a_screen_without_a_controlling_terminal_it_does_not_start_unasked() {
     l.line("not verified");
     peer.finish().unwrap();
     l.end_by_itself().expect(0, "");
+}
+
+/// As behind `su -c`: whoever has started it waits in the foreground of that screen.
+#[test]
+#[cfg(target_os = "linux")]
+fn at_a_screen_that_controls_its_starter_it_asks_as_long_as_that_waits() {
+    at_terminals!();
+    let start = |script: &str| {
+        let screen = Terminal::new();
+        let command = screen.shell(script, &["-l", "127.0.0.1", "0"]);
+        let (l, port) = Scat::spawn(command).with_port();
+        let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
+        peer.send(DATA, b"hello Ann\n").unwrap();
+        (screen, l, peer)
+    };
+    let (mut screen, l, mut peer) = start("setsid \"$@\" <\"$0\" >\"$0\"; exit $?");
+    screen.wait_for("they answer: ");
+    assert!(!screen.screen().contains("hello Ann"));
+    screen.enter(&words_of(&peer));
+    screen.wait_for("hello Ann");
+    peer.finish().unwrap();
+    l.end_by_itself().expect(0, "");
+    // Ctrl-C is for the shell, and when that is gone so is the question.
+    let (mut screen, mut l, mut peer) = start("{ setsid \"$@\" <\"$0\" >\"$0\" & wait; }");
+    screen.wait_for("they answer: ");
+    screen.keys("\x03");
+    l.line("the terminal was closed");
+    assert_eq!(peer.recv().unwrap(), (ABORT, vec![5]));
+    l.end_by_itself().expect_signal(Signal::INT);
 }
 
 #[test]
