@@ -15,11 +15,11 @@ use std::ops::Range;
 /// Bytes of `len`.
 const LENLEN: usize = 2;
 /// Bytes of `type` and `clen`.
-const HEADLEN: usize = 3;
+pub(super) const HEADLEN: usize = 3;
 /// Where a frame's content begins.
 pub const CONTENT_AT: usize = LENLEN + HEADLEN;
 /// Plaintexts are padded to a multiple of this.
-const PAD: usize = 256;
+pub(super) const PAD: usize = 256;
 /// Longest plaintext that is such a multiple and fits a Noise message.
 const MAX_PLAIN: usize = (MAXMSGLEN - TAGLEN) / PAD * PAD;
 /// Most content in one frame, in bytes.

@@ -561,6 +561,8 @@ impl Game {
     fn fill(&mut self, most: usize) {
         let Some(mut room) = self.session.room() else { return };
         let (mut taken, mut filled) = (self.model.taken, Vec::new());
+        // A piece is the content of one frame.
+        let content = room[0].len().max(1);
         for piece in &mut room {
             let len = piece.len().min(most - filled.len());
             for byte in &mut piece[..len] {
@@ -572,7 +574,8 @@ impl Game {
         self.session.filled(filled.len()).unwrap();
         assert!(self.model.may_stream() && !self.model.sent.eof, "input taken too early or late");
         self.model.taken = taken;
-        for content in filled.chunks(MAX_CONTENT) {
+        assert!(content <= MAX_CONTENT);
+        for content in filled.chunks(content) {
             self.model.seal(DATA, content);
         }
     }
