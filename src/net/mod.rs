@@ -42,6 +42,10 @@ pub struct Limits {
     pub patience: Duration,
     /// To acknowledge what was sent: a peer that does not has vanished.
     pub vanished: Duration,
+    /// To send something, while nobody here reads what it sends.
+    pub unread: Duration,
+    /// To close, once this end has closed.
+    pub close: Duration,
     /// `--idle`: to send, receive or write out any data.
     pub idle: Option<Duration>,
     /// `--reconnect`: to come back over another connection.
@@ -57,6 +61,8 @@ impl Default for Limits {
             step: Duration::from_secs(10),
             patience: Duration::from_secs(3),
             vanished: Duration::from_secs(300),
+            unread: Duration::from_secs(10),
+            close: Duration::from_secs(2),
             idle: None,
             away: None,
             reconnect: reconnect::Times::default(),

@@ -34,8 +34,6 @@ use crate::ui::waiting::Limit;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long a close may take.
-const CLOSE: Duration = Duration::from_secs(2);
 /// PROGRESS is told at most once in this time.
 const PROGRESS: Duration = Duration::from_secs(1);
 /// How often it is looked, within the time for it, whether what was sent is acknowledged.
@@ -57,6 +55,29 @@ struct Still {
     since: Option<Instant>,
     /// When it is to be explained next, if it is still so.
     tell_at: Option<Instant>,
+}
+
+/// A time in which no data moves.
+struct Quiet {
+    seen: Counters,
+    limit: Limit,
+}
+
+impl Quiet {
+    /// Not begun.
+    fn new() -> Self {
+        Quiet { seen: Counters::default(), limit: Limit::new(None) }
+    }
+
+    /// Whether `counters` have stayed as they are for `time`, from when there was one.
+    fn has_lasted(&mut self, counters: Counters, time: Option<Duration>) -> bool {
+        if time.is_none() || self.seen != counters || self.limit.at().is_none() {
+            let until = time.and_then(|time| Instant::now().checked_add(time));
+            *self = Quiet { seen: counters, limit: Limit::new(until) };
+            return false;
+        }
+        self.limit.is_up()
+    }
 }
 
 /// What is given up as soon as there is a session: no other one can follow.
@@ -87,8 +108,10 @@ pub struct Pipe<'a> {
     /// What the last PROGRESS told, and when the next one may.
     told: (Counters, Instant),
     limits: Limits,
-    /// What had moved when data moved last, and the time of `--idle` from then on.
-    moved: (Counters, Limit),
+    /// Against `--idle`.
+    idle: Quiet,
+    /// While nobody reads standard output.
+    unread: Quiet,
     /// Since when all is as it was, and whether it is known what that was.
     still: Still,
     /// When it is looked next whether what was sent is acknowledged.
@@ -141,7 +164,8 @@ impl<'a> Pipe<'a> {
             before: Some(before),
             told: (Counters::default(), Instant::now() + PROGRESS),
             limits,
-            moved: (Counters::default(), Limit::new(None)),
+            idle: Quiet::new(),
+            unread: Quiet::new(),
             look_at: Instant::now(),
             still: Still::default(),
         };
@@ -149,7 +173,8 @@ impl<'a> Pipe<'a> {
         if let Some(sas) = sas {
             pipe.verify(&sas);
         }
-        let result = pipe.shuttle();
+        let looked = pipe.stdout.look_again(pipe.poller);
+        let result = looked.and_then(|()| pipe.shuttle());
         let result = pipe.end(result);
         if pipe.progress_at().is_some() {
             pipe.tell_progress(Instant::now());
@@ -197,7 +222,7 @@ impl<'a> Pipe<'a> {
             {
                 return Err(Error::OpenTimeout(*unopened));
             }
-            self.judge_idle()?;
+            self.judge_quiet()?;
             if self.session.is_ratchet_overdue() {
                 return Err(Error::RatchetTimeout);
             }
@@ -209,18 +234,29 @@ impl<'a> Pipe<'a> {
         self.reconnect.as_ref().is_some_and(|it| it.lost_at().is_some())
     }
 
-    /// `--idle`, while no person is asked here and the connection is there.
-    fn judge_idle(&mut self) -> Result<(), Error> {
-        let Some(time) = self.limits.idle else { return Ok(()) };
+    /// `--idle`, and a standard output that nobody reads: while no person is asked here and
+    /// the connection is there.
+    fn judge_quiet(&mut self) -> Result<(), Error> {
         let counters = self.session.counters();
         let stands = self.open_by.is_some() || self.verification.is_asking() || self.is_away();
-        let (seen, limit) = &mut self.moved;
-        if stands || *seen != counters || limit.at().is_none() {
-            let until = Instant::now().checked_add(time).filter(|_| !stands);
-            self.moved = (counters, Limit::new(until));
-            return Ok(());
+        let idle = self.limits.idle.filter(|_| !stands);
+        if self.idle.has_lasted(counters, idle)
+            && let Some(time) = idle
+        {
+            return Err(Error::Idle(time));
         }
-        if limit.is_up() { Err(Error::Idle(time)) } else { Ok(()) }
+        // A peer that has ended loses nothing, and what is being sent may be what matters.
+        let sends = counters.sent > 0 && !self.session.input_ended();
+        let loses = self.stdout.is_unread() && !self.session.peer_has_ended() && !sends;
+        let unread = Some(self.limits.unread).filter(|_| loses && !stands);
+        if self.unread.has_lasted(counters, unread) {
+            self.stdout.look_again(self.poller)?;
+            self.poll(Some(Instant::now()))?;
+            if self.stdout.is_unread() {
+                return Err(Error::OutputClosed);
+            }
+        }
+        Ok(())
     }
 
     /// The connection is gone.
@@ -258,11 +294,12 @@ impl<'a> Pipe<'a> {
         let ask = self.verification.poll_timeout();
         let acknowledged = self.link.may_be_unacknowledged().then_some(self.look_at);
         let ratchet = self.session.poll_timeout();
-        let (idle, still) = (self.moved.1.at(), self.still.tell_at);
+        let (idle, unread) = (self.idle.limit.at(), self.unread.limit.at());
         let ack = self.session.ack_at(Instant::now());
         let reconnect = self.reconnect.as_ref().and_then(|it| it.timeout(&self.link));
-        let timeouts = [open_by, ratchet, ask, self.progress_at(), acknowledged, idle, still];
-        timeouts.into_iter().chain([ack, reconnect]).flatten().min()
+        let own = [self.progress_at(), self.still.tell_at, idle, unread];
+        let of_others = [open_by, ratchet, ask, acknowledged, ack, reconnect];
+        own.into_iter().chain(of_others).flatten().min()
     }
 
     /// When PROGRESS has to be told, if there is any.
@@ -284,7 +321,14 @@ impl<'a> Pipe<'a> {
             match ready.token {
                 LINK => self.link.note(ready),
                 STDIN if ready.readable => self.stdin.set_ready(),
-                STDOUT if ready.writable => self.stdout.set_ready(),
+                STDOUT => {
+                    if ready.writable {
+                        self.stdout.set_ready();
+                    }
+                    if ready.unread {
+                        self.stdout.set_unread();
+                    }
+                }
                 TTY => {
                     self.verification.set_readable();
                 }
@@ -618,7 +662,7 @@ impl<'a> Pipe<'a> {
     /// been received, however long that takes after the close. What goes wrong on the
     /// way is added to `errors`. A second signal ends the process meanwhile.
     fn close(&mut self, mut deliver: bool, errors: &mut Vec<Error>) {
-        let mut limit = Limit::new(Some(Instant::now() + CLOSE));
+        let mut limit = Limit::new(Some(Instant::now() + self.limits.close));
         let mut is_shut = false;
         // Two things go on side by side: the connection is closed, within `limit`, and the
         // output takes what has been received, however slow it is.

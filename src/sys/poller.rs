@@ -68,6 +68,8 @@ pub struct Ready {
     pub writable: bool,
     /// The other end is gone, or its sending half; what came before may still be read.
     pub hung_up: bool,
+    /// Nobody will read what is written: of a socket, only once both halves are gone.
+    pub unread: bool,
 }
 
 impl Ready {
@@ -77,6 +79,7 @@ impl Ready {
             readable: event.is_readable() || event.is_read_closed() || event.is_error(),
             writable: event.is_writable() || event.is_write_closed() || event.is_error(),
             hung_up: event.is_read_closed() || event.is_error(),
+            unread: event.is_write_closed(),
         }
     }
 }

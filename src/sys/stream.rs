@@ -226,6 +226,17 @@ impl Stream {
         Ok(())
     }
 
+    /// Lets the next wait tell how it is now, although an event may have told that before.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn look_again(&self, poller: &Poller, token: Token) -> io::Result<()> {
+        match self.registry {
+            Some(_) => poller.rewatch(self.used_fd(), token, self.interest),
+            None => Ok(()),
+        }
+    }
+
     /// The descriptor itself.
     pub fn fd(&self) -> Inherited {
         self.fd

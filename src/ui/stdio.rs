@@ -178,6 +178,8 @@ pub struct Output {
     /// the data. A pipe or a terminal for both can be meant so; a file with messages
     /// in it is a copy that is wrong.
     has_messages: bool,
+    /// An event told that nobody reads it.
+    is_unread: bool,
 }
 
 impl Output {
@@ -191,12 +193,35 @@ impl Output {
             stream: Some(stream),
             store: Store::of(stdout)?,
             has_messages: has_messages(stdout),
+            is_unread: false,
         })
     }
 
     /// Whether it is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.caret.is_some()
+    }
+
+    /// Whether nobody reads it any more, so that a write would fail. Of a terminal a signal
+    /// tells that.
+    pub fn is_unread(&self) -> bool {
+        self.is_unread && !self.is_terminal()
+    }
+
+    /// The loop saw that nobody reads it.
+    pub fn set_unread(&mut self) {
+        self.is_unread = true;
+    }
+
+    /// Lets the next poll tell anew whether nobody reads it: a FIFO may have another reader
+    /// by now, and who polled before may have missed it.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn look_again(&mut self, poller: &Poller) -> Result<(), Error> {
+        self.is_unread = false;
+        let Some(stream) = &self.stream else { return Ok(()) };
+        stream.look_again(poller, STDOUT).map_err(|err| Error::System("standard output", err))
     }
 
     /// Whether it was a terminal, and has hung up.

@@ -16,20 +16,20 @@ use scat::protocol::role::Role;
 use scat::protocol::sas::Sas;
 use scat::protocol::session::{Event, Reason, Session};
 use scat::run::pipe::{Before, Pipe};
-use scat::sys::poller::{LINK, Poller};
+use scat::sys::poller::{LINK, Poller, STDOUT};
 use scat::sys::random;
 use scat::sys::socket::Socket;
 use scat::ui::report::Report;
 use scat::ui::stdio::Stdio;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A loop that runs, and this test as its peer.
 struct Loop {
     ended: Started<Result<(), Error>>,
     stdin: Option<OwnedFd>,
-    stdout: OwnedFd,
+    stdout: Option<OwnedFd>,
     peer: UnixStream,
     session: Session,
 }
@@ -41,8 +41,14 @@ fn inherited(fd: OwnedFd) -> BorrowedFd<'static> {
 
 impl Loop {
     fn start(role: Role) -> Loop {
+        Loop::start_with(role, Limits::default(), true)
+    }
+
+    /// With these limits; somebody reads its output, or nobody ever did.
+    fn start_with(role: Role, limits: Limits, is_read: bool) -> Loop {
         let (input, stdin) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         let (stdout, output) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let stdout = Some(stdout).filter(|_| is_read);
         let (own, peer) = UnixStream::pair().unwrap();
         let ended = start(move || {
             let mut poller = Poller::new()?;
@@ -50,6 +56,8 @@ impl Loop {
             drop(own);
             let link = Link::new(socket, &poller, LINK).unwrap();
             let stdio = Stdio::over(inherited(input), inherited(output), &poller)?;
+            // As whoever waits for a peer does.
+            poller.wait(Some(Instant::now()))?;
             let policy = Policy { peers: Vec::new(), psk: true, asks: false, advice: None };
             let (session, opening) = match role {
                 Role::Listener => {
@@ -61,8 +69,7 @@ impl Loop {
                     (ends::connector(ends::NEVER, false), Opening::Theirs(by, Unopened::Safe))
                 }
             };
-            let established =
-                Established { link, session, opening, limits: Limits::default(), reconnect: None };
+            let established = Established { link, session, opening, limits, reconnect: None };
             let report = Report::to(None, None);
             let local = Local::new(random::key()?, false, None, Features::default());
             let before = Before { local, sandbox: None };
@@ -106,10 +113,19 @@ impl Loop {
         assert_eq!(poll(&mut fds, Some(&limit)).unwrap(), 1, "it does not close");
     }
 
-    fn read_output(&self) -> Vec<u8> {
+    fn read_output(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        std::fs::File::from(self.stdout.try_clone().unwrap()).read_to_end(&mut bytes).unwrap();
+        let mut output = std::fs::File::from(self.stdout.take().unwrap());
+        output.read_to_end(&mut bytes).unwrap();
         bytes
+    }
+
+    /// The loop ends because nobody reads its output, and says so.
+    fn ends_unread(mut self) {
+        assert_eq!(self.receive(), Event::Abort(Reason::OutputClosed));
+        drop(self.peer);
+        let Err(Error::Early(err, _)) = self.ended.join() else { panic!("it ended well") };
+        assert!(matches!(*err, Error::OutputClosed), "{err}");
     }
 }
 
@@ -172,4 +188,67 @@ fn the_last_frames_reach_a_peer_who_still_sends() {
         let Err(Error::Early(err, _)) = it.ended.join() else { panic!("it ended well") };
         assert!(matches!(*err, Error::Session(_)));
     }
+}
+
+/// Little patience where nobody reads the output.
+fn unread() -> Limits {
+    Limits { unread: Duration::from_millis(50), ..Limits::default() }
+}
+
+#[test]
+fn a_reader_who_goes_is_noticed_although_nothing_comes() {
+    for role in [Role::Listener, Role::Connector] {
+        let mut it = Loop::start_with(role, unread(), true);
+        ends::fill(&mut it.session, b"one");
+        it.send();
+        let mut one = [0; 3];
+        rustix::io::read(it.stdout.as_ref().unwrap(), &mut one).unwrap();
+        assert_eq!(&one, b"one");
+        drop(it.stdout.take());
+        it.ends_unread();
+        // One who had gone before there was a session.
+        Loop::start_with(role, unread(), false).ends_unread();
+    }
+}
+
+#[test]
+fn a_reader_who_goes_ends_nothing_before_the_input_is_sent() {
+    for role in [Role::Listener, Role::Connector] {
+        let mut it = Loop::start_with(role, unread(), true);
+        let mut stdin = std::fs::File::from(it.stdin.take().unwrap());
+        for _ in 0..2 {
+            stdin.write_all(b"more").unwrap();
+            assert_eq!(it.receive(), Event::Data);
+            drop(it.stdout.take());
+            // The next part takes its time.
+            assert!(it.ended.goes_on_for(3 * unread().unread));
+        }
+        drop(stdin);
+        assert_eq!(it.receive(), Event::Eof);
+        it.ends_unread();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipe_that_has_another_reader_by_now_is_read() {
+    let (input, _stdin) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let (stdout, output) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let path = format!("/proc/self/fd/{}", output.as_raw_fd());
+    let mut poller = Poller::new().unwrap();
+    let mut output = Stdio::over(inherited(input), inherited(output), &poller).unwrap().output;
+    let mut is_unread = || {
+        output.look_again(&poller).unwrap();
+        poller.wait(Some(Instant::now())).unwrap();
+        if poller.ready().any(|ready| ready.token == STDOUT && ready.unread) {
+            output.set_unread();
+        }
+        output.is_unread()
+    };
+    assert!(!is_unread());
+    drop(stdout);
+    assert!(is_unread());
+    // As a FIFO's next reader does.
+    let _again = std::fs::File::open(path).unwrap();
+    assert!(!is_unread());
 }

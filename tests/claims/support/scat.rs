@@ -426,6 +426,11 @@ impl<T> Started<T> {
     pub fn join(self) -> T {
         self.0.recv_timeout(LIMIT).expect("the job ends in time, and well")
     }
+
+    /// Whether it has not ended when `time` has passed. For what must not end.
+    pub fn goes_on_for(&self, time: Duration) -> bool {
+        self.0.recv_timeout(time).is_err_and(|err| err == RecvTimeoutError::Timeout)
+    }
 }
 
 /// Lets children start with the default for the signals that they are sent, even
