@@ -33,6 +33,8 @@ pub enum Why {
     Zero,
     /// More bytes than a file of such keys has.
     TooLong(Kind),
+    /// UTF-16, as some Windows programs write it.
+    Utf16,
     /// Not the word for this kind and 32 bytes in base64.
     Malformed(Kind),
     /// 32 bytes in base64 without a word that says what they are; wanted was this.
@@ -66,6 +68,7 @@ impl Error {
         Some(match &self.why {
             Why::Exposed => "chmod 600, or <(cat FILE); a new key is needed if others read it",
             Why::AnotherUsers => "make a copy of your own, or if you trust its owner: <(cat FILE)",
+            Why::Utf16 => "save it as UTF-8 or ASCII text",
             Why::Writable => "chmod go-w, and see whether all keys in it are still the right ones",
             Why::Exists => "keys are never overwritten: name another file",
             Why::Empty(Public) | Why::TooLong(Public) => {
@@ -117,6 +120,7 @@ impl fmt::Display for Error {
             Why::Several => f.write_str("more than one key in it"),
             Why::Zero => f.write_str("a key of zeros only"),
             Why::TooLong(_) => f.write_str("too long for a file of keys"),
+            Why::Utf16 => f.write_str("UTF-16 text"),
             Why::Malformed(wanted) => {
                 write!(f, "not {wanted}: {} and 44 characters of base64", wanted.prefix())
             }

@@ -35,7 +35,7 @@ pub fn read(
     report: &Report,
 ) -> Result<Secret, Error> {
     let content = content(path, wanted, poller, deadline, report)?;
-    let mut keys = lines(&content.text).map(|line| parse(line, wanted));
+    let mut keys = lines(&content.text).map(|(_, line)| parse(line, wanted));
     let key = keys.next().unwrap_or(Err(Why::Empty(wanted))).map_err(|why| failed(path, why))?;
     match (keys.next(), content.unsafe_because) {
         (Some(_), _) => Err(failed(path, Why::Several)),
@@ -76,19 +76,24 @@ pub fn read_known(
     report: &Report,
 ) -> Result<Vec<KnownKey>, Error> {
     let content = content(path, Kind::Public, poller, deadline, report)?;
-    let line = |line| parse_public(&String::from_utf8_lossy(line));
-    let known: Result<Vec<_>, _> = lines(&content.text).map(line).collect();
-    match known {
-        Ok(known) if known.is_empty() => Err(failed(path, Why::Empty(Kind::Public))),
-        Ok(known) => content.unsafe_because.map_or(Ok(known), |why| Err(failed(path, why))),
-        Err(why) => Err(failed(path, why)),
+    let known = |(number, line)| {
+        let key = parse_public(&String::from_utf8_lossy(line));
+        key.map_err(|why| why.at(format!("{} line {number}", path.display())).into())
+    };
+    let known: Vec<_> = lines(&content.text).map(known).collect::<Result<_, Error>>()?;
+    match content.unsafe_because {
+        _ if known.is_empty() => Err(failed(path, Why::Empty(Kind::Public))),
+        Some(why) => Err(failed(path, why)),
+        None => Ok(known),
     }
 }
 
-/// The lines that are neither empty nor comments, without the white space around them.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"))
+/// The lines that are neither empty nor comments, without the white space around them, and
+/// their numbers. A byte-order mark, as Notepad writes it, is none of the first one.
+fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let lines = (1..).zip(text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"))
 }
 
 /// All that is in a file.
@@ -152,6 +157,10 @@ fn content(
     }
     file.unwatch(poller);
     text.truncate(len);
+    // With a byte-order mark, or an ASCII character first.
+    if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..0x80, ..] | [1..0x80, 0, ..] = text[..] {
+        return Err(failed(path, Why::Utf16));
+    }
     Ok(Content { text, unsafe_because })
 }
 

@@ -61,6 +61,7 @@ fn key_files_that_others_can_read_are_refused() {
         [&["--pubkey", secret][..], &["-i", secret, "127.0.0.1", "1"], &["--psk", psk, "-l", "0"]]
     {
         let ended = Scat::new(args).end().expect(1, "others may read or write this file");
+        let ended = ended.expect(1, "hint: chmod 600, or <(cat FILE)");
         assert!(ended.stdout.is_empty() && !ended.stderr.contains("listening"));
     }
 }
@@ -149,6 +150,31 @@ fn a_key_of_the_wrong_kind_is_refused_by_name() {
     Scat::new(&["--peer", bare_key, "127.0.0.1", "1"]).end().expect(2, said);
     let public = format!("@{}", shown.trim());
     Scat::new(&["--peer", &public, "127.0.0.1", "1"]).end().expect(2, "without @");
+}
+
+#[test]
+fn a_mistake_in_a_file_of_keys_is_told_with_its_line() {
+    let key = "scat-public:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let named = |content: &[u8], said: &str| {
+        let file = scat::file("friends", content);
+        let peers = format!("@{}", file.arg());
+        let ended = Scat::new(&["-w0.1", "-l", "--peer", &peers, "127.0.0.1", "0"]).end();
+        ended.expect(1, &said.replace("FILE", file.arg()));
+    };
+    let typo = format!("# friends\n{key} ann\n\n{key} bob\noops\n{key}\n");
+    named(typo.as_bytes(), "FILE line 5: not a public key");
+    named(format!("{key}\nscat-psk:\n").as_bytes(), "FILE line 2: a pre-shared key, not");
+    // As PowerShell and Notepad write it.
+    let line = format!("{key} ann\r\n");
+    let little: Vec<u8> = line.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = line.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for text in [[&b"\xff\xfe"[..], &little], [b"\xfe\xff", &big], [b"", &little], [b"", &big]] {
+        named(&text.concat(), "FILE: UTF-16 text");
+    }
+    let marked = scat::file("marked", format!("\u{feff}{line}").as_bytes());
+    let peers = format!("@{}", marked.arg());
+    let ended = Scat::new(&["-w0.1", "-l", "--peer", &peers, "127.0.0.1", "0"]).end();
+    ended.expect(3, "still listening");
 }
 
 /// Each argument can be read by every user of the machine; a screen by whoever passes.
