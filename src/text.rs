@@ -26,6 +26,23 @@ pub fn printable(text: &str) -> String {
 }
 
 /// A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+/// The zeros of the scripts that are written today, each with the other nine digits behind
+/// it: the decimal digits (Nd) of Unicode's Basic Multilingual Plane, without ASCII's.
+const ZEROS: &str = "\
+    \u{660}\u{6f0}\u{7c0}\u{966}\u{9e6}\u{a66}\u{ae6}\u{b66}\u{be6}\u{c66}\u{ce6}\u{d66}\
+    \u{de6}\u{e50}\u{ed0}\u{f20}\u{1040}\u{1090}\u{17e0}\u{1810}\u{1946}\u{19d0}\u{1a80}\
+    \u{1a90}\u{1b50}\u{1bb0}\u{1c40}\u{1c50}\u{a620}\u{a8d0}\u{a900}\u{a9d0}\u{a9f0}\
+    \u{aa50}\u{abf0}\u{ff10}";
+
+/// `text` in ASCII's digits, if it is nothing but decimal digits, of whatever script.
+pub fn ascii_digits(text: &str) -> Option<String> {
+    let digit = |c: char| {
+        let at = |zero| (c as u32).checked_sub(zero as u32).filter(|digit| *digit < 10);
+        ZEROS.chars().chain(['0']).find_map(at)
+    };
+    text.chars().map(|c| char::from_digit(digit(c)?, 10)).collect()
+}
+
 pub struct Rounded(pub Duration);
 
 impl fmt::Display for Rounded {
@@ -130,6 +147,28 @@ mod tests {
     #[test]
     fn rates_are_rounded_for_people() {
         let time = Duration::from_secs(2);
+    #[test]
+    fn digits_of_any_script_are_digits() {
+        for (typed, digits) in [
+            ("0123456789", Some("0123456789")),
+            ("\u{660}\u{661}\u{669}", Some("019")),
+            ("\u{6f0}\u{6f9}7", Some("097")),
+            ("\u{966}\u{96f}", Some("09")),
+            ("\u{ff11}\u{ff19}", Some("19")),
+            ("\u{ff1a}", None),
+            ("12a", None),
+            ("\u{b2}", None),
+        ] {
+            assert_eq!(ascii_digits(typed).as_deref(), digits, "{typed:?}");
+        }
+        for zero in ZEROS.chars() {
+            let nine = char::from_u32(zero as u32 + 9).unwrap();
+            let before = char::from_u32(zero as u32 - 1).unwrap();
+            assert!(zero.is_numeric() && nine.is_numeric(), "{zero:?}");
+            assert!(!before.is_numeric() || ascii_digits(&before.to_string()) == Some("9".into()));
+        }
+    }
+
         for (bytes, said) in [
             (0, ""),
             (1, ", 0.5 B/s"),

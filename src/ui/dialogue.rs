@@ -4,7 +4,7 @@
 use crate::protocol::role::Role;
 use crate::protocol::sas::{Half, Sas};
 use crate::protocol::words::{self, Found};
-use crate::text::printable;
+use crate::text::{ascii_digits, printable};
 use crate::ui::report::Met;
 use std::net::SocketAddr;
 
@@ -136,8 +136,7 @@ impl Dialogue {
         if parts.is_empty() {
             return Err("type the three words that they read out (or: help, no, q)".to_owned());
         }
-        if parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
-            let digits = parts.concat();
+        if let Some(digits) = ascii_digits(&parts.concat()) {
             return match digits.parse::<u32>() {
                 Ok(number) if digits.len() == 8 && number < 1 << 24 => Ok(number),
                 Ok(_) if digits.len() == 8 => Err("the digits are at most 16777215".to_owned()),
@@ -238,6 +237,11 @@ mod tests {
         sas(seed).half(role.peer())
     }
 
+    fn in_arabic(digits: &str) -> String {
+        let arabic = |digit: char| char::from_u32(0x660 + digit.to_digit(10).unwrap()).unwrap();
+        digits.chars().map(arabic).collect()
+    }
+
     const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9000);
     const ROLES: [Role; 2] = [Role::Listener, Role::Connector];
 
@@ -258,6 +262,7 @@ mod tests {
                 format!("{left} {behind}"),
                 format!("({left}-{behind})"),
                 digits.chars().map(|digit| format!("{digit} ")).collect(),
+                in_arabic(&digits),
             ] {
                 assert_eq!(dialogue(role, 1).answer(&line), Answer::Right, "{line:?}");
             }
