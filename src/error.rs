@@ -12,6 +12,7 @@ use crate::text::{Rounded, plain};
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,6 +40,13 @@ pub enum Error {
         why: io::Error,
     },
 
+    /// A link-local address with an interface that this machine does not have.
+    Zone {
+        /// What was asked for.
+        name: String,
+        /// The interface.
+        zone: String,
+    },
     /// The address to listen on, or to connect from, cannot be found.
     Own {
         /// What was asked for.
@@ -101,6 +109,8 @@ pub enum Error {
     HandshakeCut(Option<io::Error>),
     /// The listener was silent for too long.
     HandshakeTimeout,
+    /// The same, and its TCP acknowledges nothing that was sent to it.
+    Unheard,
     /// Flight 2 does not verify.
     HandshakeAltered,
     /// The one caller of `-l --fd` broke off, or speaks something else; the listener's reason.
@@ -226,6 +236,11 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// The next try, after one that ended with this.
+    pub fn failing(err: &Error) -> Self {
+        Stage::Failing(err.to_string(), err.hint().unwrap_or_default().into_owned())
+    }
+
     /// What the user can do about one that lasts too long.
     pub fn hint(&self) -> &str {
         match self {
@@ -233,7 +248,7 @@ impl Stage {
             Stage::KeyFile(_) => "nobody writes a key to it",
             Stage::Resolving(_) => "no name server answers; an address needs none",
             Stage::Connecting(_) => "is the address right? a firewall may drop what comes there",
-            Stage::Answer(_) => "is it scat that listens there?",
+            Stage::Answer(_) => UNANSWERED,
             Stage::Caller => "does the other end listen as well? only one of the two may have -l",
             Stage::Listening { refused: true } => "somebody came, and was sent away as said above",
             Stage::Listening { refused: false } => {
@@ -371,8 +386,25 @@ impl fmt::Display for Cause {
     }
 }
 
+/// What the user can do about a listener that takes the connection and says nothing.
+const UNANSWERED: &str = "is it scat that listens there? or large packets get lost (path MTU)";
+
 /// What the user can do about words that differ.
 const IN_THE_MIDDLE: &str = "talk to each other before you try again, and try another network";
+
+/// What the user can do about a link-local address without its interface.
+const ZONE: &str = "a link-local address needs its interface: fe80::1%eth0";
+
+/// Whether `ADDRESS port PORT` is a link-local address without its interface.
+fn lacks_zone(at: &str) -> bool {
+    let address = at.split(' ').next().and_then(|address| address.parse::<Ipv6Addr>().ok());
+    address.is_some_and(|address| address.is_unicast_link_local())
+}
+
+/// The port of `ADDRESS port PORT`.
+fn port(at: &str) -> Option<u16> {
+    at.rsplit(' ').next()?.parse().ok()
+}
 
 impl Error {
     /// The exit status.
@@ -387,6 +419,7 @@ impl Error {
             | Error::Random
             | Error::Key(_)
             | Error::Bind { .. }
+            | Error::Zone { .. }
             | Error::Own { .. } => Status::Failure,
             Error::Usage { .. }
             | Error::Source { .. }
@@ -396,7 +429,7 @@ impl Error {
             | Error::NoTerminal(_) => Status::Usage,
             Error::Connect { to, why } => match Refusal::of(why) {
                 // The system will say no the next time as well.
-                Refusal::Invalid if to.starts_with("fe80:") => Status::Usage,
+                Refusal::Invalid if lacks_zone(to) => Status::Usage,
                 Refusal::Invalid | Refusal::Forbidden => Status::Failure,
                 Refusal::Refused | Refusal::Other => Status::NoSession,
             },
@@ -407,6 +440,7 @@ impl Error {
             | Error::HandshakeCut(_)
             | Error::Busy
             | Error::HandshakeTimeout
+            | Error::Unheard
             | Error::HandshakeAltered
             | Error::CallerFailed(..) => Status::NoSession,
             Error::Preface { .. }
@@ -446,6 +480,7 @@ impl Error {
             | Error::Random
             | Error::Key(_)
             | Error::Bind { .. }
+            | Error::Zone { .. }
             | Error::Own { .. } => Cause::Local,
             Error::Input(_) | Error::Aborted(Reason::InputFailed) => Cause::Input,
             Error::Output(_)
@@ -469,6 +504,7 @@ impl Error {
             },
             Error::Waited(..)
             | Error::HandshakeTimeout
+            | Error::Unheard
             | Error::OpenTimeout(_)
             | Error::RatchetTimeout
             | Error::Aborted(Reason::Timeout) => Cause::Timeout,
@@ -541,18 +577,22 @@ impl Error {
             Error::NoOutput => "> /dev/null throws away what arrives",
             Error::NoText => "start again with > FILE",
             Error::Key(error) | Error::Argument(error) => return error.hint().map(Cow::from),
-            Error::Bind { why, .. } => match why.kind() {
+            Error::Bind { at, why } => match why.kind() {
                 io::ErrorKind::AddrInUse => {
                     "another program has that port: take another one, or 0 for a free one"
                 }
                 io::ErrorKind::AddrNotAvailable => {
                     "not an address of this machine; leave it out to use any"
                 }
-                io::ErrorKind::PermissionDenied => {
+                io::ErrorKind::PermissionDenied if port(at).is_some_and(|port| port < 1024) => {
                     "ports below 1024 are for root: take a higher one"
                 }
+                io::ErrorKind::InvalidInput if lacks_zone(at) => ZONE,
                 _ => return None,
             },
+            Error::Zone { .. } => {
+                "ip link (or ifconfig) lists the interfaces; fe80::1%eth0 has one of them"
+            }
             Error::Own { .. } => "an address of this machine is wanted; leave it out to use any",
             Error::Usage { hint, .. } => hint,
             Error::Source { .. } => "IPv4 goes with IPv4, IPv6 with IPv6",
@@ -564,6 +604,9 @@ impl Error {
                 Some((host, _)) if Path::new(host).exists() => {
                     "to send a file: scat HOST PORT < FILE"
                 }
+                Some((host, _)) if !host.is_ascii() => {
+                    "give the name in its ASCII form, which begins with xn--: idn2 NAME prints it"
+                }
                 _ => return None,
             },
             Error::Connect { to, why } => match Refusal::of(why) {
@@ -572,15 +615,14 @@ impl Error {
                     let listen = format!("at the other end: scat -l {port}");
                     return Some(format!("nobody listens there yet? {listen}").into());
                 }
-                Refusal::Invalid if to.starts_with("fe80:") => {
-                    "a link-local address needs its interface: fe80::1%eth0"
-                }
+                Refusal::Invalid if lacks_zone(to) => ZONE,
                 _ => return None,
             },
             Error::Waited(_, stage) => stage.hint(),
             Error::Silent => "is scat listening there? a port forwarder accepts for nobody as well",
             Error::NotScat(_) => "is it scat that listens there, at that port?",
-            Error::HandshakeTimeout => "the port is open, but is it scat that listens there?",
+            Error::HandshakeTimeout => UNANSWERED,
+            Error::Unheard => "large packets may get lost on the way: try an MTU of 1280 here",
             Error::Busy => "try again later; -w SECS does so for that long",
             Error::Preface { mismatch, psk } => match mismatch {
                 Mismatch::Version(_) | Mismatch::Unknown => {
@@ -639,7 +681,11 @@ impl Error {
             Error::At { error, .. } => error.may_pass(),
             Error::Connect { .. } => self.status() == Status::NoSession,
             Error::Resolve { is_temporary, .. } => *is_temporary,
-            Error::Silent | Error::Busy | Error::HandshakeCut(_) | Error::HandshakeTimeout => true,
+            Error::Silent
+            | Error::Busy
+            | Error::HandshakeCut(_)
+            | Error::HandshakeTimeout
+            | Error::Unheard => true,
             Error::NotOpened(unopened, _) | Error::OpenTimeout(unopened) => {
                 *unopened == Unopened::Safe
             }
@@ -673,6 +719,9 @@ impl fmt::Display for Error {
             Error::Random => "the system gives no random numbers",
             Error::Key(error) | Error::Argument(error) => return error.fmt(f),
             Error::Bind { at, why } => return write!(f, "bind {at}: {}", plain(why)),
+            Error::Zone { name, zone } => {
+                return write!(f, "{name}: this machine has no interface {zone}");
+            }
             Error::Own { name, why } | Error::Resolve { name, why, .. } => {
                 return write!(f, "resolve {name}: {why}");
             }
@@ -695,6 +744,7 @@ impl fmt::Display for Error {
                 return write!(f, "the handshake was cut off: {}", plain(why));
             }
             Error::HandshakeTimeout => "the other end does not answer",
+            Error::Unheard => "the other end acknowledges nothing that is sent to it",
             Error::Busy => "the listener is busy with another session",
             Error::HandshakeAltered => "the handshake was altered on its way",
             Error::CallerFailed(why, _) | Error::CallerRefused(why, _) => {

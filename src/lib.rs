@@ -17,7 +17,8 @@
 //! ui        messages, poller, the ceremony, data on a terminal
 //! error     every bad end: exit status, ABORT, line, hint
 //! auth      who may be at the other end: keys as text, policy
-//! sys  text  the operating system (no other module names it); formatting for people
+//! text      formatting for people
+//! sys       the operating system: no other module names it
 //! protocol  scat-protocol(7): no descriptor, no clock, no randomness
 //! ```
 //!

@@ -1,5 +1,6 @@
 //! Formatting for people: times, rates, addresses and system errors.
 
+use crate::sys::zone;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +26,6 @@ pub fn printable(text: &str) -> String {
     printable
 }
 
-/// A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 /// The zeros of the scripts that are written today, each with the other nine digits behind
 /// it: the decimal digits (Nd) of Unicode's Basic Multilingual Plane, without ASCII's.
 const ZEROS: &str = "\
@@ -43,6 +43,7 @@ pub fn ascii_digits(text: &str) -> Option<String> {
     text.chars().map(|c| char::from_digit(digit(c)?, 10)).collect()
 }
 
+/// A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 pub struct Rounded(pub Duration);
 
 impl fmt::Display for Rounded {
@@ -88,14 +89,16 @@ impl fmt::Display for Rate {
     }
 }
 
-/// `198.51.100.4`, `fe80::1%2`: an IPv4 address stays one on a dual-stack socket, and a
+/// `198.51.100.4`, `fe80::1%eth0`: an IPv4 address stays one on a dual-stack socket, and a
 /// link-local one has its zone, without which it is none.
 pub struct Ip(pub SocketAddr);
 
 impl fmt::Display for Ip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            SocketAddr::V6(v6) if v6.scope_id() != 0 => write!(f, "{}%{}", v6.ip(), v6.scope_id()),
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+                write!(f, "{}%{}", v6.ip(), zone::name(v6.scope_id()))
+            }
             address => address.ip().to_canonical().fmt(f),
         }
     }
@@ -145,9 +148,6 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_rounded_for_people() {
-        let time = Duration::from_secs(2);
-    #[test]
     fn digits_of_any_script_are_digits() {
         for (typed, digits) in [
             ("0123456789", Some("0123456789")),
@@ -169,6 +169,9 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rates_are_rounded_for_people() {
+        let time = Duration::from_secs(2);
         for (bytes, said) in [
             (0, ""),
             (1, ", 0.5 B/s"),

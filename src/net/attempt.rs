@@ -149,6 +149,7 @@ impl<'a> Attempt<'a> {
     pub fn late(&self) -> Error {
         match self.has_revealed {
             true => Error::OpenTimeout(unopened(self.policy)),
+            false if self.link.is_unheard() => Error::Unheard,
             false => Error::HandshakeTimeout,
         }
     }
@@ -166,6 +167,8 @@ pub fn unopened(policy: &Policy) -> Unopened {
 /// answers what it cannot read with its preface alone.
 fn hung_up(link: &Link, len: usize, psk: bool) -> Error {
     match len {
+        // Flight 1 was the first large packet.
+        0 if link.is_unheard() => Error::Unheard,
         0 => Error::Silent,
         PREFACE_LEN if psk => Error::PskDiffers,
         _ => Error::HandshakeCut(link.error()),

@@ -92,6 +92,8 @@ pub enum Rejection {
     Lost,
     /// It took longer than the time for a handshake.
     TooSlow,
+    /// Flight 2 did not arrive there.
+    Unheard,
     /// Its place was needed.
     TooMany,
     /// A flight did not verify.
@@ -127,7 +129,7 @@ impl Rejection {
             Rejection::Preface(Mismatch::Reconnects) => Cause::Lost,
             Rejection::Preface(Mismatch::Psk) | Rejection::PskDiffers => Cause::Psk,
             Rejection::HungUp | Rejection::Lost => Cause::Cut,
-            Rejection::TooSlow => Cause::Timeout,
+            Rejection::TooSlow | Rejection::Unheard => Cause::Timeout,
             Rejection::TooMany => Cause::Busy,
             Rejection::Forged => Cause::Forged,
             Rejection::OtherKey(_) => Cause::Key,
@@ -150,6 +152,7 @@ impl fmt::Display for Rejection {
             Rejection::HungUp => "hung up during the handshake",
             Rejection::Lost => "connection lost during the handshake",
             Rejection::TooSlow => "too slow",
+            Rejection::Unheard => "acknowledges nothing: are large packets lost on the way (MTU)?",
             Rejection::TooMany => "dropped: too many connections",
             Rejection::Forged => "forged or altered handshake",
             Rejection::Myself => "connected to myself",
@@ -213,7 +216,11 @@ impl<'a> Candidate<'a> {
                     self.link.send(unsent);
                     self.link.receive(flight3, FLIGHT3_LEN);
                     let Ok(flight3) = <[u8; FLIGHT3_LEN]>::try_from(flight3.as_slice()) else {
-                        return Ok(self.wait_or(Rejection::HungUp));
+                        let is_unheard = self.link.is_unheard();
+                        return Ok(self.wait_or(match is_unheard {
+                            true => Rejection::Unheard,
+                            false => Rejection::HungUp,
+                        }));
                     };
                     if let Some(progress) = self.judge(&flight3, policy) {
                         return Ok(progress);
@@ -302,6 +309,7 @@ impl<'a> Candidate<'a> {
     pub fn late(&self) -> Rejection {
         match self.state {
             State::Closing { why, .. } => why,
+            State::Flight3 { .. } if self.link.is_unheard() => Rejection::Unheard,
             _ => Rejection::TooSlow,
         }
     }

@@ -78,7 +78,7 @@ impl<'a> Dial<'a> {
                 }));
             }
             let start = Some(start_at).filter(|_| !self.left.is_empty());
-            waiting.poll(poller, start.or(limit.at()))?;
+            waiting.poll(poller, start.or(limit.at())).map_err(|err| self.passed(err, setup))?;
             let mut at = 0;
             while let Some((address, socket)) = self.trying.get(at) {
                 let (address, Some(outcome)) = (*address, socket.outcome()) else {
@@ -97,6 +97,15 @@ impl<'a> Dial<'a> {
                 // Nothing is gained by waiting for it.
                 start_at = Instant::now();
             }
+        }
+    }
+
+    /// When the time is up, an address that has failed tells more than the others, which
+    /// say nothing.
+    fn passed(&self, err: Error, setup: &Setup<'_>) -> Error {
+        match (&err, &self.failure) {
+            (Error::Waited(..), Some(failure)) => setup.deadline.passed(Stage::failing(failure)),
+            _ => err,
         }
     }
 

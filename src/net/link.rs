@@ -170,6 +170,14 @@ impl Link {
         Some(silence?.min(self.unacknowledged_since?.elapsed()))
     }
 
+    /// Whether the other end's TCP lacks what was sent more than a moment ago, although it
+    /// may have said something since.
+    pub fn is_unheard(&self) -> bool {
+        const MOMENT: Duration = Duration::from_secs(1);
+        let is_old = self.unacknowledged_since.is_some_and(|at| at.elapsed() >= MOMENT);
+        is_old && self.socket.as_ref().and_then(Socket::unacknowledged).is_some()
+    }
+
     /// Whether sending has failed, or it is closed.
     pub fn is_broken(&self) -> bool {
         self.send_error.is_some() || self.socket.is_none()

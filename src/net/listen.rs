@@ -278,7 +278,7 @@ impl<'a> Listener<'a> {
             }
             _ => None,
         };
-        let is_for_all = why.concerns_user() || news.is_some();
+        let is_for_all = why.concerns_user() || news.is_some() || why == Rejection::Unheard;
         let talk = if is_for_all { Talk::Troubles } else { Talk::Stages };
         if self.report.talk < talk {
             return;

@@ -3,6 +3,7 @@
 use crate::error::{Error, Stage};
 use crate::sys::poller::Poller;
 use crate::sys::resolver::{Failure, Family, Found, look_up};
+use crate::sys::zone;
 use crate::text::plain;
 use crate::ui::report::Report;
 use crate::ui::waiting::{Deadline, Waiting};
@@ -34,7 +35,16 @@ pub fn resolve(
         Some(host) => format!("{host} port {service}"),
         None => format!("port {service}"),
     };
-    let literal: Option<IpAddr> = host.and_then(|host| host.parse().ok());
+    let (address, zone) = match host.and_then(|host| host.split_once('%')) {
+        Some((address, zone)) => (Some(address), Some(zone)),
+        None => (host, None),
+    };
+    let literal: Option<IpAddr> = address.and_then(|address| address.parse().ok());
+    if let (Some(IpAddr::V6(_)), Some(zone)) = (literal, zone)
+        && zone::index(zone).is_none()
+    {
+        return Err(Error::Zone { name, zone: zone.to_owned() });
+    }
     let usage = |what: String, hint: &str| Error::Usage { what, hint: hint.to_owned() };
     match (literal, family) {
         (Some(IpAddr::V6(ip)), Family::V4) => {

@@ -16,6 +16,7 @@ pub mod sandbox;
 pub mod socket;
 pub mod stream;
 pub mod tty;
+pub mod zone;
 
 use std::io;
 

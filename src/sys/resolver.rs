@@ -1,5 +1,6 @@
 //! The system's resolver.
 
+use super::zone;
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use std::io;
 use std::net::SocketAddr;
@@ -30,13 +31,28 @@ pub type Found = Result<Vec<SocketAddr>, Failure>;
 
 /// Asks for the addresses of `host` (those to listen on at every interface without one)
 /// and the number of `service`, and waits for the answer. With `numeric`, asks no server.
+/// Whatever the resolver says, localhost is this machine (RFC 6761 section 6.3).
 ///
 /// # Errors
 /// [`Failure`].
 pub fn look_up(host: Option<&str>, service: &str, family: Family, numeric: bool) -> Found {
-    let passive = if host.is_none() { libc::AI_PASSIVE } else { 0 };
+    let numeric_host = if numeric { libc::AI_NUMERICHOST } else { 0 };
+    let flags = if host.is_none() { libc::AI_PASSIVE } else { numeric_host };
+    if numeric || !host.is_some_and(|host| host.eq_ignore_ascii_case("localhost")) {
+        return ask(host, service, family, flags);
+    }
+    let mut found = ask(host, service, family, flags).unwrap_or_default();
+    found.retain(|address| address.ip().is_loopback());
+    match found.is_empty() {
+        // Of no host, unless it is to listen.
+        true => ask(None, service, family, 0),
+        false => Ok(found),
+    }
+}
+
+fn ask(host: Option<&str>, service: &str, family: Family, flags: i32) -> Found {
     let hints = AddrInfoHints {
-        flags: passive | if numeric { libc::AI_NUMERICHOST } else { 0 },
+        flags,
         address: match family {
             Family::Any => 0,
             Family::V4 => AddrFamily::Inet.into(),
@@ -50,7 +66,10 @@ pub fn look_up(host: Option<&str>, service: &str, family: Family, numeric: bool)
         LookupErrorKind::Again => Failure::NoAnswer(own_words(&err.into())),
         _ => Failure::Host(own_words(&err.into())),
     })?;
-    found.map(|one| Ok(one.map_err(Failure::Host)?.sockaddr)).collect()
+    let found = found.map(|one| Ok(one.map_err(Failure::Host)?.sockaddr));
+    let found: Vec<SocketAddr> = found.collect::<Result<_, _>>()?;
+    found.iter().copied().for_each(zone::learn);
+    Ok(found)
 }
 
 /// The resolver's words behind the library's own prefix.

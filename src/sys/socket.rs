@@ -5,7 +5,7 @@
 //! processes that share an inherited socket.
 
 use super::poller::{Interest, Poller, Token};
-use super::{platform, stream};
+use super::{platform, stream, zone};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, TcpKeepalive, Type};
@@ -74,12 +74,17 @@ impl Socket {
         }
         let socket = socket2::Socket::from(socket);
         match socket.peer_addr() {
-            Ok(peer) => Ok(Socket { socket, peer: peer.as_socket() }),
+            Ok(peer) => Ok(Socket::with(socket, peer.as_socket())),
             Err(_) => Err(match socket.take_error() {
                 Ok(Some(err)) => Unfit::Reset(err),
                 _ => usage("not connected; a listening socket will not do"),
             }),
         }
+    }
+
+    fn with(socket: socket2::Socket, peer: Option<SocketAddr>) -> Self {
+        peer.into_iter().for_each(zone::learn);
+        Socket { socket, peer }
     }
 
     /// Chooses the address to connect from.
@@ -356,7 +361,7 @@ impl Listener {
                 }
                 _ => NotAccepted::Failed(err),
             })?;
-        Ok(Socket { socket, peer: address.as_socket() })
+        Ok(Socket::with(socket, address.as_socket()))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::sys::lines::Lines;
 use crate::sys::poller::{Poller, STATUS, STDERR};
 use crate::sys::stream::{self, Inherited};
 use crate::sys::tty;
-use crate::text::{Address, Rate, Rounded, printable};
+use crate::text::{Address, Ip, Rate, Rounded, printable};
 use crate::ui::status::Line;
 use std::cell::Cell;
 use std::fmt;
@@ -214,7 +214,7 @@ impl Report {
     /// Where a listener listens; `only_v6` if its socket takes no IPv4.
     pub fn listening(&self, at: SocketAddr, only_v6: bool) {
         let address = match (at.ip(), only_v6) {
-            (ip, _) if !ip.is_unspecified() => ip.to_canonical().to_string(),
+            (ip, _) if !ip.is_unspecified() => Ip(at).to_string(),
             (IpAddr::V4(_), _) => "every IPv4 address,".to_owned(),
             (IpAddr::V6(_), true) => "every IPv6 address,".to_owned(),
             (IpAddr::V6(_), false) => "every address,".to_owned(),

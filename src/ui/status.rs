@@ -7,6 +7,7 @@ use crate::auth::keys;
 use crate::error::{Cause, Error};
 use crate::protocol::sas::Half;
 use crate::protocol::session::{Counters, Reason};
+use crate::text::Ip;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -51,7 +52,7 @@ pub enum Line<'a> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = |f: &mut fmt::Formatter<'_>, event: &str, at: &SocketAddr| {
-            write!(f, "{event} {} {}", at.ip().to_canonical(), at.port())
+            write!(f, "{event} {} {}", Ip(*at), at.port())
         };
         let words = |f: &mut fmt::Formatter<'_>, who: &str, half: &Half| {
             write!(f, "WORDS {who} {} {:08}", half.words().join(" "), half.number())

@@ -148,8 +148,7 @@ impl<'a> Retry<'a> {
         if !self.deadline.is_set() || !err.may_pass() {
             return Err(err);
         }
-        let stage = Stage::Failing(err.to_string(), err.hint().unwrap_or_default().into_owned());
-        let mut waiting = Waiting::new(stage, self.deadline, self.report);
+        let mut waiting = Waiting::new(Stage::failing(&err), self.deadline, self.report);
         waiting.tell_at = self.tell_at;
         let mut pause = Limit::new(Some(Instant::now() + self.pause));
         while !pause.is_up() {

@@ -3,6 +3,7 @@
 
 use crate::support::scat::{self, Place, Scat, dial, door, full_door};
 use crate::support::{has_ipv6, skip};
+use ::scat::error::Error;
 use rustix::process::Signal;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -77,6 +78,13 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     // what a retry can mend
     (&["127.0.0.1", "1"], 3, "connect 127.0.0.1 port 1: connection refused", "nobody listens there yet? at the other end: scat -l 1"),
 ];
+
+#[test]
+fn a_name_that_is_not_in_ascii_is_told_how_to_write_it() {
+    let name = "b\u{fc}cher.example port 9000".into();
+    let err = Error::Resolve { name, why: "unknown".into(), is_temporary: false };
+    assert!(err.hint().unwrap().contains("xn--"));
+}
 
 #[test]
 fn each_mistake_is_named_with_its_next_step_and_status() {

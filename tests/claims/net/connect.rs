@@ -3,12 +3,13 @@
 use crate::support::peer::{
     self, ABORT, DATA, FLIGHT1, FLIGHT2, FLIGHT3, Handshake, OPEN, Options, Peer, Role,
 };
-use crate::support::scat::{Ended, Scat, door, full_door, key_file, rest, start};
+use crate::support::scat::{Ended, Scat, door, file, full_door, key_file, program, rest, start};
 use crate::support::{has_ipv6, hurried, knock, skip, unopened};
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A port of 127.0.0.`host` that nobody listens on: it stays taken, and refuses.
@@ -67,6 +68,24 @@ fn addresses_are_tried_in_turn() {
     connector.end_input();
     listener.end().expect(0, "");
     connector.end().expect(0, "connected to 127.0.0.1");
+}
+
+/// On a system that has no /etc/hosts, or a name server that knows better.
+#[cfg(target_os = "linux")]
+#[test]
+fn localhost_is_this_machine_whatever_the_resolver_says() {
+    for hosts in ["", "192.0.2.7 localhost\n"] {
+        let hosts = file("hosts", hosts.as_bytes());
+        let mount = "mount --bind \"$0\" /etc/hosts && echo there && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-rmn", "sh", "-c", mount, hosts.arg(), &program()]);
+        command.args(["-4", "localhost", "9"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let ended = Scat::spawn(command).end();
+        if ended.stdout != b"there\n" {
+            return skip("no unshare(1) or mount(8) for this user, so /etc/hosts was there");
+        }
+        ended.expect(3, "connect localhost (127.0.0.1) port 9: ");
+    }
 }
 
 #[test]

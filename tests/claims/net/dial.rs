@@ -4,7 +4,7 @@ use super::connect::closed_port;
 use crate::support::peer::{self, FLIGHT1};
 use crate::support::scat::{Scat, full_door, start};
 use scat::auth::policy::Policy;
-use scat::error::Error;
+use scat::error::{Error, Stage};
 use scat::net::connect::{Target, connect};
 use scat::net::{Established, Limits, Setup};
 use scat::protocol::handshake::{Features, Local};
@@ -24,6 +24,14 @@ fn call(addresses: Vec<SocketAddr>) -> Result<Established, Error> {
 
 /// The same with `-w`, and little patience.
 fn call_within(within: Option<Duration>, addresses: Vec<SocketAddr>) -> Result<Established, Error> {
+    call_with(within, Duration::from_millis(100), addresses)
+}
+
+fn call_with(
+    within: Option<Duration>,
+    patience: Duration,
+    addresses: Vec<SocketAddr>,
+) -> Result<Established, Error> {
     let local = Local::new(random::key().unwrap(), false, None, Features::NONE);
     let policy = Policy { peers: Vec::new(), psk: false, asks: false, advice: None };
     let (deadline, report) = (Deadline::new(within), Report::new(None));
@@ -37,7 +45,7 @@ fn call_within(within: Option<Duration>, addresses: Vec<SocketAddr>) -> Result<E
         local: &local,
         policy: &policy,
         deadline: &deadline,
-        limits: Limits { patience: Duration::from_millis(100), ..Limits::default() },
+        limits: Limits { patience, ..Limits::default() },
         report: &report,
         buffers: Buffers::new().unwrap(),
     };
@@ -89,6 +97,16 @@ fn the_most_telling_of_the_failures_is_told_with_its_address() {
     let err = call(vec![at(1, closed.1)]).err().unwrap();
     let said = format!("connect ann.example (127.0.0.1) port {}: connection refused", closed.1);
     assert_eq!(err.to_string(), said);
+}
+
+#[test]
+fn when_w_passes_an_address_that_has_failed_is_told_before_one_that_says_nothing() {
+    let (_full, dead) = full_door();
+    let closed = closed_port(1);
+    let within = Some(Duration::from_millis(400));
+    let err = call_with(within, Duration::from_secs(60), vec![at(1, dead), at(1, closed.1)]);
+    let Err(Error::Waited(_, Stage::Failing(line, _))) = err else { panic!("another end") };
+    assert!(line.ends_with("connection refused"), "{line}");
 }
 
 #[test]

@@ -9,3 +9,4 @@ mod load;
 pub mod reconnect;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod vanish;
+mod zones;

@@ -1,55 +1,7 @@
-//! A network that falls silent: nothing says so.
+//! A network that falls silent, or drops large packets: nothing says so.
 
-use crate::support::hurried;
-use crate::support::scat::{Ending, Scat};
-use crate::support::skip;
-use std::process::{Command, Stdio};
-
-/// A network of its own, until this is dropped.
-struct Network(Ending);
-
-impl Network {
-    /// `None`, and said so, where the system grants none.
-    fn new() -> Option<Network> {
-        let up = "ip link set lo up && echo up && exec cat";
-        let mut command = Command::new("unshare");
-        command.args(["-rn", "sh", "-c", up]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let Ok(mut holder) = command.stderr(Stdio::null()).spawn() else {
-            skip("no unshare");
-            return None;
-        };
-        let mut up = [0; 3];
-        let read = std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut up);
-        let network = Network(Ending(holder));
-        if read.is_err() {
-            skip("no network namespace for this user, or no ip");
-            return None;
-        }
-        Some(network)
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        let holder = self.0.0.id().to_string();
-        command.args(["-t", &holder, "-U", "-n", "--preserve-credentials"]).args(words);
-        command
-    }
-
-    /// A hurried scat in it.
-    fn scat(&self, args: &[&str]) -> Scat {
-        let words = hurried::words();
-        let words: Vec<&str> =
-            words.iter().map(String::as_str).chain(args.iter().copied()).collect();
-        let mut command = self.command(&words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        Scat::spawn(command)
-    }
-
-    fn ip(&self, words: &str) {
-        let words: Vec<&str> = ["ip"].into_iter().chain(words.split(' ')).collect();
-        assert!(self.command(&words).status().unwrap().success(), "{words:?}");
-    }
-}
+use crate::support::network::Network;
+use rustix::process::Signal;
 
 #[test]
 fn a_peer_that_vanishes_while_something_is_sent_to_it_is_noticed() {
@@ -97,5 +49,33 @@ fn a_connector_whose_address_changes_goes_on_from_another() {
     listener.end_input();
     for end in [listener, connector] {
         end.end().expect(0, "");
+    }
+}
+
+/// A network that drops the large packets which this rule of nft(8) names.
+fn black_hole(which: &str) -> Option<Network> {
+    Network::with(&format!(
+        "ip link set lo up && PATH=$PATH:/usr/sbin:/sbin nft 'table ip t {{ chain i {{ \
+         type filter hook input priority 0; {which} meta length > 1000 drop; }}; }}'"
+    ))
+}
+
+#[test]
+fn large_packets_that_vanish_are_named_when_a_handshake_stands_still() {
+    let (Some(there), Some(back)) = (black_hole("tcp dport 9000"), black_hole("tcp sport 9000"))
+    else {
+        return;
+    };
+    let (mut there_listener, _) = there.scat(&["-l", "127.0.0.1", "9000"]).with_port();
+    let (mut back_listener, _) = back.scat(&["-l", "127.0.0.1", "9000"]).with_port();
+    let unheard = there.scat(&["127.0.0.1", "9000"]);
+    let unanswered = back.scat(&["127.0.0.1", "9000"]);
+    let said = "the other end acknowledges nothing that is sent to it";
+    unheard.end().expect(3, said).expect(3, "large packets may get lost on the way");
+    unanswered.end().expect(3, "does not answer").expect(3, "or large packets get lost");
+    back_listener.line("acknowledges nothing: are large packets lost on the way");
+    for listener in [&mut there_listener, &mut back_listener] {
+        listener.signal(Signal::TERM);
+        listener.end_unread().expect_signal(Signal::TERM);
     }
 }

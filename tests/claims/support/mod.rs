@@ -7,6 +7,8 @@ pub mod filter;
 pub mod hurried;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod inside;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+pub mod network;
 pub mod peer;
 pub mod pty;
 pub mod relay;
