@@ -154,8 +154,10 @@ pub fn limit_backoff(socket: BorrowedFd<'_>, most: Duration) {
     };
 }
 
-/// How long ago TCP's last acknowledgement came, while something that was sent, or the
-/// question for room that stands for it, has none yet.
+/// How long ago TCP's last acknowledgement came, while something that was sent, or a
+/// question for room, has none. It is zero while something only waits to be sent: for
+/// room, or for a route from this address. One question may be on its way to a peer that
+/// does not read; of two the first was not answered.
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<Duration> {
     let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -167,6 +169,10 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<Duration> {
         let result = libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, at, &mut len);
         (result, info.assume_init())
     };
-    let is_waiting = result == 0 && (info.tcpi_unacked > 0 || info.tcpi_probes > 0);
-    is_waiting.then(|| Duration::from_millis(info.tcpi_last_ack_recv.into()))
+    if result != 0 || info.tcpi_unacked + info.tcpi_notsent_bytes == 0 && info.tcpi_probes == 0 {
+        return None;
+    }
+    let is_unanswered = info.tcpi_unacked > 0 || info.tcpi_probes > 1;
+    let silence = if is_unanswered { info.tcpi_last_ack_recv } else { 0 };
+    Some(Duration::from_millis(silence.into()))
 }

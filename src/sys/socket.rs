@@ -145,7 +145,8 @@ impl Socket {
     }
 
     /// How long ago TCP's last acknowledgement came, if something that was sent waits for
-    /// one. `None` also where the system does not tell, and for all but TCP.
+    /// one; zero if something only waits to be sent. `None` also where the system does not
+    /// tell, and for all but TCP.
     pub fn unacknowledged(&self) -> Option<Duration> {
         platform::unacknowledged(self.socket.as_fd())
     }
