@@ -228,9 +228,11 @@ pub enum Stage {
     Failing(String, String),
     /// The caller of `-l --fd` says something.
     Caller,
-    /// A peer comes; whether the user was told of somebody who could not be it.
+    /// A peer comes.
     Listening {
-        /// Somebody was.
+        /// Somebody is connected, in the middle of the handshake.
+        hangs: bool,
+        /// The user was told of somebody who could not be the peer.
         refused: bool,
     },
 }
@@ -250,8 +252,13 @@ impl Stage {
             Stage::Connecting(_) => "is the address right? a firewall may drop what comes there",
             Stage::Answer(_) => UNANSWERED,
             Stage::Caller => "does the other end listen as well? only one of the two may have -l",
-            Stage::Listening { refused: true } => "somebody came, and was sent away as said above",
-            Stage::Listening { refused: false } => {
+            Stage::Listening { hangs: true, .. } => {
+                "somebody is connected, and has not finished the handshake"
+            }
+            Stage::Listening { refused: true, .. } => {
+                "somebody came, and was sent away as said above"
+            }
+            Stage::Listening { refused: false, .. } => {
                 "can the other end reach this machine, and that port?"
             }
         }

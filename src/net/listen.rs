@@ -88,7 +88,8 @@ pub fn listen(
     let mut limit = deadline.limit();
     let (candidate, accepted) = loop {
         if limit.is_up() {
-            return Err(deadline.passed(Stage::Listening { refused: listener.refused }));
+            let hangs = !listener.candidates.is_empty();
+            return Err(deadline.passed(Stage::Listening { hangs, refused: listener.refused }));
         }
         let signals = poller.wait(listener.poll_timeout(&limit))?;
         if signals.report {

@@ -9,7 +9,7 @@ use crate::support::{has_ipv6, hurried, knock, skip};
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,18 +52,27 @@ fn a_listener_takes_ipv4_and_ipv6_at_one_port() {
     }
 }
 
+/// Takes a port without listening there.
+fn bind(host: &str, port: u16) -> Option<socket2::Socket> {
+    let address = SocketAddr::new(host.parse().unwrap(), port);
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&address.into()).ok().map(|()| socket)
+}
+
 #[test]
 fn one_family_only_where_asked_for() {
     if !has_ipv6() {
         return;
     }
-    let (l, port) = Scat::new(&["-4l", "0"]).with_port();
-    assert!(TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok());
-    Scat::new(&["::1", &port.to_string()]).end().expect(3, "connection refused");
-    drop(l);
-    let (l, port) = Scat::new(&["-6l", "0"]).with_port();
-    Scat::connect(port).end().expect(3, "connection refused");
-    drop(l);
+    for (option, other) in [("-4l", "::1"), ("-6l", "127.0.0.1")] {
+        // The same port of the other kind is free, or another program's: then again.
+        let mut listeners = (0..9).map(|_| Scat::new(&[option, "0"]).with_port());
+        let (_listener, _bound, port) = listeners
+            .find_map(|(listener, port)| Some((listener, bind(other, port)?, port)))
+            .expect("a port that is taken for one kind of addresses");
+        Scat::new(&[other, &port.to_string()]).end().expect(3, "connection refused");
+    }
 }
 
 #[test]
@@ -72,7 +81,8 @@ fn w_passes_at_a_listener_with_3() {
     alone.end().expect(3, "no session within 0.2 s");
     let (in_a_handshake, port) = Scat::listen_with(&["-w1"]);
     let _stranger = knock(port);
-    in_a_handshake.end().expect(3, "no session within 1 s");
+    let ended = in_a_handshake.end().expect(3, "no session within 1 s");
+    ended.expect(3, "hint: somebody is connected, and has not finished the handshake");
 }
 
 // Strangers.
