@@ -18,6 +18,12 @@ pub const STEP: Duration = Duration::from_secs(2);
 /// Instead of 5 minutes. Only time counts in which no TCP acknowledges anything.
 pub const VANISHED: Duration = Duration::from_secs(2);
 
+/// Instead of 2 s.
+pub const CLOSE: Duration = Duration::from_millis(300);
+
+/// Longer than any test waits, for a scat that is to end for another reason.
+pub const NEVER: Duration = Duration::from_secs(3600);
+
 /// For a connection that replaces a lost one.
 pub const RECONNECT: Times = Times {
     attempt: STEP,
@@ -27,22 +33,32 @@ pub const RECONNECT: Times = Times {
     linger: STEP,
 };
 
-/// Set where this test program is scat.
+/// Set where this test program is scat: to the milliseconds of a close.
 const MARK: &str = "SCAT_IN_A_HURRY";
 
 /// A command that is a hurried scat once its arguments are added.
 pub fn words() -> Vec<String> {
+    words_with(CLOSE)
+}
+
+/// The same with another time for a close.
+pub fn words_with(close: Duration) -> Vec<String> {
     let this = std::env::current_exe().unwrap().into_os_string().into_string().unwrap();
     // The harness writes to standard output as well, so scat's is kept aside. Behind `--`
     // are names of tests for the harness, which runs the one that exists.
-    let shell = format!("export {MARK}=1 && exec \"$@\" 9>&1 >/dev/null");
+    let shell = format!("export {MARK}={} && exec \"$@\" 9>&1 >/dev/null", close.as_millis());
     let test = "support::hurried::this_program_is_scat_where_it_was_started_as_scat";
     ["sh", "-c", &shell, "sh", &this, "--exact", test, "--nocapture", "--"].map(Into::into).into()
 }
 
 /// Starts a hurried `scat args...` between three pipes.
 pub fn start(args: &[&str]) -> Scat {
-    let words = words();
+    start_with(CLOSE, args)
+}
+
+/// The same with another time for a close.
+pub fn start_with(close: Duration, args: &[&str]) -> Scat {
+    let words = words_with(close);
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
     Scat::spawn(command)
@@ -50,15 +66,14 @@ pub fn start(args: &[&str]) -> Scat {
 
 #[test]
 fn this_program_is_scat_where_it_was_started_as_scat() {
-    if std::env::var_os(MARK).is_none() {
-        return;
-    }
+    let Ok(close) = std::env::var(MARK) else { return };
+    let close = Duration::from_millis(close.parse().unwrap());
     let stdout = File::options().write(true).open("/dev/fd/9").unwrap();
     rustix::stdio::dup2_stdout(stdout).unwrap();
     let args = std::env::args_os().skip_while(|arg| arg != "--").skip(1).collect();
     let code = main::program(
         args,
-        Limits { step: STEP, vanished: VANISHED, reconnect: RECONNECT, ..Limits::default() },
+        Limits { step: STEP, vanished: VANISHED, reconnect: RECONNECT, close, ..Limits::default() },
     );
     // ExitCode does not tell its number.
     let number = (0..=u8::MAX).find(|number| code == (*number).into());
