@@ -1,14 +1,14 @@
-//! Why scat ends other than well: one enum, grouped as the exit statuses are.
+//! All errors, in one enum, grouped by exit status.
 //!
 //! An error answers by itself: [`Error::status`], [`Error::abort`], [`Error::hint`],
 //! [`Error::totals`], and its line by [`fmt::Display`].
 
 use crate::auth::keys;
-use crate::protocol::handshake::{self, Mismatch};
+use crate::protocol::handshake::{self, Mismatch, Peer};
 use crate::protocol::session::{self, Counters, Reason};
 use crate::sys;
 use crate::sys::socket::Refusal;
-use crate::text::{Rounded, plain};
+use crate::text::{Bytes, Rounded, plain};
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
@@ -24,7 +24,7 @@ pub enum Error {
     System(&'static str, io::Error),
     /// Reading standard input.
     Input(io::Error),
-    /// Writing standard output, for another reason than that nobody reads it.
+    /// Writing standard output, other than because nobody reads it (`OutputClosed`).
     Output(io::Error),
     /// Started with standard output closed.
     NoOutput,
@@ -32,7 +32,7 @@ pub enum Error {
     Random,
     /// A key file.
     Key(keys::Error),
-    /// The address to listen on, or to connect from, was not to be had.
+    /// The address to listen on, or to connect from, cannot be used.
     Bind {
         /// Address and port.
         at: String,
@@ -68,16 +68,9 @@ pub enum Error {
         /// Address and port to connect to.
         to: String,
     },
-    /// A key among the arguments that is none.
+    /// An argument of `--peer` that is not a key.
     Argument(keys::Error),
-    /// An option of the netcat family that scat lacks.
-    Foreign {
-        /// As it was given.
-        option: String,
-        /// What to do instead.
-        instead: &'static str,
-    },
-    /// `--fd` with nothing and nobody that verifies the other end.
+    /// `--fd` without `--peer`, `--psk` or `-c`.
     Unverified,
     /// `-c` without a terminal, or with one that cannot be opened: why.
     NoTerminal(Option<io::Error>),
@@ -148,8 +141,8 @@ pub enum Error {
     CallerRefused(String, Cause),
     /// Connected to oneself.
     Myself,
-    /// The listener's key is not one of `--peer`.
-    OtherKey,
+    /// The listener's key, this one, is not one of `--peer`.
+    OtherKey(Peer),
     /// What was typed here are not the other end's words.
     WordsDiffer,
     /// The person here refused.
@@ -157,7 +150,10 @@ pub enum Error {
     /// The person here left before the words were compared.
     Left,
     /// ABORT 1 in the place of OPEN: our key is not one of the listener's `--peer`.
-    KeyRefused,
+    KeyRefused {
+        /// It was given with `-i`, and not made for this run.
+        long_lived: bool,
+    },
 
     // 5: corrupted or forged
     /// A frame that cannot be the peer's, or must not come now.
@@ -186,6 +182,8 @@ pub enum Error {
     // 4 to 7, as its reason says
     /// The peer's ABORT.
     Aborted(Reason),
+    /// The same in a chat, where the other person pressed Ctrl-C or closed the window.
+    PersonLeft,
 
     /// Any of these, and how far the session had come.
     Early(Box<Error>, Totals),
@@ -247,19 +245,19 @@ impl Stage {
     pub fn hint(&self) -> &str {
         match self {
             Stage::Failing(_, hint) => hint,
-            Stage::KeyFile(_) => "nobody writes a key to it",
-            Stage::Resolving(_) => "no name server answers; an address needs none",
-            Stage::Connecting(_) => "is the address right? a firewall may drop what comes there",
+            Stage::KeyFile(_) => "nothing has written a key to this FIFO",
+            Stage::Resolving(_) => "no DNS server answers; try a numeric address",
+            Stage::Connecting(_) => "check the address; a firewall may block the port",
             Stage::Answer(_) => UNANSWERED,
-            Stage::Caller => "does the other end listen as well? only one of the two may have -l",
+            Stage::Caller => "are both ends using -l? only one should",
             Stage::Listening { hangs: true, .. } => {
                 "somebody is connected, and has not finished the handshake"
             }
             Stage::Listening { refused: true, .. } => {
-                "somebody came, and was sent away as said above"
+                "a caller was rejected: see the message above"
             }
             Stage::Listening { refused: false, .. } => {
-                "can the other end reach this machine, and that port?"
+                "can the other end reach this machine and this port?"
             }
         }
     }
@@ -290,17 +288,30 @@ pub struct Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counters { sent, received, written } = self.counters;
         let acknowledged = if self.acknowledged { "confirmed" } else { "not confirmed" };
-        match (sent, received) {
-            (0, 0) => return write!(f, "nothing was sent or received"),
-            (0, _) => write!(f, "sent nothing; ")?,
-            _ => write!(f, "sent {sent} bytes, {acknowledged}; ")?,
+        match self.counters {
+            Counters { sent: 0, received: 0, .. } => write!(f, "nothing was sent or received"),
+            Counters { sent: 0, .. } => write!(f, "sent nothing; {}", Received(self.counters)),
+            Counters { sent, .. } => {
+                write!(f, "sent {}, {acknowledged}; {}", Bytes(sent), Received(self.counters))
+            }
         }
-        match received {
-            0 => write!(f, "received nothing"),
-            _ if written == received => write!(f, "wrote {written} bytes"),
-            _ => write!(f, "wrote {written} of {received} bytes received"),
+    }
+}
+
+/// What was received, and how much of it was written if that is not all.
+pub struct Received(pub Counters);
+
+impl fmt::Display for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Counters { received: 0, .. } => write!(f, "received nothing"),
+            Counters { received, written, .. } if received == written => {
+                write!(f, "received {}", Bytes(received))
+            }
+            Counters { received, written, .. } => {
+                write!(f, "wrote {} of {} received", Bytes(written), Bytes(received))
+            }
         }
     }
 }
@@ -397,7 +408,7 @@ impl fmt::Display for Cause {
 const UNANSWERED: &str = "is it scat that listens there? or large packets get lost (path MTU)";
 
 /// What the user can do about words that differ.
-const IN_THE_MIDDLE: &str = "talk to each other before you try again, and try another network";
+const IN_THE_MIDDLE: &str = "talk to each other before you try again, and use another network";
 
 /// What the user can do about a link-local address without its interface.
 const ZONE: &str = "a link-local address needs its interface: fe80::1%eth0";
@@ -431,7 +442,6 @@ impl Error {
             Error::Usage { .. }
             | Error::Source { .. }
             | Error::Argument(_)
-            | Error::Foreign { .. }
             | Error::Unverified
             | Error::NoTerminal(_) => Status::Usage,
             Error::Connect { to, why } => match Refusal::of(why) {
@@ -454,18 +464,19 @@ impl Error {
             | Error::PskDiffers
             | Error::CallerRefused(..)
             | Error::Myself
-            | Error::OtherKey
+            | Error::OtherKey(_)
             | Error::WordsDiffer
             | Error::NotAccepted
             | Error::Left
-            | Error::KeyRefused => Status::Identity,
+            | Error::KeyRefused { .. } => Status::Identity,
             Error::Session(_) => Status::Forged,
             Error::Cut(_)
             | Error::NotBack(_)
             | Error::LetGo
             | Error::HungUp
             | Error::RatchetTimeout
-            | Error::Idle(_) => Status::Cut,
+            | Error::Idle(_)
+            | Error::PersonLeft => Status::Cut,
             Error::OutputClosed | Error::NoText => Status::Output,
             Error::Aborted(reason) => match reason {
                 Reason::Refused | Reason::Left => Status::Identity,
@@ -498,7 +509,6 @@ impl Error {
             Error::Usage { .. }
             | Error::Source { .. }
             | Error::Argument(_)
-            | Error::Foreign { .. }
             | Error::Unverified
             | Error::NoTerminal(_)
             | Error::Myself => Cause::Usage,
@@ -531,14 +541,17 @@ impl Error {
                 Mismatch::Psk => Cause::Psk,
             },
             Error::PskDiffers => Cause::Psk,
-            Error::OtherKey | Error::KeyRefused => Cause::Key,
+            Error::OtherKey(_) | Error::KeyRefused { .. } => Cause::Key,
             Error::WordsDiffer | Error::NotAccepted | Error::Aborted(Reason::Refused) => {
                 Cause::Words
             }
             Error::Left | Error::Aborted(Reason::Left) => Cause::Left,
             Error::NotBack(_) | Error::LetGo => Cause::Lost,
             Error::Idle(_) => Cause::Idle,
-            Error::HungUp | Error::Signal(_) | Error::Aborted(Reason::Interrupted) => Cause::Signal,
+            Error::HungUp
+            | Error::Signal(_)
+            | Error::Aborted(Reason::Interrupted)
+            | Error::PersonLeft => Cause::Signal,
         }
     }
 
@@ -577,32 +590,39 @@ impl Error {
         }
     }
 
+    /// What the user needs to know besides: how far the session had come, or whose key it was.
+    pub fn details(&self) -> Option<String> {
+        match self {
+            Error::At { error, .. } => error.details(),
+            Error::Early(error, totals) => Some(error.details().unwrap_or(totals.to_string())),
+            Error::OtherKey(Peer { key, long_lived: true }) => {
+                Some(format!("its key: {}", keys::public_text(key)))
+            }
+            _ => None,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
             Error::At { error, .. } | Error::Early(error, _) => return error.hint(),
-            Error::NoOutput => "> /dev/null throws away what arrives",
+            Error::NoOutput => "to discard what arrives: > /dev/null",
             Error::NoText => "start again with > FILE",
             Error::Key(error) | Error::Argument(error) => return error.hint().map(Cow::from),
             Error::Bind { at, why } => match why.kind() {
-                io::ErrorKind::AddrInUse => {
-                    "another program has that port: take another one, or 0 for a free one"
-                }
-                io::ErrorKind::AddrNotAvailable => {
-                    "not an address of this machine; leave it out to use any"
-                }
+                io::ErrorKind::AddrInUse => "choose another port, or find out who has it: ss -ltnp",
+                io::ErrorKind::AddrNotAvailable => "leave it out to use any address",
                 io::ErrorKind::PermissionDenied if port(at).is_some_and(|port| port < 1024) => {
-                    "ports below 1024 are for root: take a higher one"
+                    "choose a port from 1024 up"
                 }
                 io::ErrorKind::InvalidInput if lacks_zone(at) => ZONE,
                 _ => return None,
             },
-            Error::Zone { .. } => {
-                "ip link (or ifconfig) lists the interfaces; fe80::1%eth0 has one of them"
-            }
-            Error::Own { .. } => "an address of this machine is wanted; leave it out to use any",
+            Error::Zone { .. } => "ip link lists the interfaces; fe80::1%eth0 has one of them",
+            Error::Own { .. } => "it has to be an address of this machine; leave it out to use any",
+            Error::Usage { hint, .. } if hint.is_empty() => return None,
             Error::Usage { hint, .. } => hint,
-            Error::Source { .. } => "IPv4 goes with IPv4, IPv6 with IPv6",
+            Error::Source { .. } => "use IPv4 for both, or IPv6",
             Error::Unverified => "without one, an attacker could keep guessing the words unnoticed",
             Error::NoTerminal(_) => {
                 "use a terminal (ssh -t), --peer or --psk; --no-confirm asks nobody"
@@ -619,49 +639,56 @@ impl Error {
             Error::Connect { to, why } => match Refusal::of(why) {
                 Refusal::Refused => {
                     let port = to.rsplit(' ').next().unwrap_or_default();
-                    let listen = format!("at the other end: scat -l {port}");
-                    return Some(format!("nobody listens there yet? {listen}").into());
+                    return Some(format!("start the listener first: scat -l {port}").into());
                 }
                 Refusal::Invalid if lacks_zone(to) => ZONE,
                 _ => return None,
             },
             Error::Waited(_, stage) => stage.hint(),
-            Error::Silent => "is scat listening there? a port forwarder accepts for nobody as well",
-            Error::NotScat(_) => "is it scat that listens there, at that port?",
+            Error::Silent => "is scat running there? (a port forwarder accepts in any case)",
+            Error::NotScat(_) => "is it scat that listens on that port?",
             Error::HandshakeTimeout => UNANSWERED,
+            Error::HandshakeAltered => "if it happens again, use another network",
             Error::Unheard => "large packets may get lost on the way: try an MTU of 1280 here",
-            Error::Busy => "try again later; -w SECS does so for that long",
+            Error::Busy => "try again later, or let scat do so: -w SECS",
             Error::Preface { mismatch, psk } => match mismatch {
                 Mismatch::Version(_) | Mismatch::Unknown => {
                     "use the same version of scat at both ends"
                 }
-                Mismatch::Busy | Mismatch::Reconnects => return None,
-                Mismatch::SameRole => "one of them has to listen, with -l",
-                // Anybody on the way can send these eight bytes: they must not talk the user
-                // out of the key.
+                Mismatch::Busy => "one of them has to connect: scat HOST PORT",
+                Mismatch::Reconnects => return None,
+                Mismatch::SameRole => "one of them has to listen: scat -l PORT",
+                // Anybody on the network can send these eight bytes: they must not talk the
+                // user out of the key.
                 Mismatch::Psk if *psk => {
                     "give the listener --psk, too (an attacker can also send this answer)"
                 }
-                Mismatch::Psk => "ask for the key file and give it with --psk",
+                Mismatch::Psk => "ask for the key file, and give it with --psk",
             },
             Error::NotOpened(Unopened::Safe, _) | Error::OpenTimeout(Unopened::Safe) => {
-                "the listener has probably taken another caller; it is safe to try again"
+                "the listener probably took another caller; it is safe to try again"
             }
-            Error::NotOpened(Unopened::Revealed, _) => {
-                "the listener has probably taken another caller"
+            Error::NotOpened(Unopened::Revealed, _) => "the listener probably took another caller",
+            Error::PskDiffers => "both ends need a copy of the same file from scat --genpsk",
+            Error::OtherKey(Peer { long_lived: true, .. }) => {
+                "ask them first whether it is theirs; then give it to --peer"
             }
-            Error::PskDiffers => "both ends need a copy of one file that scat --genpsk made",
-            Error::OtherKey => "without -i at their end, they have a new key each time",
+            Error::OtherKey(_) => {
+                "have them start with -i; if they did, someone may be in the middle"
+            }
             Error::WordsDiffer | Error::Aborted(Reason::Refused) => IN_THE_MIDDLE,
-            Error::KeyRefused => {
-                "give your key with -i; they need, for --peer, what scat --pubkey prints of it"
+            Error::KeyRefused { long_lived: true } => {
+                "they have to add the output of scat --pubkey KEYFILE to their --peer"
+            }
+            Error::KeyRefused { .. } => {
+                "use -i KEYFILE; they add what scat --pubkey KEYFILE prints to --peer"
             }
             _ => return None,
         };
         Some(hint.into())
     }
 
-    /// The same of an address that this machine should have, where no retry helps.
+    /// Converts a failed look-up of one of this machine's addresses: no retry helps.
     pub fn of_own(self) -> Self {
         match self {
             Error::Resolve { name, why, .. } => Error::Own { name, why },
@@ -674,7 +701,7 @@ impl Error {
         match self {
             Error::WordsDiffer
             | Error::NotAccepted
-            | Error::KeyRefused
+            | Error::KeyRefused { .. }
             | Error::NotOpened(..)
             | Error::OpenTimeout(_) => self,
             other => Error::Early(Box::new(other), totals),
@@ -723,9 +750,21 @@ impl fmt::Display for Error {
             Error::Input(why) => return write!(f, "read standard input: {}", plain(why)),
             Error::Output(why) => return write!(f, "write standard output: {}", plain(why)),
             Error::NoOutput => "standard output is closed",
-            Error::Random => "the system gives no random numbers",
+            Error::Random => "the system provides no random numbers",
             Error::Key(error) | Error::Argument(error) => return error.fmt(f),
-            Error::Bind { at, why } => return write!(f, "bind {at}: {}", plain(why)),
+            Error::Bind { at, why } => {
+                let (address, number) = at.split_once(" port ").unwrap_or((at, ""));
+                return match why.kind() {
+                    io::ErrorKind::AddrInUse => write!(f, "port {number} is already in use"),
+                    io::ErrorKind::AddrNotAvailable => {
+                        write!(f, "{address} is not an address of this machine")
+                    }
+                    io::ErrorKind::PermissionDenied if port(at).is_some_and(|port| port < 1024) => {
+                        write!(f, "port {number} is for root only")
+                    }
+                    _ => write!(f, "bind {at}: {}", plain(why)),
+                };
+            }
             Error::Zone { name, zone } => {
                 return write!(f, "{name}: this machine has no interface {zone}");
             }
@@ -734,67 +773,81 @@ impl fmt::Display for Error {
             }
             Error::Usage { what, .. } => what,
             Error::Source { to } => {
-                return write!(f, "connect {to}: -s is an address of the other kind");
+                return write!(f, "connect {to}: -s has an address of the other IP version");
             }
-            Error::Foreign { option, instead } => return write!(f, "{option}: {instead}"),
             Error::Unverified => "--fd needs --peer, --psk or -c",
             Error::NoTerminal(None) => "no terminal to ask for the words at",
             Error::NoTerminal(Some(why)) => return write!(f, "open the terminal: {}", plain(why)),
             Error::Connect { to, why } => return write!(f, "connect {to}: {}", plain(why)),
-            Error::Waited(time, stage) => {
-                return write!(f, "no session within {}: still {stage}", Rounded(*time));
+            Error::Waited(time, Stage::Failing(line, _)) => {
+                return write!(f, "no session in {}: {line}", Rounded(*time));
             }
-            Error::Silent => "the other end closed without a word",
+            Error::Waited(time, stage) => {
+                return write!(f, "no session in {}: still {stage}", Rounded(*time));
+            }
+            Error::Silent => "the other end closed the connection without sending anything",
             Error::NotScat(looks) => return write!(f, "the other end {looks}"),
-            Error::HandshakeCut(None) => "the handshake was cut off",
+            Error::HandshakeCut(None) => "connection lost during the handshake",
             Error::HandshakeCut(Some(why)) => {
-                return write!(f, "the handshake was cut off: {}", plain(why));
+                return write!(f, "connection lost during the handshake: {}", plain(why));
             }
             Error::HandshakeTimeout => "the other end does not answer",
             Error::Unheard => "the other end acknowledges nothing that is sent to it",
-            Error::Busy => "the listener is busy with another session",
-            Error::HandshakeAltered => "the handshake was altered on its way",
+            Error::Busy => "the listener is busy with another peer",
+            Error::HandshakeAltered => "the handshake was altered on the network",
             Error::CallerFailed(why, _) | Error::CallerRefused(why, _) => {
                 return write!(f, "caller rejected: {why}");
             }
             Error::Preface { mismatch, psk } => match mismatch {
                 Mismatch::Version(byte) if byte.is_ascii_graphic() => {
-                    return write!(f, "the other end speaks version {}", char::from(*byte));
+                    return write!(
+                        f,
+                        "the other end speaks protocol version {}",
+                        char::from(*byte)
+                    );
                 }
                 Mismatch::Version(_) | Mismatch::Unknown => {
-                    "the other end speaks an unknown version"
+                    "the other end speaks an unknown protocol version"
                 }
                 Mismatch::SameRole | Mismatch::Reconnects => "both ends are connecting",
                 Mismatch::Busy => "both ends are listening",
                 Mismatch::Psk if *psk => "the listener has no pre-shared key",
-                Mismatch::Psk => "the listener wants a pre-shared key",
+                Mismatch::Psk => "the listener requires a pre-shared key",
             },
-            Error::NotOpened(_, None) => "cut off before the session began; nothing was sent",
+            Error::NotOpened(_, None) => "cut off before the session; nothing was sent",
             Error::NotOpened(_, Some(why)) => {
                 let why = plain(why);
-                return write!(f, "cut off before the session began: {why}; nothing was sent");
+                return write!(f, "cut off before the session ({why}); nothing was sent");
             }
             Error::OpenTimeout(_) => {
                 "cut off: the other end did not finish the handshake; nothing was sent"
             }
-            Error::PskDiffers => "the listener hung up: the pre-shared keys may differ",
-            Error::Myself => "connected to myself: both ends have the same key",
-            Error::OtherKey => {
+            Error::PskDiffers => {
+                "the listener closed the connection: the pre-shared keys may differ"
+            }
+            Error::Myself => "connected to itself, or both ends have the same key",
+            Error::OtherKey(Peer { long_lived: true, .. }) => {
                 "the listener's key is not the one expected: someone may be in the middle"
             }
+            Error::OtherKey(_) => "the listener gave no key (-i), so it is not the one expected",
             Error::WordsDiffer => {
-                "those are not the words: someone may be in the middle; nothing was sent"
+                "three wrong answers: someone may be in the middle; nothing was sent"
             }
-            Error::NotAccepted => "you refused; nothing was sent",
+            Error::NotAccepted => "you rejected the other person; nothing was sent",
             Error::Left => "you left before the words were compared; nothing was sent",
-            Error::KeyRefused => "the listener refused our key; nothing was sent",
+            Error::KeyRefused { long_lived: true } => {
+                "the listener does not accept your key; nothing was sent"
+            }
+            Error::KeyRefused { .. } => {
+                "the listener does not accept you without a key; nothing was sent"
+            }
             Error::Session(why) => return why.fmt(f),
             Error::Cut(None) => "cut off: the connection ended too early",
             Error::Cut(Some(why)) => return write!(f, "cut off: {}", plain(why)),
             Error::NotBack(within) => {
                 return write!(f, "connection lost, and not restored within {}", Rounded(*within));
             }
-            Error::LetGo => "cut off: more was lost with the connection than this end keeps",
+            Error::LetGo => "cut off: more data was lost with the connection than this end keeps",
             Error::HungUp => "the terminal was closed",
             Error::RatchetTimeout => "cut off: the other end does not renew the keys",
             Error::Idle(time) => {
@@ -804,10 +857,10 @@ impl fmt::Display for Error {
                     Rounded(*time)
                 );
             }
-            Error::OutputClosed => "standard output was closed",
+            Error::OutputClosed => "standard output was closed early",
             Error::NoText => "binary data is not shown on a terminal",
             Error::Aborted(reason) => match reason {
-                Reason::Refused => "the other end refused the words: someone may be in the middle",
+                Reason::Refused => "the other end rejected the words: someone may be in the middle",
                 Reason::OutputClosed => "the other end's output was closed",
                 Reason::Protocol => "the other end received corrupted or forged data",
                 Reason::Timeout => "cut off: the other end gave up waiting",
@@ -818,6 +871,7 @@ impl fmt::Display for Error {
                 Reason::InputFailed => "cut off: the other end could not read its input",
                 Reason::Left => "the other person left before the words were compared",
             },
+            Error::PersonLeft => "the other person has left",
             Error::Signal(number) => return write!(f, "ended by signal {number}"),
         };
         f.write_str(said)

@@ -60,7 +60,30 @@ impl fmt::Display for Rounded {
     }
 }
 
-/// Bytes in a time: `, 1.2 MB/s`; nothing without bytes.
+/// A number of bytes as people say it: `17 bytes`, `2.9 MiB`, `512 KiB`.
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        // In tenths of the unit.
+        let (mut size, mut unit) = (u128::from(self.0) * 10, "");
+        for greater in units.into_iter().take_while(|_| self.0 >= 1024) {
+            if !unit.is_empty() && size < 10_240 {
+                break;
+            }
+            (size, unit) = (size / 1024, greater);
+        }
+        match (unit, size) {
+            ("", 10) => f.write_str("1 byte"),
+            ("", _) => write!(f, "{} bytes", self.0),
+            (_, ..1000) => write!(f, "{}.{} {unit}", size / 10, size % 10),
+            _ => write!(f, "{} {unit}", size / 10),
+        }
+    }
+}
+
+/// Bytes in a time: `, 1.2 MiB/s`; nothing without bytes.
 pub struct Rate {
     /// How many.
     pub bytes: u64,
@@ -73,19 +96,8 @@ impl fmt::Display for Rate {
         if self.bytes == 0 {
             return Ok(());
         }
-        // In tenths of the unit.
-        let mut rate = u128::from(self.bytes) * 10_000_000 / self.time.as_micros().max(1);
-        let mut unit = "B/s";
-        for greater in ["kB/s", "MB/s", "GB/s"] {
-            if rate >= 10_000 {
-                rate /= 1000;
-                unit = greater;
-            }
-        }
-        match (rate / 10, rate % 10) {
-            (whole @ 0..10, tenths @ 1..) => write!(f, ", {whole}.{tenths} {unit}"),
-            (whole, _) => write!(f, ", {whole} {unit}"),
-        }
+        let rate = u128::from(self.bytes) * 1_000_000 / self.time.as_micros().max(1);
+        write!(f, ", {}/s", Bytes(u64::try_from(rate).unwrap_or(u64::MAX)))
     }
 }
 
@@ -170,17 +182,21 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_rounded_for_people() {
-        let time = Duration::from_secs(2);
+    fn bytes_are_rounded_for_people() {
         for (bytes, said) in [
-            (0, ""),
-            (1, ", 0.5 B/s"),
-            (1_999, ", 999 B/s"),
-            (3_000, ", 1.5 kB/s"),
-            (830_000, ", 415 kB/s"),
-            (5_000_000_000, ", 2.5 GB/s"),
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (1023, "1023 bytes"),
+            (1024, "1.0 KiB"),
+            (3_000_000, "2.8 MiB"),
+            (100 << 20, "100 MiB"),
+            ((1 << 30) - 1, "1023 MiB"),
+            (u64::MAX, "15.9 EiB"),
         ] {
-            assert_eq!(Rate { bytes, time }.to_string(), said);
+            assert_eq!(Bytes(bytes).to_string(), said);
         }
+        let time = Duration::from_secs(2);
+        assert_eq!(Rate { bytes: 0, time }.to_string(), "");
+        assert_eq!(Rate { bytes: 3_000, time }.to_string(), ", 1.4 KiB/s");
     }
 }

@@ -41,9 +41,9 @@ SYSTEM = ["kill", "term", "int", "reader", "full", "limit", "badread"]
 # What the last line of an end may be, by its status.
 LINES = {
     1: r"standard input|standard output",
-    3: r"handshake|does not answer|without a word|hung up|does not speak scat|connect|"
+    3: r"handshake|does not answer|without sending|hung up|does not speak scat|connect|"
        r"no session|closed|reset|before the session",
-    4: r"version|role|connecting|pre-shared|key|words|refused|myself",
+    4: r"version|role|connecting|pre-shared|key|words|rejected|accept|itself",
     5: r"corrupted|forged|malformed|protocol error",
     6: r"cut off|interrupted|not restored",
     7: r"output",

@@ -153,7 +153,7 @@ class Side:
             fail(3, "the handshake was altered")
         public = noise.their["s"].public_bytes_raw()
         if payload[0] & ~offered > 1 or public == self.static.public_key().public_bytes_raw():
-            fail(4, "unknown id, or connected to myself")
+            fail(4, "unknown id, or connected to itself")
         say(f"their key {base64.b64encode(public).decode()}, id {payload[0]}")
         return payload[1:], payload[0] & offered, self.peers and public not in self.peers
 
@@ -386,7 +386,7 @@ def key(text, kind):  # 32 bytes in base64, perhaps behind `scat-KIND:` and comm
     return data if canonical else fail(1, f"not a {kind} key")
 
 def key_file(path, kind):
-    os.stat(path).st_mode & 0o077 and fail(1, f"{path}: others may read or write this file")
+    os.stat(path).st_mode & 0o077 and fail(1, f"{path}: other users can read or write this file")
     return key(open(path).read(), kind)
 
 if __name__ == "__main__":

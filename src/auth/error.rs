@@ -5,7 +5,7 @@ use crate::text::plain;
 use std::fmt;
 use std::io;
 
-/// A key that is no use: which one, and why.
+/// A key that cannot be used: which one, and why.
 #[derive(Debug)]
 pub struct Error {
     /// The file as the user named it, or the option that the key was given with.
@@ -19,6 +19,8 @@ pub struct Error {
 pub enum Why {
     /// The system's reason.
     System(io::Error),
+    /// There is no file of that name; wanted was this.
+    Missing(Kind),
     /// Somebody else may read or write the file.
     Exposed,
     /// Somebody else may write the file of public keys.
@@ -39,6 +41,8 @@ pub enum Why {
     Malformed(Kind),
     /// 32 bytes in base64 without a word that says what they are; wanted was this.
     Bare(Kind),
+    /// A key of another program, as ssh and openssl write it; wanted was this.
+    Foreign(Kind),
     /// A key of the wrong kind.
     Kind {
         /// What it is.
@@ -63,38 +67,48 @@ impl Why {
 
 impl Error {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<String> {
         use Kind::{Psk, Public, Secret};
-        Some(match &self.why {
-            Why::Exposed => "chmod 600, or <(cat FILE); a new key is needed if others read it",
-            Why::AnotherUsers => "make a copy of your own, or if you trust its owner: <(cat FILE)",
+        let place = &self.place;
+        let hint = match &self.why {
+            Why::Missing(Secret) => return Some(format!("to make one: scat --genkey {place}")),
             Why::Utf16 => "save it as UTF-8 or ASCII text",
-            Why::Writable => "chmod go-w, and see whether all keys in it are still the right ones",
-            Why::Exists => "keys are never overwritten: name another file",
-            Why::Empty(Public) | Why::TooLong(Public) => {
-                "--peer @FILE wants one key a line, each as scat --pubkey prints it"
+            Why::AnotherUsers => {
+                "copy it to a file of yours, or if you trust its owner: <(cat FILE)"
             }
-            Why::Malformed(Public) => {
-                "a key as scat --pubkey prints it; a file of such keys is --peer @FILE"
+            Why::Missing(Psk) => {
+                return Some(format!("--psk takes a file; to make it: scat --genpsk {place}"));
             }
-            Why::Empty(_) | Why::Malformed(_) | Why::Several | Why::TooLong(_) | Why::Zero => {
-                "scat --genkey FILE makes a secret key, scat --genpsk FILE a pre-shared one"
+            Why::Exposed => "chmod 600, or <(cat FILE); a new key is needed if others read it",
+            Why::Writable => {
+                return Some(format!("check the keys in it, then: chmod go-w {place}"));
             }
-            Why::Bare(Secret) => {
-                "if --genkey made it, put scat-secret: in front of it; a public key is for --peer"
+            Why::Exists => "scat never overwrites a key: name another file",
+            Why::Missing(Public) | Why::Empty(Public) | Why::TooLong(Public) => {
+                "--peer @FILE takes one key a line, as scat --pubkey prints it"
             }
-            Why::Bare(Psk) => {
-                "if --genpsk made it, put scat-psk: in front of it; never with a public key"
+            Why::Malformed(Public) | Why::Foreign(Public) => {
+                "give the key as scat --pubkey prints it, or a file: --peer @FILE"
             }
-            Why::Bare(Public) => "if --pubkey printed it, put scat-public: in front of it",
+            Why::Empty(Psk) | Why::Malformed(Psk) | Why::Foreign(Psk) | Why::TooLong(Psk) => {
+                "to make a pre-shared key: scat --genpsk FILE"
+            }
+            Why::Empty(Secret)
+            | Why::Malformed(Secret)
+            | Why::Foreign(Secret)
+            | Why::TooLong(Secret) => "to make a key: scat --genkey FILE",
+            Why::Several | Why::Zero => "use the file as scat --genkey or scat --genpsk made it",
+            Why::Bare(Secret) => "if it is a secret key, put scat-secret: before it",
+            Why::Bare(Psk) => "if --genpsk made it, put scat-psk: before it",
+            Why::Bare(Public) => "if --pubkey printed it, put scat-public: before it",
             Why::Kind { is: Public, wanted: Psk } => {
-                "everybody may have a public key; --psk wants the file that --genpsk made"
+                "a public key is no secret; --psk takes the file that --genpsk made"
             }
             Why::Kind { is: Public, .. } => {
-                "it is for --peer at the other end; -i wants the file that --genkey made"
+                "it is for --peer at the other end; -i takes the file of --genkey"
             }
             Why::Kind { is: Secret, wanted: Public } => {
-                "it belongs to its owner alone; scat --pubkey FILE prints what --peer takes"
+                "keep it to yourself; scat --pubkey FILE prints what --peer takes"
             }
             Why::Kind { is: Secret, .. } => {
                 "give it with -i; scat --genpsk FILE makes one for --psk"
@@ -102,9 +116,10 @@ impl Error {
             Why::Kind { is: Psk, .. } => "give it with --psk, at both ends",
             Why::NoPublic(Public) => "give it to --peer as it is: --peer @FILE",
             Why::NoPublic(_) => "both ends take the same file: --psk FILE",
-            Why::OnCommandLine => "others may have read it: make a new key, and name its file",
+            Why::OnCommandLine => "other users can read that: make a new key, and name its file",
             Why::System(_) => return None,
-        })
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -113,23 +128,25 @@ impl fmt::Display for Error {
         write!(f, "{}: ", self.place)?;
         match &self.why {
             Why::System(why) => f.write_str(&plain(why)),
-            Why::Exposed => f.write_str("others may read or write this file"),
-            Why::Writable => f.write_str("others may write this file"),
+            Why::Missing(_) => f.write_str("no such file"),
+            Why::Exposed => f.write_str("other users can read or write this file"),
+            Why::Writable => f.write_str("other users can write this file"),
             Why::AnotherUsers => f.write_str("this file belongs to another user"),
-            Why::Empty(_) => f.write_str("no key in it"),
-            Why::Several => f.write_str("more than one key in it"),
-            Why::Zero => f.write_str("a key of zeros only"),
-            Why::TooLong(_) => f.write_str("too long for a file of keys"),
+            Why::Empty(_) => f.write_str("contains no key"),
+            Why::Several => f.write_str("contains more than one key"),
+            Why::Zero => f.write_str("the key is all zeros"),
+            Why::TooLong(_) => f.write_str("too long for a key file"),
             Why::Utf16 => f.write_str("UTF-16 text"),
             Why::Malformed(wanted) => {
-                write!(f, "not {wanted}: {} and 44 characters of base64", wanted.prefix())
+                write!(f, "not {wanted} ({} and 44 base64 characters)", wanted.prefix())
             }
-            Why::Bare(wanted) => write!(f, "a key that does not say that it is {wanted}"),
+            Why::Foreign(_) => f.write_str("a key of ssh or another program, not of scat"),
+            Why::Bare(wanted) => write!(f, "the prefix {} is missing", wanted.prefix()),
             Why::Kind { is, wanted } => write!(f, "{is}, not {wanted}"),
-            Why::NoPublic(Kind::Public) => f.write_str("this is the public key already"),
+            Why::NoPublic(Kind::Public) => f.write_str("this is a public key already"),
             Why::NoPublic(is) => write!(f, "{is}, which has no public key"),
             Why::OnCommandLine => f.write_str("a secret key on the command line"),
-            Why::Exists => f.write_str("file exists"),
+            Why::Exists => f.write_str("this file exists"),
         }
     }
 }

@@ -21,6 +21,9 @@ use zeroize::Zeroizing;
 /// Bytes of 32 bytes in base64.
 pub(crate) const ENCODED: usize = 44;
 
+/// How keys of other programs begin: PEM (OpenSSH, OpenSSL), OpenSSH's public keys, age.
+const FOREIGN: [&[u8]; 5] = [b"-----BEGIN", b"ssh-", b"ecdsa-", b"AGE-SECRET-KEY", b"age1"];
+
 /// What a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -103,6 +106,7 @@ pub(crate) fn parse(text: &[u8], wanted: Kind) -> Result<Secret, Why> {
             decode(&text[kind.prefix().len()..]).ok_or(Why::Malformed(wanted))
         }
         Some(is) => Err(Why::Kind { is, wanted }),
+        None if FOREIGN.iter().any(|start| text.starts_with(start)) => Err(Why::Foreign(wanted)),
         None if decode(text).is_some() => Err(Why::Bare(wanted)),
         None => Err(Why::Malformed(wanted)),
     }

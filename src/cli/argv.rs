@@ -10,10 +10,14 @@
 
 use super::{Args, corrected, foreign, is_number, usage};
 use crate::error::Error;
+use crate::protocol::words::edits;
 use crate::sys::argument;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind};
 use std::ffi::{OsStr, OsString};
 use std::iter::Peekable;
+
+/// How many letters of an option may be wrong until another one was meant.
+const SLIP: usize = 2;
 
 /// What the options and values of a command line are.
 #[derive(Default)]
@@ -50,6 +54,14 @@ impl Argv {
                     "leave it out",
                 )),
                 [b'-', b'-', ..] => argv.long(&word, &mut rest),
+                [b'-', ..] if is_long(&word) => {
+                    let (name, _) = name_of(&word);
+                    argv.wrong(corrected(
+                        format!("{}: a long option has two dashes", name.to_string_lossy()),
+                        format!("write -{}", name.to_string_lossy()),
+                    ));
+                    argv.long(&two_dashes(&word), &mut rest);
+                }
                 [b'-', ..] => argv.bundle(&word, &mut rest),
                 _ => argv.value(word),
             }
@@ -68,8 +80,7 @@ impl Argv {
     /// The words for argh: options as they are, a value as its number in the second list.
     ///
     /// # Errors
-    /// [`Error::Usage`] and [`Error::Foreign`]: the first word that is no option, or is
-    /// one that scat lacks.
+    /// [`Error::Usage`]: the first word that is no option, or is one that scat lacks.
     pub fn finish(self) -> Result<(Vec<String>, Vec<OsString>), Error> {
         let words = self.words.into_iter().map(|word| match word {
             Word::Option(name) => name,
@@ -89,16 +100,16 @@ impl Argv {
 
     fn option(&mut self, name: String) {
         if let Some(instead) = foreign::instead(&name) {
-            self.wrong(Error::Foreign { option: name.clone(), instead });
+            self.wrong(corrected(format!("{name}: scat has no such option"), instead));
+        } else if !is_option(&name) {
+            self.wrong(unknown(&name));
         }
         self.words.push(Word::Option(name));
     }
 
     /// `--name`, `--name=value`
     fn long(&mut self, word: &OsStr, rest: &mut Rest) {
-        let bytes = word.as_encoded_bytes();
-        let end = bytes.iter().position(|&byte| byte == b'=').unwrap_or(bytes.len());
-        let (name, value) = argument::split(word, end);
+        let (name, value) = name_of(word);
         let Some(name) = name.to_str() else {
             return self.wrong(not_text(word));
         };
@@ -120,6 +131,13 @@ impl Argv {
 
     /// `-lvp9000`
     fn bundle(&mut self, word: &OsStr, rest: &mut Rest) {
+        if let Some(port) = word.to_str().and_then(|word| word.strip_prefix('-'))
+            && is_number(port)
+            && port.bytes().any(|digit| !b"46".contains(&digit))
+        {
+            return self
+                .wrong(corrected(format!("-{port}: a port has no dash"), format!("write {port}")));
+        }
         let (mut is_listening, mut at) = (false, 1);
         while let (_, letters) = argument::split(word, at)
             && !letters.is_empty()
@@ -152,6 +170,43 @@ impl Argv {
     }
 }
 
+/// `--name` of `--name=value`, and the rest.
+fn name_of(word: &OsStr) -> (&OsStr, &OsStr) {
+    let bytes = word.as_encoded_bytes();
+    let end = bytes.iter().position(|&byte| byte == b'=').unwrap_or(bytes.len());
+    argument::split(word, end)
+}
+
+/// Whether it is a long option with one dash: `-psk`.
+fn is_long(word: &OsStr) -> bool {
+    let name = name_of(word).0.to_str();
+    name.is_some_and(|name| is_known(|flag| flag.long.strip_prefix('-') == Some(name)))
+}
+
+fn two_dashes(word: &OsStr) -> OsString {
+    let mut dashed = OsString::from("-");
+    dashed.push(word);
+    dashed
+}
+
+/// Whether scat has it: `-x`, `--long`.
+fn is_option(name: &str) -> bool {
+    let is_short = |flag: &FlagInfo<'_>| flag.short.is_some_and(|it| name == format!("-{it}"));
+    name == "-h" || is_known(|flag| flag.long == name || is_short(flag))
+}
+
+/// An option that nobody has, and the one that was perhaps meant.
+fn unknown(name: &str) -> Error {
+    let flags = Args::get_args_info().flags;
+    let near = |flag: &FlagInfo<'_>| edits(flag.long.as_bytes(), name.as_bytes());
+    let nearest = flags.iter().filter(|flag| near(flag) <= SLIP).min_by_key(|flag| near(flag));
+    let hint = match nearest {
+        Some(flag) if name.starts_with("--") => format!("did you mean {}?", flag.long),
+        _ => "for all options: scat --help all".to_owned(),
+    };
+    corrected(format!("{name}: no such option"), hint)
+}
+
 fn first_letter(letters: &OsStr) -> Option<char> {
     letters.as_encoded_bytes().utf8_chunks().next()?.valid().chars().next()
 }
@@ -164,6 +219,9 @@ pub fn not_text(word: &OsStr) -> Error {
 /// Whether the option that `is_it` finds takes a value. (argh knows, but wants each
 /// option and each value to be a word of its own.)
 fn takes_value(is_it: impl Fn(&FlagInfo<'_>) -> bool) -> bool {
-    let info = Args::get_args_info();
-    info.flags.iter().any(|flag| is_it(flag) && matches!(flag.kind, FlagInfoKind::Option { .. }))
+    is_known(|flag| is_it(flag) && matches!(flag.kind, FlagInfoKind::Option { .. }))
+}
+
+fn is_known(is_it: impl Fn(&FlagInfo<'_>) -> bool) -> bool {
+    Args::get_args_info().flags.iter().any(is_it)
 }

@@ -106,8 +106,8 @@ pub struct Descriptors {
     pub confirm: Option<i32>,
 }
 
-/// Encrypted netcat: standard input and output to one peer and back. Read the
-/// words aloud to know that nobody sits in between.
+/// Encrypted netcat: standard input and output to one peer and back. Compare the
+/// words to know that nobody is listening in.
 // Values are numbers: argv's words by their place in a list.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
@@ -132,7 +132,7 @@ struct Args {
     #[argh(switch, short = '6')]
     ipv6: bool,
     /// use the connection at this file descriptor, a stream socket that
-    /// something else has connected
+    /// another program has connected
     #[argh(option, arg_name = "n")]
     fd: Option<usize>,
     /// addresses are numbers: never ask DNS
@@ -145,25 +145,26 @@ struct Args {
     /// and the answers are read from this file descriptor
     #[argh(option, arg_name = "n")]
     confirm_fd: Option<usize>,
-    /// accepted for netcat's sake: the end of input is always sent
+    /// ignored, as the end of input is always sent; for netcat's sake
     #[argh(switch, short = 'N')]
     #[allow(dead_code)]
     end: bool,
-    /// accepted for netcat's sake: scat ends when both ends have ended
+    /// ignored, as scat ends when both ends have ended; for netcat's sake
     #[argh(option, short = 'q', arg_name = "secs")]
     quit: Option<usize>,
     /// send nothing: standard input is not read
     #[argh(switch, short = 'd')]
     no_input: bool,
-    /// ask for the words, and never start without a terminal to ask at:
-    /// nothing moves before a person has typed what the other person says
+    /// always ask for the words, even in a pipeline; fail if there is no
+    /// terminal to ask at
     #[argh(switch, short = 'c')]
     confirm: bool,
-    /// do not ask at a terminal: bytes move at once, before the words are
+    /// do not ask at a terminal: data is exchanged before the words are
     /// compared
     #[argh(switch)]
     no_confirm: bool,
-    /// use the key in this file, that the other end can pin
+    /// identify yourself with the secret key in this file, so that the other
+    /// end can check it with --peer
     #[argh(option, short = 'i', arg_name = "file")]
     identity: Option<usize>,
     /// the other end must have this public key, or one of those in a file
@@ -233,7 +234,7 @@ All options: scat --help all. The manual: man scat.
 /// Reads the words behind the program's name. Opens and asks nothing.
 ///
 /// # Errors
-/// [`Error::Usage`], [`Error::Foreign`], [`Error::Argument`]; the descriptors are known all
+/// [`Error::Usage`], [`Error::Argument`]; the descriptors are known all
 /// the same, so that a program at `--status-fd` learns of the error.
 pub fn parse(words: Vec<OsString>) -> (Descriptors, Result<Command, Error>) {
     let argv = Argv::new(words);
@@ -290,16 +291,17 @@ fn command(argv: Argv) -> Result<Command, Error> {
     // An option that has taken a host or a port for its value is named first.
     let within = args.within.map(|at| seconds("-w", text(at)?)).transpose()?;
     if within.is_some_and(|time| time.is_zero()) {
-        return Err(corrected("-w 0: no time at all", "without -w there is no limit"));
+        return Err(corrected("-w 0: that is no time at all", "without -w there is no limit"));
     }
     let reconnect = args.reconnect.map(|at| seconds("--reconnect", text(at)?)).transpose()?;
     if reconnect.is_some_and(|time| time.is_zero()) {
         let hint = "without --reconnect a lost connection ends the session";
-        return Err(corrected("--reconnect 0: no time at all", hint));
+        return Err(corrected("--reconnect 0: that is no time at all", hint));
     }
     let idle = args.idle.map(|at| seconds("--idle", text(at)?)).transpose()?;
     if idle.is_some_and(|time| time.is_zero()) {
-        return Err(corrected("--idle 0: no time at all", "without --idle there is no limit"));
+        let hint = "without --idle there is no limit";
+        return Err(corrected("--idle 0: that is no time at all", hint));
     }
     if let Some(at) = args.quit {
         // Some netcats take -1 for "never".
@@ -311,7 +313,7 @@ fn command(argv: Argv) -> Result<Command, Error> {
     args.confirm_fd.map(|at| descriptor("--confirm-fd", text(at)?)).transpose()?;
     match (args.confirm_fd, args.status_fd) {
         (Some(_), None) => {
-            let what = "--confirm-fd needs --status-fd: the questions are asked there";
+            let what = "--confirm-fd needs --status-fd, where the questions are asked";
             return Err(corrected(what, "see scat(1), STATUS LINES"));
         }
         (Some(_), _) if args.no_confirm => {
@@ -320,20 +322,31 @@ fn command(argv: Argv) -> Result<Command, Error> {
         _ => {}
     }
     let (places, port, source) = (texts(&args.places)?, owned(args.port)?, owned(args.source)?);
+    // `-l -w 9000`
+    let is_port =
+        |at: usize| values[at].to_str().is_some_and(|it| it.parse().is_ok_and(|it: u16| it > 1023));
+    let has_port = !places.is_empty() || port.is_some() || args.fd.is_some();
+    if let Some(at) = args.within.filter(|at| !has_port && is_port(*at)) {
+        let line = if args.listen { "scat -l -w SECS PORT" } else { "scat -w SECS HOST PORT" };
+        return Err(corrected(
+            format!("-w {} is a time in seconds, and there is no port", text(at)?),
+            line,
+        ));
+    }
     let endpoint = match args.fd {
         Some(_) if !places.is_empty() || port.is_some() || source.is_some() => {
-            return Err(usage("--fd has its connection already: no address or port"));
+            return Err(usage("--fd is a connection already: no address or port"));
         }
         Some(_) if reconnect.is_some() => {
-            let what = "--fd and --reconnect: scat replaces only a connection that it has made";
+            let what = "--fd and --reconnect exclude each other";
             return Err(corrected(what, "leave out --reconnect"));
         }
         Some(at) => match descriptor("--fd", text(at)?)? {
             fd @ 0..=2 => {
-                return Err(usage(&format!(
-                    "--fd {fd}: that is where data and messages go; \
-                     as 3: scat --fd 3 3<&{fd} <FILE"
-                )));
+                return Err(corrected(
+                    format!("--fd {fd}: 0 to 2 carry data and messages"),
+                    format!("make it 3: scat --fd 3 3<&{fd} < FILE"),
+                ));
             }
             _ => Endpoint::Inherited { listen: args.listen },
         },
@@ -342,7 +355,7 @@ fn command(argv: Argv) -> Result<Command, Error> {
     };
     if let Some(number) = identity.as_deref().and_then(Path::to_str).filter(|it| is_number(it)) {
         return Err(corrected(
-            format!("-i {number}: -i names a key file here, no time between lines"),
+            format!("-i {number}: in scat, -i takes a key file, not netcat's interval"),
             format!("leave it out; for a file of that name: -i ./{number}"),
         ));
     }
@@ -414,12 +427,12 @@ fn file_of_a_key(option: &str, file: &OsStr) -> Result<PathBuf, Error> {
     let given = file.to_string_lossy();
     holds_no_secret(option, &given)?;
     if given.contains(Kind::Public.prefix()) {
-        let what = format!("{option}: a public key in the place of a file");
+        let what = format!("{option}: that is a public key, not a file");
         return Err(corrected(what, "it is for --peer at the other end, and there without @"));
     }
     if given == "-" {
         return Err(corrected(
-            format!("{option} -: a file is wanted"),
+            format!("{option} -: that takes the name of a file"),
             "for standard input: /dev/stdin; for a file of that name: ./-",
         ));
     }
@@ -439,6 +452,10 @@ fn peers(given: &OsStr) -> Result<Peers, Error> {
     }
     let given = given.to_str().ok_or_else(|| not_text(given))?;
     holds_no_secret("--peer", given)?;
+    if Path::new(given).is_file() {
+        let what = format!("--peer {given}: that is a file");
+        return Err(corrected(what, format!("write --peer @{given}")));
+    }
     keys::parse_public(given)
         .map(Peers::Key)
         .map_err(|why| Error::Argument(why.at(format!("--peer {given}"))))

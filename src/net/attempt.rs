@@ -132,7 +132,7 @@ impl<'a> Attempt<'a> {
         let flight2 = flight2.try_into().map_err(|_| Error::HandshakeAltered)?;
         let reply = initiator.read_flight2(&flight2)?;
         if !self.policy.admits(&reply.peer.key) {
-            return Err(Error::OtherKey);
+            return Err(Error::OtherKey(reply.peer));
         }
         let (connected, flight3) = reply.write_flight3()?;
         self.limit = Limit::new(Some(self.deadline.or(Instant::now() + self.limits.step)));

@@ -155,7 +155,7 @@ impl fmt::Display for Rejection {
             Rejection::Unheard => "acknowledges nothing: are large packets lost on the way (MTU)?",
             Rejection::TooMany => "dropped: too many connections",
             Rejection::Forged => "forged or altered handshake",
-            Rejection::Myself => "connected to myself",
+            Rejection::Myself => "connected to itself",
             Rejection::OtherKey(Peer { long_lived: true, .. }) => "its key is not one of --peer",
             Rejection::OtherKey(_) => {
                 "its key is not one of --peer, and made for one run: that end needs -i"

@@ -84,6 +84,18 @@ pub fn listen(
     let system = |why| Error::System("listen", why);
     let (at, only_v6) = socket.local().map_err(system)?;
     report.listening(at, only_v6);
+    let ways_in = [at.is_ipv4() || !only_v6, at.is_ipv6()];
+    let own = match at.ip().is_unspecified() {
+        false => Some(at),
+        true => [false, true].into_iter().zip(ways_in).find_map(|(is_ipv6, is_open)| {
+            let ip = is_open.then(|| socket::own_address(is_ipv6)).flatten()?;
+            Some(SocketAddr::new(ip, at.port()))
+        }),
+    };
+    if let Some(own) = own {
+        report.invite(own, setup.local.has_psk(), setup.policy);
+    }
+    let mut alone_at = Some(Instant::now() + limits.tell.alone);
     let mut listener = Listener::new(socket, poller, &setup).map_err(system)?;
     let mut limit = deadline.limit();
     let (candidate, accepted) = loop {
@@ -91,7 +103,18 @@ pub fn listen(
             let hangs = !listener.candidates.is_empty();
             return Err(deadline.passed(Stage::Listening { hangs, refused: listener.refused }));
         }
-        let signals = poller.wait(listener.poll_timeout(&limit))?;
+        // Whoever has come, port scanners too, shows that the port can be reached.
+        if listener.next_token != FIRST_CANDIDATE {
+            alone_at = None;
+        } else if alone_at.is_some_and(|at| at <= Instant::now()) {
+            alone_at = None;
+            report.remark(format_args!(
+                "nobody yet: is port {} open in the firewall, and forwarded by the router?",
+                at.port()
+            ));
+        }
+        let timeout = [listener.poll_timeout(&limit), alone_at].into_iter().flatten().min();
+        let signals = poller.wait(timeout)?;
         if signals.report {
             report.answer(format_args!(
                 "listening; {} handshakes under way, {} failed",

@@ -25,7 +25,7 @@ use crate::protocol::sas::Sas;
 use crate::protocol::session::{Buffers, Session};
 use crate::sys::poller::{LINK, Poller};
 use crate::ui::report::Report;
-use crate::ui::waiting::Deadline;
+use crate::ui::waiting::{Deadline, Patience};
 use connect::Target;
 use link::Link;
 use reconnect::Reconnect;
@@ -52,6 +52,8 @@ pub struct Limits {
     pub away: Option<Duration>,
     /// For a connection that replaces a lost one.
     pub reconnect: reconnect::Times,
+    /// Until a person is told what goes on.
+    pub tell: Patience,
 }
 
 impl Default for Limits {
@@ -66,6 +68,7 @@ impl Default for Limits {
             idle: None,
             away: None,
             reconnect: reconnect::Times::default(),
+            tell: Patience::default(),
         }
     }
 }

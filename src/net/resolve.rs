@@ -87,7 +87,7 @@ pub fn resolve(
             Err(usage(what, "give the port as a number"))
         }
         Err(_) if numeric && host.is_some() && literal.is_none() => {
-            let what = format!("resolve {name}: not an address, and -n says not to ask for one");
+            let what = format!("resolve {name}: -n allows numeric addresses only");
             Err(usage(what, "leave out -n, or give the address"))
         }
         Err(Failure::Host(why)) => Err(failed(plain(&why), false)),

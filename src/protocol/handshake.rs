@@ -207,6 +207,11 @@ impl Local {
         Local { s, long_lived, psk, features }
     }
 
+    /// Whether its key is kept for longer than this run.
+    pub fn is_long_lived(&self) -> bool {
+        self.long_lived
+    }
+
     /// Whether there is a pre-shared key.
     pub fn has_psk(&self) -> bool {
         self.psk.is_some()

@@ -150,7 +150,7 @@ fn nearest(position: usize, typed: &str) -> Option<&'static str> {
 
 /// The Levenshtein distance: how many bytes must be inserted, removed or
 /// replaced to make `b` of `a`.
-fn edits(a: &[u8], b: &[u8]) -> usize {
+pub fn edits(a: &[u8], b: &[u8]) -> usize {
     // One row of the table at a time: row[j] is the distance from the part of
     // `a` seen so far to b[..j].
     let mut row: Vec<usize> = (0..=b.len()).collect();

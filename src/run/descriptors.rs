@@ -31,7 +31,7 @@ impl Claimed {
 fn status(number: i32, connections: &[i32]) -> Result<stream::Inherited, Error> {
     let wrong = |what: &str| usage(format!("--status-fd {number}: {what}"));
     if number <= 1 {
-        return Err(wrong("that is where data goes; 2 or more"));
+        return Err(wrong("0 and 1 carry the data; use 2 or more"));
     }
     let fd = stream::inherited(number).map_err(|_| wrong("not open"))?;
     if is_one_of(fd, connections) {
@@ -55,7 +55,7 @@ fn status(number: i32, connections: &[i32]) -> Result<stream::Inherited, Error> 
 fn confirm(number: i32, named: &Descriptors) -> Result<stream::Inherited, Error> {
     let wrong = |what: &str| usage(format!("--confirm-fd {number}: {what}"));
     if number <= 2 {
-        return Err(wrong("that is where data and messages go; 3 or more"));
+        return Err(wrong("0 to 2 carry data and messages; use 3 or more"));
     }
     let fd = stream::inherited(number).map_err(|_| wrong("not open"))?;
     if is_one_of(fd, &named.connections) {

@@ -113,7 +113,10 @@ fn content(
     report: &Report,
 ) -> Result<Content, Error> {
     let system = |why| failed(path, Why::System(why));
-    let mut file = PrivateFile::open(path).map_err(system)?;
+    let mut file = PrivateFile::open(path).map_err(|err| match err.kind() {
+        io::ErrorKind::NotFound => failed(path, Why::Missing(wanted)),
+        _ => system(err),
+    })?;
     let unsafe_because = match wanted {
         _ if file.is_of_another_user() && !is_descriptor(path) => Some(Why::AnotherUsers),
         Kind::Public if file.is_writable_by_others() => Some(Why::Writable),

@@ -86,8 +86,8 @@ pub fn session(
     }
     let advice = match (ask, &identity) {
         (Confirm::Never, _) => None,
-        (_, None) => Some("-c asks a person before anything moves; --peer or --psk needs nobody"),
-        (_, Some(_)) => Some("-i shows your key; whose key they must have, --peer says"),
+        (_, None) => Some("to verify it: -c asks for the words; --peer and --psk ask nobody"),
+        (_, Some(_)) => Some("-i only identifies you; to check who the other end is: --peer"),
     };
     let asks = asker.is_some();
     let policy = Policy { peers: known, psk: psk.is_some(), asks, advice };

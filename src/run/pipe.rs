@@ -27,6 +27,7 @@ use crate::sys::sandbox::{Allowed, Sandbox};
 use crate::sys::socket::Socket;
 use crate::text::{Rounded, plain};
 use crate::ui::ceremony::Asker;
+use crate::ui::progress::Progress;
 use crate::ui::report::{Report, Talk};
 use crate::ui::status::Line;
 use crate::ui::stdio::{Input, Output, Stdio};
@@ -41,10 +42,14 @@ const LOOKS: u32 = 60;
 /// Rounds without a poll while there is always something to do.
 const ROUNDS: u32 = 16;
 
-/// How long nothing moves before that is explained: a side that only waits for the end of
-/// an input, and one that has something to move.
-const WAITS: Duration = Duration::from_secs(3);
-const STANDS: Duration = Duration::from_secs(10);
+/// What a session that does not move waits for.
+#[derive(Clone, Copy)]
+enum Wait {
+    /// The end of an input, or its beginning: a person who watches may want to know.
+    Input(&'static str),
+    /// Something that could move and does not.
+    Stuck(&'static str),
+}
 
 /// A session that does not move.
 #[derive(Default)]
@@ -116,6 +121,8 @@ pub struct Pipe<'a> {
     still: Still,
     /// When it is looked next whether what was sent is acknowledged.
     look_at: Instant,
+    /// What a person at a terminal sees of it.
+    progress: Progress,
 }
 
 impl<'a> Pipe<'a> {
@@ -150,6 +157,7 @@ impl<'a> Pipe<'a> {
         }
         let verification =
             Verification::new(&mut session, link.peer(), policy, asker, is_chat, report);
+        let progress = Progress::new(stdin.rest_of_file(), limits.tell);
         let mut pipe = Pipe {
             poller,
             link,
@@ -168,6 +176,7 @@ impl<'a> Pipe<'a> {
             unread: Quiet::new(),
             look_at: Instant::now(),
             still: Still::default(),
+            progress,
         };
         // A listener shows the words before OPEN leaves.
         if let Some(sas) = sas {
@@ -182,11 +191,11 @@ impl<'a> Pipe<'a> {
         if pipe.before.is_none() {
             report.keys(&pipe.session);
         }
-        // Whoever was asked sits there, and sees nothing else of a file. In a log, the last
-        // line tells a run that went well from one that was killed.
-        let is_told = report.talk == Talk::Stages || is_asked && !pipe.is_chat();
-        if result.is_ok() && is_told {
-            report.complete(&pipe.totals(), pipe.started.elapsed());
+        // The person who confirmed, or sits at a terminal, sees nothing else of a file. In a
+        // log, the last line tells a run that went well from one that was killed.
+        let is_watched = (is_asked || report.is_watched()) && !pipe.is_chat();
+        if result.is_ok() && (report.talk == Talk::Stages || is_watched) {
+            report.complete(pipe.session.counters(), pipe.started.elapsed());
         }
         result.map_err(|err| (err, pipe.before.take()))
     }
@@ -297,7 +306,8 @@ impl<'a> Pipe<'a> {
         let (idle, unread) = (self.idle.limit.at(), self.unread.limit.at());
         let ack = self.session.ack_at(Instant::now());
         let reconnect = self.reconnect.as_ref().and_then(|it| it.timeout(&self.link));
-        let own = [self.progress_at(), self.still.tell_at, idle, unread];
+        let shown = self.progress.at().filter(|_| self.shows_progress());
+        let own = [self.progress_at(), shown, self.still.tell_at, idle, unread];
         let of_others = [open_by, ratchet, ask, acknowledged, ack, reconnect];
         own.into_iter().chain(of_others).flatten().min()
     }
@@ -306,6 +316,15 @@ impl<'a> Pipe<'a> {
     fn progress_at(&self) -> Option<Instant> {
         let (told, at) = self.told;
         (self.report.has_status() && told != self.session.counters()).then_some(at)
+    }
+
+    /// Whether a terminal may show how far it has come: nobody is asked there, and no data
+    /// goes to it or comes from it.
+    fn shows_progress(&self) -> bool {
+        let Counters { sent, received, .. } = self.session.counters();
+        let has_data =
+            self.stdin.is_terminal() && sent > 0 || self.stdout.is_terminal() && received > 0;
+        self.report.is_watched() && !has_data && !self.verification.is_asking() && !self.is_away()
     }
 
     fn tell_progress(&mut self, now: Instant) {
@@ -352,7 +371,7 @@ impl<'a> Pipe<'a> {
             if let Some(at) = self.reconnect.as_ref().and_then(Reconnect::lost_at) {
                 let time = Rounded(at.elapsed());
                 self.report.answer(format_args!("connection lost {time} ago, and waited for"));
-            } else if let Some((_, why)) = self.standstill() {
+            } else if let Some(Wait::Input(why) | Wait::Stuck(why)) = self.standstill() {
                 self.report.answer(why);
             }
         }
@@ -371,6 +390,11 @@ impl<'a> Pipe<'a> {
             self.tell_progress(now);
         }
         self.explain_standstill(now);
+        if self.shows_progress()
+            && let Some(line) = self.progress.line(now, self.session.counters())
+        {
+            self.report.progress(&line);
+        }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.start_ratchet(random::ephemerals()?)?;
         }
@@ -389,11 +413,12 @@ impl<'a> Pipe<'a> {
 
     /// Explains a silence, once for each.
     fn explain_standstill(&mut self, now: Instant) {
+        let tell = self.limits.tell;
         let session = &self.session;
         let ends = [session.peer_has_ended(), session.input_ended(), session.is_acknowledged()];
         let seen = (session.counters(), ends);
         let Some(since) = self.still.since.filter(|_| self.still.seen == seen) else {
-            self.still = Still { seen, since: Some(now), tell_at: Some(now + WAITS) };
+            self.still = Still { seen, since: Some(now), tell_at: Some(now + tell.ends) };
             return;
         };
         if self.still.tell_at.is_none_or(|at| now < at) {
@@ -401,44 +426,49 @@ impl<'a> Pipe<'a> {
         }
         self.still.tell_at = None;
         match self.standstill() {
-            Some((WAITS, why)) => self.report.remark(why),
-            Some((_, why)) if since + STANDS <= now => self.report.say(why),
-            _ => self.still.tell_at = Some(since + STANDS).filter(|at| *at > now),
+            Some(Wait::Input(why)) => self.report.remark(why),
+            Some(Wait::Stuck(why)) if since + tell.stuck <= now => self.report.say(why),
+            _ => self.still.tell_at = Some(since + tell.stuck).filter(|at| *at > now),
         }
     }
 
-    /// What the session waits for, if that is nothing that a person knows, and after which
-    /// time it is worth a line.
-    fn standstill(&mut self) -> Option<(Duration, &'static str)> {
+    /// What the session waits for, if that is nothing that a person knows.
+    fn standstill(&mut self) -> Option<Wait> {
         if self.open_by.is_some() || self.verification.is_asking() || self.is_away() {
             return None;
         }
-        let is_silent = self.link.unacknowledged_for().is_some_and(|time| time >= STANDS);
+        let is_silent =
+            self.link.unacknowledged_for().is_some_and(|time| time >= self.limits.tell.stuck);
         let session = &self.session;
         if session.wants_output() && !self.stdout.is_ready() {
-            return Some((STANDS, "standard output takes nothing"));
+            return Some(Wait::Stuck(
+                "standard output is blocked: the program that reads it does not",
+            ));
         }
         if is_silent {
-            return Some((
-                STANDS,
-                "nothing that was sent is acknowledged: the network is down, or drops large \
-                 packets (path MTU)",
+            return Some(Wait::Stuck(
+                "the network acknowledges nothing: it is down, or drops large packets (MTU)",
             ));
         }
         if !session.sealed().is_empty() {
-            return Some((STANDS, "the other end takes nothing more: its output is full"));
+            return Some(Wait::Stuck("the other end does not read: its output is blocked"));
         }
-        if session.output_ended() && !session.input_ended() && !self.stdin.is_terminal() {
-            return Some((
-                WAITS,
-                "all received; waiting for the end of input here (< /dev/null or -d next time)",
+        let is_terminal = self.stdin.is_terminal();
+        if session.output_ended() && !session.input_ended() && !is_terminal {
+            return Some(Wait::Input(
+                "all received; waiting for the end of input here (next time: -d)",
             ));
         }
-        if session.input_ended() && session.counters().sent > 0 && !session.peer_has_ended() {
+        let Counters { sent, received, .. } = session.counters();
+        if session.input_ended() && sent > 0 && !session.peer_has_ended() {
             return Some(match session.is_acknowledged() {
-                true => (WAITS, "all sent; waiting for the end of input at the other end"),
-                false => (STANDS, "all sent; waiting for the other end to write it out"),
+                true => Wait::Input("all sent; waiting for the end of input at the other end"),
+                false => Wait::Stuck("all sent; waiting for the other end to write it out"),
             });
+        }
+        let only_receives = (is_terminal || session.input_ended()) && !self.stdout.is_terminal();
+        if only_receives && (sent, received) == (0, 0) && !session.peer_has_ended() {
+            return Some(Wait::Input("nothing received yet: is the other end to send? (< FILE)"));
         }
         None
     }
@@ -546,7 +576,11 @@ impl<'a> Pipe<'a> {
                 self.report.event(&Line::Abort(reason));
                 return Err(match reason {
                     // In the place of OPEN, it is the key that is refused.
-                    Reason::Refused if self.open_by.is_some() => Error::KeyRefused,
+                    Reason::Refused if self.open_by.is_some() => {
+                        let before = self.before.as_ref();
+                        let long_lived = before.is_some_and(|it| it.local.is_long_lived());
+                        Error::KeyRefused { long_lived }
+                    }
                     reason => Error::Aborted(reason),
                 });
             }
@@ -609,7 +643,9 @@ impl<'a> Pipe<'a> {
         self.stdout.close();
         if self.stdin.is_terminal() && !self.stdin.is_ready() && !self.session.input_ended() {
             self.stdin.discard_typed();
-            self.report.say("the other end has ended");
+            if self.is_chat() {
+                self.report.say("the other person has ended the chat");
+            }
             self.session.end_input()?;
         }
         Ok(())
@@ -769,9 +805,11 @@ impl<'a> Pipe<'a> {
     /// How far it had come belongs to a bad end, but not to a chat's: nobody counts what
     /// was said there, unless it may have gone to the wrong person.
     fn with_totals(&self, error: Error) -> Error {
-        match self.is_chat() && !matches!(error, Error::Aborted(Reason::Refused)) {
-            true => error,
-            false => error.with_totals(self.totals()),
+        match error {
+            Error::Aborted(Reason::Refused) => error.with_totals(self.totals()),
+            Error::Aborted(Reason::Interrupted) if self.is_chat() => Error::PersonLeft,
+            error if self.is_chat() => error,
+            error => error.with_totals(self.totals()),
         }
     }
 

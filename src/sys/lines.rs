@@ -75,6 +75,17 @@ impl Lines {
         queue.lost = lost + 1;
     }
 
+    /// Writes `text` now or never, and counts nothing: the next one says more.
+    pub fn try_now(&self, text: &str) {
+        let mut queue = self.0.borrow_mut();
+        if queue.unsent.is_empty() && queue.lost == 0 {
+            queue.unsent.extend_from_slice(text.as_bytes());
+            if queue.flush() == 0 {
+                queue.unsent.clear();
+            }
+        }
+    }
+
     /// The loop saw that it takes more.
     pub fn resume(&self) {
         let mut queue = self.0.borrow_mut();

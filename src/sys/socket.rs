@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, TcpKeepalive, Type};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, RawFd};
 use std::time::Duration;
 
@@ -285,6 +285,27 @@ impl Spares {
         }
         Ok(socket)
     }
+}
+
+/// The address of this machine that a packet to the outside would have, IPv6 or IPv4, if
+/// another machine can use it. No packet is sent.
+pub fn own_address(is_ipv6: bool) -> Option<IpAddr> {
+    // Documentation addresses, which are routed like any other: RFC 3849, RFC 5737.
+    let (here, there): (SocketAddr, SocketAddr) = match is_ipv6 {
+        true => {
+            let there = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+            ((Ipv6Addr::UNSPECIFIED, 0).into(), (there, 9).into())
+        }
+        false => ((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into()),
+    };
+    let socket = UdpSocket::bind(here).ok()?;
+    socket.connect(there).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    let is_local = match address {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    (!address.is_loopback() && !address.is_unspecified() && !is_local).then_some(address)
 }
 
 /// A socket that listens.

@@ -146,6 +146,24 @@ pub fn is_for_reading(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| !flags.contains(OFlags::WRONLY))
 }
 
+/// Bytes of a regular file from its offset to its end; `None` of anything else.
+pub fn rest_of_file(fd: BorrowedFd<'_>) -> Option<u64> {
+    if Kind::of(fd) != Some(Kind::File) {
+        return None;
+    }
+    let size = u64::try_from(rustix::fs::fstat(fd).ok()?.st_size).ok()?;
+    let at = rustix::fs::tell(fd).ok()?;
+    Some(size.saturating_sub(at))
+}
+
+/// Whether the terminal `fd` shows what this process writes now, and has `columns`: not
+/// where it is in the background. (Some terminals do not say how wide they are.)
+pub fn shows(fd: BorrowedFd<'_>, columns: usize) -> bool {
+    let width = rustix::termios::tcgetwinsize(fd).map_or(0, |size| size.ws_col);
+    super::tty::is_in_foreground(fd).unwrap_or(true)
+        && (width == 0 || usize::from(width) >= columns)
+}
+
 /// Puts an empty input in the place of standard input.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 pub mod caret;
 pub mod ceremony;
 pub mod dialogue;
+pub mod progress;
 pub mod report;
 pub mod status;
 pub mod stdio;

@@ -2,7 +2,8 @@
 //! came from the network is among it but addresses, keys and numbers.
 
 use crate::auth::keys;
-use crate::error::{Error, Totals};
+use crate::auth::policy::Policy;
+use crate::error::{Error, Received};
 use crate::protocol::role::Role;
 use crate::protocol::sas::Sas;
 use crate::protocol::session::{Counters, Session};
@@ -10,14 +11,21 @@ use crate::sys::lines::Lines;
 use crate::sys::poller::{Poller, STATUS, STDERR};
 use crate::sys::stream::{self, Inherited};
 use crate::sys::tty;
-use crate::text::{Address, Ip, Rate, Rounded, printable};
+use crate::text::{Address, Bytes, Ip, Rate, Rounded, printable};
 use crate::ui::status::Line;
+use crate::ui::stdio;
 use std::cell::Cell;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// What every line begins with.
+const PREFIX: &str = "scat: ";
+/// Characters of a line at a terminal.
+const COLUMNS: usize = 80;
+/// Clears the line of a terminal.
+const CLEAR: &str = "\r\x1b[K";
 /// How long the last lines are waited for.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -49,6 +57,8 @@ pub struct Report {
     is_within_line: Cell<bool>,
     /// A person may have typed something there.
     is_typed_at: Cell<bool>,
+    /// The terminal's last line is [`Report::progress`].
+    has_progress: Cell<bool>,
 }
 
 impl Report {
@@ -75,6 +85,7 @@ impl Report {
             status,
             is_within_line: Cell::new(false),
             is_typed_at: Cell::new(false),
+            has_progress: Cell::new(false),
         }
     }
 
@@ -88,16 +99,28 @@ impl Report {
         self.is_typed_at.set(true);
     }
 
-    /// A whole line, at the left edge of a screen. Control characters are spelled out, so that
-    /// no argument, path or name can write a line of its own.
+    /// A whole line, at the left edge of a screen, or several where a terminal would break
+    /// one inside a word. Control characters are spelled out, so that no argument, path or
+    /// name can write a line of its own.
     fn text(&self, line: impl fmt::Display) -> String {
-        let edge = match self.is_within_line.take() {
-            _ if !self.is_watched() => String::new(),
+        let line = printable(&line.to_string());
+        if !self.is_watched() {
+            return format!("{PREFIX}{line}\n");
+        }
+        let rows = rows(&line, COLUMNS - PREFIX.len()).into_iter();
+        self.edge() + &rows.map(|row| format!("{PREFIX}{row}\n")).collect::<String>()
+    }
+
+    /// What brings the next line to the left edge of the screen.
+    fn edge(&self) -> String {
+        if self.has_progress.take() {
+            return CLEAR.to_owned();
+        }
+        match self.is_within_line.take() {
             true => "\n".to_owned(),
             false if self.is_typed_at.get() => tty::left_edge(stream::stderr()),
             false => String::new(),
-        };
-        format!("{edge}scat: {}\n", printable(&line.to_string()))
+        }
     }
 
     /// From now on `events` writes what was not taken at once.
@@ -162,6 +185,22 @@ impl Report {
         }
     }
 
+    /// Shows `line` at the terminal, in the place of the one that was shown before.
+    pub fn progress(&self, line: &str) {
+        let Some(messages) = self.messages.as_ref().filter(|it| it.is_terminal()) else { return };
+        if self.talk >= Talk::Usual && stream::shows(stream::stderr(), COLUMNS) {
+            self.has_progress.set(true);
+            messages.try_now(&format!("{CLEAR}{PREFIX}{line}"));
+        }
+    }
+
+    /// Takes away what [`Report::progress`] has shown.
+    pub fn end_progress(&self) {
+        if let (true, Some(messages)) = (self.has_progress.take(), &self.messages) {
+            messages.keep(CLEAR);
+        }
+    }
+
     /// An answer to SIGUSR1. It may be lost, and is counted then, if standard error does
     /// not take it now; so may the next two.
     pub fn answer(&self, line: impl fmt::Display) {
@@ -186,6 +225,7 @@ impl Report {
 
     /// The process is about to end: waits a moment for what was not written yet.
     pub fn finish(&self) {
+        self.end_progress();
         let deadline = Instant::now() + LAST;
         for lines in [&self.messages, &self.status].into_iter().flatten() {
             lines.finish(deadline.saturating_duration_since(Instant::now()));
@@ -198,7 +238,9 @@ impl Report {
             return;
         };
         messages.keep_last(&self.text(error));
-        self.totals(error);
+        if let Some(details) = error.details() {
+            messages.keep_last(&self.text(details));
+        }
         if let Some(hint) = error.hint() {
             messages.keep_last(&self.text(format_args!("hint: {hint}")));
         }
@@ -223,6 +265,15 @@ impl Report {
         self.event(&Line::Listening(at));
     }
 
+    /// What the other end has to type to reach a listener at `at`, with what it needs for
+    /// `policy`.
+    pub fn invite(&self, at: SocketAddr, psk: bool, policy: &Policy) {
+        let psk = if psk { "--psk FILE " } else { "" };
+        let key = if policy.peers.is_empty() { "" } else { "-i FILE " };
+        let (ip, port, data) = (Ip(at), at.port(), stdio::counterpart());
+        self.remark(format_args!("at the other end: scat {psk}{key}{ip} {port}{data}"));
+    }
+
     /// Who is at the other end, by its address.
     pub fn met(&self, role: Role, peer: Option<SocketAddr>) {
         self.say(Met { role, peer });
@@ -241,7 +292,7 @@ impl Report {
         let name = name.map_or(String::new(), |name| format!(": {name}"));
         self.met(role, peer);
         self.say(format_args!("verified by {by}{name}"));
-        self.say(format_args!("if they ask, you say: {}", sas.half(role)));
+        self.say(format_args!("if they ask, read out: {}", sas.half(role)));
     }
 
     /// Nobody is verified, and data moves: both halves, the listener's first, each as
@@ -284,21 +335,27 @@ impl Report {
         self.trouble(format_args!("unverified key: {}", keys::public_text(key)));
     }
 
-    /// What SIGUSR1 asks for.
-    pub fn counters(&self, session: &Session, started: Instant) {
-        let Counters { sent, received, written } = session.counters();
-        let time = Rounded(started.elapsed());
-        self.answer(format_args!(
-            "sent {sent} bytes, wrote {written} of {received} bytes received, in {time}"
-        ));
-        self.answer(Keys(session));
+    /// All is well; how much was moved, and under `-v` how fast.
+    pub fn complete(&self, moved: Counters, time: Duration) {
+        let what = match (moved.sent, moved.received) {
+            (0, 0) => "nothing sent or received".to_owned(),
+            (0, received) => format!("{} received", Bytes(received)),
+            (sent, 0) => format!("{} sent", Bytes(sent)),
+            (sent, received) => format!("{} sent, {} received", Bytes(sent), Bytes(received)),
+        };
+        let rate = Rate { bytes: moved.sent.max(moved.received), time };
+        match self.talk {
+            Talk::Stages => self.say(format_args!("complete: {what}, in {}{rate}", Rounded(time))),
+            _ => self.say(format_args!("complete: {what}")),
+        }
     }
 
-    /// All is well; how much that was and how fast.
-    pub fn complete(&self, totals: &Totals, time: Duration) {
-        let Counters { sent, received, .. } = totals.counters;
-        let rate = Rate { bytes: sent.max(received), time };
-        self.say(format_args!("complete: {totals}; {}{rate}", Rounded(time)));
+    /// What SIGUSR1 asks for.
+    pub fn counters(&self, session: &Session, started: Instant) {
+        let (counters, time) = (session.counters(), Rounded(started.elapsed()));
+        let (sent, received) = (Bytes(counters.sent), Received(counters));
+        self.answer(format_args!("sent {sent}, {received}, in {time}"));
+        self.answer(Keys(session));
     }
 
     /// What `-v` tells at the end about the keys.
@@ -315,17 +372,34 @@ impl Default for Report {
     }
 }
 
+/// `line`, broken at spaces into rows of `width` characters at most, where words are not
+/// longer.
+fn rows(line: &str, width: usize) -> Vec<String> {
+    let mut rows = vec![String::new()];
+    for (i, word) in line.split(' ').enumerate() {
+        let row = rows.last_mut().filter(|row| row.chars().count() + word.chars().count() < width);
+        match row {
+            Some(row) if i > 0 => *row += &format!(" {word}"),
+            Some(row) => row.push_str(word),
+            None if i == 0 => rows[0].push_str(word),
+            None => rows.push(format!("  {word}")),
+        }
+    }
+    rows
+}
+
 /// How often the keys were exchanged, and when.
 struct Keys<'a>(&'a Session);
 
 impl fmt::Display for Keys<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let age = self.0.keyed_at().map_or(Duration::ZERO, |at| at.elapsed());
+        write!(f, "session keys: {} old, ", Rounded(age))?;
         match self.0.ratchets() {
-            1 => write!(f, "1 key exchange, ")?,
-            count => write!(f, "{count} key exchanges, ")?,
+            0 => write!(f, "not renewed yet"),
+            1 => write!(f, "renewed once"),
+            count => write!(f, "renewed {count} times"),
         }
-        write!(f, "the keys are {} old", Rounded(age))
     }
 }
 

@@ -34,13 +34,24 @@ pub fn no_input() -> Result<(), Error> {
     stream::no_input().map_err(|err| Error::System("/dev/null", err))
 }
 
+/// What the other end has to add to its command line, if only this one's input or output
+/// is redirected.
+pub fn counterpart() -> &'static str {
+    let is_data = |fd| matches!(Kind::of(fd), Some(Kind::File | Kind::Pipe | Kind::Socket));
+    match (is_data(stream::stdin()), is_data(stream::stdout())) {
+        (true, false) => " > FILE",
+        (false, true) => " < FILE",
+        _ => "",
+    }
+}
+
 /// Whether it is the regular file that standard error goes to.
 fn has_messages(stdout: Inherited) -> bool {
     stream::are_same(Kind::File, stdout, stream::stderr())
 }
 
 fn messages_among_data() -> io::Error {
-    io::Error::other("messages would end up in the data; 2>log puts them elsewhere")
+    io::Error::other("messages go to the same file; redirect them: 2>log")
 }
 
 /// Both of them, to be had before there is a peer.
@@ -90,6 +101,11 @@ impl Input {
     /// Whether it is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.stream.is_terminal
+    }
+
+    /// Bytes that it has, where that is known.
+    pub fn rest_of_file(&self) -> Option<u64> {
+        stream::rest_of_file(self.stream.fd())
     }
 
     /// Whether it was a terminal, and has hung up.

@@ -9,6 +9,33 @@ use std::time::{Duration, Instant};
 /// wonders whether it has hung.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// How long a person sees nothing until something is said.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// A listener that nobody has called: what may be wrong.
+    pub alone: Duration,
+    /// A session that waits for the end of an input.
+    pub ends: Duration,
+    /// A session in which something could move.
+    pub stuck: Duration,
+    /// A transfer: how far it has come.
+    pub progress: Duration,
+    /// The same again.
+    pub refresh: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            alone: Duration::from_secs(60),
+            ends: Duration::from_secs(3),
+            stuck: Duration::from_secs(10),
+            progress: Duration::from_secs(2),
+            refresh: Duration::from_secs(1),
+        }
+    }
+}
+
 /// A time limit in a loop that polls and reads. A process that was stopped, or is slow,
 /// is not judged by the clock alone: what had come by the limit is read first.
 pub struct Limit {

@@ -19,7 +19,7 @@ fn new_keys_are_what_is_read_back_and_never_overwrite() {
     for path in [&identity, &psk] {
         let before = fs::read(path).unwrap();
         for make in ["--genkey", "--genpsk"] {
-            let ended = Scat::new(&[make, path.arg()]).end().expect(1, "file exists");
+            let ended = Scat::new(&[make, path.arg()]).end().expect(1, "this file exists");
             assert!(ended.stdout.is_empty());
             assert_eq!(fs::read(path).unwrap(), before);
         }
@@ -60,7 +60,7 @@ fn key_files_that_others_can_read_are_refused() {
     for args in
         [&["--pubkey", secret][..], &["-i", secret, "127.0.0.1", "1"], &["--psk", psk, "-l", "0"]]
     {
-        let ended = Scat::new(args).end().expect(1, "others may read or write this file");
+        let ended = Scat::new(args).end().expect(1, "other users can read or write this file");
         let ended = ended.expect(1, "hint: chmod 600, or <(cat FILE)");
         assert!(ended.stdout.is_empty() && !ended.stderr.contains("listening"));
     }
@@ -125,20 +125,25 @@ fn a_key_of_the_wrong_kind_is_refused_by_name() {
         [&secret, &psk, &public, &bare, &empty].map(Place::arg);
     let place = ["127.0.0.1", "1"];
     for (option, path, said, hint) in [
-        ("--psk", public, "a public key, not a pre-shared key", "everybody may have"),
+        ("--psk", public, "a public key, not a pre-shared key", "a public key is no secret"),
         ("--psk", secret, "a secret key, not a pre-shared key", "with -i"),
-        ("--psk", bare, "does not say that it is a pre-shared key", "scat-psk: in front"),
-        ("--psk", empty, "no key in it", "--genpsk"),
+        ("--psk", bare, "the prefix scat-psk: is missing", "scat-psk: before"),
+        ("--psk", empty, "contains no key", "--genpsk"),
         ("-i", public, "a public key, not a secret key", "--peer at the other end"),
         ("-i", psk, "a pre-shared key, not a secret key", "with --psk"),
-        ("-i", bare, "does not say that it is a secret key", "scat-secret: in front"),
+        ("-i", bare, "the prefix scat-secret: is missing", "scat-secret: before"),
         ("--pubkey", psk, "a pre-shared key, which has no public key", "--psk FILE"),
-        ("--pubkey", public, "this is the public key already", "--peer @FILE"),
+        ("--pubkey", public, "this is a public key already", "--peer @FILE"),
         ("--peer", &format!("@{secret}"), "a secret key, not a public key", "--pubkey FILE"),
         ("--peer", &format!("@{psk}"), "a pre-shared key, not a public key", "with --psk"),
-        ("--peer", &format!("@{bare}"), "does not say that it is a public key", "scat-public: in"),
+        (
+            "--peer",
+            &format!("@{bare}"),
+            "the prefix scat-public: is missing",
+            "scat-public: before",
+        ),
         // No key in it would admit everybody.
-        ("--peer", &format!("@{empty}"), "no key in it", ""),
+        ("--peer", &format!("@{empty}"), "contains no key", ""),
         ("--peer", "@/nonexistent", "no such file", ""),
     ] {
         let place = if option == "--pubkey" { &[][..] } else { &place };
@@ -146,7 +151,7 @@ fn a_key_of_the_wrong_kind_is_refused_by_name() {
         let ended = ended.expect(1, said).expect(1, hint);
         assert!(ended.stdout.is_empty() && !ended.stderr.contains("connect"), "{}", ended.stderr);
     }
-    let said = "does not say that it is a public key";
+    let said = "the prefix scat-public: is missing";
     Scat::new(&["--peer", bare_key, "127.0.0.1", "1"]).end().expect(2, said);
     let public = format!("@{}", shown.trim());
     Scat::new(&["--peer", &public, "127.0.0.1", "1"]).end().expect(2, "without @");
@@ -199,7 +204,7 @@ fn the_wrong_file_is_called_that_and_not_one_that_others_may_read() {
     let text = "scat-public:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
     let public = private_file("public", text);
     fs::set_permissions(&public, Permissions::from_mode(0o644)).unwrap();
-    Scat::new(&["--pubkey", public.arg()]).end().expect(1, "this is the public key already");
+    Scat::new(&["--pubkey", public.arg()]).end().expect(1, "this is a public key already");
     let ended = Scat::new(&["-i", public.arg(), "127.0.0.1", "1"]).end();
     ended.expect(1, "a public key, not a secret key");
 }
@@ -211,7 +216,7 @@ fn a_fifo_that_nobody_writes_to_is_waited_for_until_w_or_a_signal() {
     let known = format!("@{path}");
     for option in [["-i", path], ["--psk", path], ["--peer", &known]] {
         let args = [&["-w", "0.2", "127.0.0.1", "1"], &option[..]].concat();
-        Scat::new(&args).end().expect(3, "within 0.2 s");
+        Scat::new(&args).end().expect(3, "no session in 0.2 s");
         let mut waits = Scat::new(&[&["127.0.0.1", "1"], &option[..]].concat());
         assert!(!waits.ends_within(Duration::from_millis(200)));
         waits.signal(Signal::TERM);
@@ -220,9 +225,9 @@ fn a_fifo_that_nobody_writes_to_is_waited_for_until_w_or_a_signal() {
     // Who may write it chooses the key.
     fs::set_permissions(&fifo, Permissions::from_mode(0o622)).unwrap();
     for (option, said) in [
-        (["-i", path], "others may read or write this file"),
-        (["--psk", path], "others may read or write this file"),
-        (["--peer", &known], "others may write this file"),
+        (["-i", path], "other users can read or write this file"),
+        (["--psk", path], "other users can read or write this file"),
+        (["--peer", &known], "other users can write this file"),
     ] {
         Scat::new(&[&["127.0.0.1", "1"], &option[..]].concat()).end().expect(1, said);
     }

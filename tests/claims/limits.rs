@@ -47,10 +47,10 @@ fn addresses_and_port_numbers_need_no_thread() {
     }
     for args in [&["-w0.1", "-l", "127.0.0.1", "0"][..], &["-w0.1", "-l", "0"]] {
         let Some(ended) = without_threads(args) else { return };
-        ended.expect(3, "no session within 0.1 s");
+        ended.expect(3, "no session in 0.1 s");
     }
     let Some(ended) = without_threads(&["-n", "localhost", "9"]) else { return };
-    ended.expect(2, "not an address, and -n");
+    ended.expect(2, "-n allows numeric addresses only");
 }
 
 #[test]

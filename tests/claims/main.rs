@@ -11,6 +11,7 @@ mod layout;
 mod limits;
 #[cfg(target_os = "linux")]
 mod memory;
+mod messages;
 mod mistakes;
 mod net;
 mod pages;

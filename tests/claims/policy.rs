@@ -108,8 +108,8 @@ impl End {
             }
             said => {
                 self.scat.line(said);
-                let line = self.scat.line("if they ask, you say: ");
-                line.split_once("you say: ").unwrap().1.to_owned()
+                let line = self.scat.line("if they ask, read out: ");
+                line.split_once("read out: ").unwrap().1.to_owned()
             }
         };
         text.split_once('(').unwrap().0.trim().to_owned()
@@ -210,8 +210,8 @@ fn work_together(builds: [&str; 2]) {
 fn whoever_verifies_nobody_is_told_unless_they_said_so() {
     let own = keys().l.file.arg();
     for (options, said, hint) in [
-        (&[][..], UNVERIFIED, "hint: -c asks a person before anything moves"),
-        (&["-i", own], UNVERIFIED, "hint: -i shows your key"),
+        (&[][..], UNVERIFIED, "hint: to verify it: -c asks for the words"),
+        (&["-i", own], UNVERIFIED, "hint: -i only identifies you"),
         (&["--no-confirm"], "not verified: compare these words by voice, and press Ctrl-C", ""),
     ] {
         let (mut l, port) = Scat::listen_with(options);
@@ -233,7 +233,7 @@ fn a_psk_at_one_end_only_is_said_at_both() {
         for c_way in Way::all().filter(|c_way| c_way.psk != l_way.psk) {
             let (mut l, mut c) = start(l_way, c_way);
             let said = if l_way.psk {
-                "listener wants a pre-shared key"
+                "listener requires a pre-shared key"
             } else {
                 "listener has no pre-shared key"
             };
@@ -276,13 +276,13 @@ fn turns_away(
     let l = l.end().expect(0, logged);
     assert_eq!(l.stdout, b"from the right one");
     assert_eq!(l.stderr.matches(logged).count(), 2, "{}", l.stderr);
-    assert_eq!(l.stderr.matches("you say").count(), 1, "{}", l.stderr);
+    assert_eq!(l.stderr.matches("connection from").count(), 1, "{}", l.stderr);
 }
 
 #[test]
 fn a_connector_whose_key_is_not_pinned_is_told_and_exits_4() {
     let Keys { l, c, other, psk, .. } = keys();
-    let said = (4, "the listener refused our key");
+    let said = (4, "the listener does not accept");
     let logged = "its key is not one of --peer";
     turns_away(&["--peer", &c.public], &[], said, logged, &["-i", c.file.arg()]);
     turns_away(
@@ -304,7 +304,7 @@ fn a_connector_whose_key_is_not_pinned_is_told_and_exits_4() {
 #[test]
 fn a_listener_whose_key_is_not_pinned_is_left_before_anything_is_sent() {
     let Keys { l, c, other, psk, .. } = keys();
-    let said = (4, "the listener's key is not the one expected");
+    let said = (4, "not the one expected");
     let logged = "hung up during the handshake";
     turns_away(&[], &["--peer", &l.public], said, logged, &[]);
     turns_away(
@@ -342,7 +342,7 @@ fn one_psk_only_leaves_the_listener_listening() {
     turns_away(
         &["--psk", psk.arg()],
         &[],
-        (4, "wants a pre-shared key"),
+        (4, "requires a pre-shared key"),
         logged,
         &["--psk", psk.arg()],
     );
@@ -352,7 +352,7 @@ fn one_psk_only_leaves_the_listener_listening() {
 #[test]
 fn the_same_identity_at_both_ends_is_a_connection_to_oneself() {
     let Keys { l, c, psk, .. } = keys();
-    let said = (4, "connected to myself");
+    let said = (4, "connected to itself");
     let logged = "hung up during the handshake";
     turns_away(&["-i", l.file.arg()], &["-i", l.file.arg()], said, logged, &["-i", c.file.arg()]);
     turns_away(
@@ -377,7 +377,7 @@ fn a_wrong_pin_ends_it_before_anybody_is_asked() {
     let port = port.to_string();
     let place = ["-c", "127.0.0.1", &port];
     let c = at_c.start(&[&place, &["-i", other.file.arg()][..]].concat());
-    c.end().expect(4, "the listener refused our key");
+    c.end().expect(4, "the listener does not accept");
     listener.line("its key is not one of --peer");
     let c = at_c.start(&[&place, &["--peer", other.public.as_str()][..]].concat());
     c.end().expect(4, "not the one expected");
@@ -404,7 +404,7 @@ fn pins_that_cannot_be_are_usage_errors() {
     let unpadded = c.public.trim_end_matches('=');
     for wrong in ["", "kiwi", "bob.pub", unpadded, &format!("{0}{0}", c.public)] {
         let ended = Scat::new(&["--peer", wrong, "127.0.0.1", "1"]).end();
-        ended.expect(2, "not a public key: scat-public:").expect(2, "--peer @FILE");
+        ended.expect(2, "not a public key (scat-public:").expect(2, "--peer @FILE");
     }
 }
 
@@ -450,10 +450,10 @@ fn a_file_of_peers_names_who_has_come_at_both_ends() {
 fn a_listener_shows_the_key_that_it_refuses() {
     let Keys { c, other, .. } = keys();
     let (mut l, port) = Scat::listen_with(&["--peer", &c.public]);
-    Scat::connect_with(&["-i", other.file.arg()], port).end().expect(4, "refused our key");
+    Scat::connect_with(&["-i", other.file.arg()], port).end().expect(4, "does not accept");
     l.line("its key is not one of --peer");
     assert_eq!(l.line("unverified key: "), format!("scat: unverified key: {}", other.public));
-    Scat::connect(port).end().expect(4, "refused our key");
+    Scat::connect(port).end().expect(4, "does not accept");
     l.line("its key is not one of --peer, and made for one run: that end needs -i");
     // It is told under the cipher that was agreed on.
     for features in CIPHERS {

@@ -11,7 +11,7 @@ use crate::support::{ROLES, session_with};
 use rustix::process::Signal;
 use scat::auth::keys;
 use scat::error::{Cause, Error, Stage, Totals, Unopened};
-use scat::protocol::handshake::Mismatch;
+use scat::protocol::handshake::{self, Mismatch};
 use scat::protocol::session::{self, Reason};
 use scat::ui::report::Report;
 use scat::ui::status::Line;
@@ -238,7 +238,7 @@ fn a_program_that_is_gone_has_left_and_no_is_no() {
         assert!(events.contains(&format!("ABORT {abort}")), "{answer:?}: {events:?}");
         let exit = if abort == left { "EXIT 4 left " } else { "EXIT 4 words " };
         assert!(events.last().unwrap().starts_with(exit), "{answer:?}: {events:?}");
-        l.end_by_itself().expect(4, &abort[2..]);
+        l.end_by_itself().expect(4, if abort == left { "left" } else { "rejected" });
     }
 }
 
@@ -249,7 +249,7 @@ fn a_descriptor_for_answers_that_cannot_be_is_2() {
         ("--status-fd 3 3>/dev/null --confirm-fd 4 4</dev/null --no-confirm", "exclude each other"),
         ("--status-fd 3 3>/dev/null --confirm-fd x", "--confirm-fd x: not a file descriptor"),
         ("--status-fd 3 3>/dev/null --confirm-fd 399", "--confirm-fd 399: not open"),
-        ("--status-fd 3 3>/dev/null --confirm-fd 0", "--confirm-fd 0: that is where data"),
+        ("--status-fd 3 3>/dev/null --confirm-fd 0", "--confirm-fd 0: 0 to 2 carry data"),
         ("--status-fd 3 3>/dev/null --confirm-fd 4 4>/dev/null", "4: not open for reading"),
         ("--status-fd 3 3<>/dev/null --confirm-fd 3", "are the same descriptor"),
         ("--status-fd 3 3>/dev/null --confirm-fd 4 4<&0", "4: standard input is the same file"),
@@ -264,11 +264,11 @@ fn a_descriptor_for_answers_that_cannot_be_is_2() {
 #[test]
 fn the_exit_is_the_last_line_whatever_happens() {
     for (args, code, last) in [
-        (&["--bogus"][..], 2, "EXIT 2 usage unrecognized argument: --bogus"),
+        (&["--bogus"][..], 2, "EXIT 2 usage --bogus: no such option"),
         (&["-k", "9000"], 2, "EXIT 2 usage -k: "),
         (&["-w", "soon", "h", "1"], 2, "EXIT 2 usage -w soon: not a number"),
         (&["-n", "name.invalid", "1"], 2, "EXIT 2 usage resolve name.invalid port 1: "),
-        (&["-n", "two\nlines", "1"], 2, "EXIT 2 usage two lines"),
+        (&["-n", "two\nlines", "1"], 2, "EXIT 2 usage \"two lines\""),
         (&["-i", "/nowhere", "h", "1"], 1, "EXIT 1 local /nowhere: no such file"),
     ] {
         let events = told_lines(args, code);
@@ -430,7 +430,6 @@ fn every_error_has_a_reason() {
         (Error::Usage { what: text(), hint: text() }, Usage),
         (Error::Source { to: text() }, Usage),
         (Error::Argument(key()), Usage),
-        (Error::Foreign { option: text(), instead: "" }, Usage),
         (Error::Unverified, Usage),
         (Error::NoTerminal(None), Usage),
         (Error::Resolve { name: text(), why: text(), is_temporary: false }, Unresolved),
@@ -456,11 +455,11 @@ fn every_error_has_a_reason() {
         (Error::PskDiffers, Psk),
         (Error::CallerRefused(text(), Key), Key),
         (Error::Myself, Usage),
-        (Error::OtherKey, Key),
+        (Error::OtherKey(handshake::Peer { key: [7; 32], long_lived: true }), Key),
         (Error::WordsDiffer, Words),
         (Error::NotAccepted, Words),
         (Error::Left, Left),
-        (Error::KeyRefused, Key),
+        (Error::KeyRefused { long_lived: false }, Key),
         (Error::Session(session::Error::Commitment), Forged),
         (Error::Cut(None), Cut),
         (Error::Cut(Some(io(late))), Timeout),
@@ -473,6 +472,7 @@ fn every_error_has_a_reason() {
         (Error::NoText, Output),
         (Error::Aborted(Reason::Refused), Words),
         (early(Error::Aborted(Reason::Left)), Left),
+        (Error::PersonLeft, Signal),
         (Error::Signal(15), Signal),
     ];
     let words = reason_words();
@@ -644,7 +644,7 @@ fn the_exit_comes_through_where_other_lines_are_lost() {
     });
     report.finish();
     let (exit, count) = events.join();
-    assert_eq!(exit.unwrap(), "EXIT 1 local the system gives no random numbers");
+    assert_eq!(exit.unwrap(), "EXIT 1 local the system provides no random numbers");
     assert!((5_000..50_000).contains(&count), "{count}");
 }
 
@@ -660,8 +660,8 @@ fn events_may_stand_among_the_messages() {
 #[test]
 fn a_descriptor_that_is_not_there_or_carries_data_is_2() {
     for (fd, said) in [
-        ("0", "--status-fd 0: that is where data goes"),
-        ("1", "--status-fd 1: that is where data goes"),
+        ("0", "--status-fd 0: 0 and 1 carry the data"),
+        ("1", "--status-fd 1: 0 and 1 carry the data"),
         ("399", "--status-fd 399: not open"),
         ("-1", "--status-fd -1: not a file descriptor"),
         ("x", "--status-fd x: not a file descriptor"),

@@ -30,7 +30,7 @@ fn connection_refused_is_3() {
 #[test]
 fn a_source_that_is_not_here_is_1() {
     let from_nowhere = Scat::new(&["-s", "192.0.2.1", "127.0.0.1", "9"]);
-    from_nowhere.end().expect(1, "bind 192.0.2.1 port 0: ");
+    from_nowhere.end().expect(1, "192.0.2.1 is not an address of this machine");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn connected_to_oneself_is_4() {
     drop(taken);
     let port = port.to_string();
     let oneself = Scat::new(&["-s", "127.0.0.5", "-p", &port, "127.0.0.5", &port]);
-    oneself.end().expect(4, "connected to myself");
+    oneself.end().expect(4, "connected to itself");
 }
 
 #[test]
@@ -91,9 +91,9 @@ fn localhost_is_this_machine_whatever_the_resolver_says() {
 #[test]
 fn w_passes_at_a_connector_with_3() {
     let (_full, port) = full_door();
-    Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session within 0.3 s");
+    Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session in 0.3 s");
     let (_silent, port) = door();
-    Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session within 0.3 s");
+    Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session in 0.3 s");
 }
 
 #[test]
@@ -114,8 +114,8 @@ fn w_tries_again_until_somebody_listens() {
 fn w_passes_with_the_reason_for_which_the_tries_failed() {
     let (_taken, port) = closed_port(1);
     let ended = Scat::connect_with(&["-w0.6"], port).end();
-    let ended = ended.expect(3, "no session within 0.6 s: still failing: connect 127.0.0.1 port ");
-    ended.expect(3, ": connection refused\n").expect(3, "hint: nobody listens there yet?");
+    let ended = ended.expect(3, "no session in 0.6 s: connect 127.0.0.1 port ");
+    ended.expect(3, ": connection refused\n").expect(3, "hint: start the listener first: scat -l");
 }
 
 #[test]
@@ -146,8 +146,8 @@ fn hung_up_with_a_psk(options: &[&str]) -> (Scat, TcpListener) {
 #[test]
 fn who_comes_second_and_has_verified_the_listener_ends_with_3() {
     let (scat, door) = hung_up_with_a_psk(&[]);
-    let said = "cut off before the session began; nothing was sent";
-    scat.end_by_itself().expect(3, said).expect(3, "has probably taken another caller; it is safe");
+    let said = "cut off before the session; nothing was sent";
+    scat.end_by_itself().expect(3, said).expect(3, "probably took another caller; it is safe");
     assert_nobody_knocks(&door);
 }
 
@@ -200,7 +200,7 @@ fn what_is_there_at_the_time_limit_counts_although_scat_was_stopped() {
     caller.write_all(&call.flight3().unwrap()).unwrap();
     // Longer than the limit of each: another scat waits in vain.
     let more = format!("-w{}", (hurried::STEP * 3 / 2).as_secs());
-    Scat::listen_with(&[&more]).0.end().expect(3, "no session within");
+    Scat::listen_with(&[&more]).0.end().expect(3, "no session in");
     for scat in [&unanswered, &unopened, &listener] {
         scat.signal(Signal::CONT);
     }
@@ -257,15 +257,16 @@ fn answered(answer: &[u8]) -> Ended {
 #[test]
 fn listeners_that_are_no_scat_are_3() {
     answered(b"SSH-2.0-OpenSSH_9.9\r\n").expect(3, "the other end does not speak scat");
-    answered(b"S").expect(3, "the handshake was cut off");
+    answered(b"S").expect(3, "connection lost during the handshake");
     answered(b"SCAX").expect(3, "does not speak scat");
-    answered(b"").expect(3, "closed without a word").expect(3, "hint: is ");
+    answered(b"").expect(3, "closed the connection without sending").expect(3, "hint: is ");
 }
 
 #[test]
 fn a_handshake_cut_before_flight_3_is_3() {
-    answered(b"SCAT1L\0\n").expect(3, "the handshake was cut off");
-    answered(&[&b"SCAT1L\0\n"[..], &[7; 1200]].concat()).expect(3, "the handshake was cut off");
+    answered(b"SCAT1L\0\n").expect(3, "connection lost during the handshake");
+    answered(&[&b"SCAT1L\0\n"[..], &[7; 1200]].concat())
+        .expect(3, "connection lost during the handshake");
 }
 
 #[test]
@@ -276,17 +277,19 @@ fn a_reset_before_flight_2_is_3() {
     peer::read_flight(&mut stream, FLIGHT1).unwrap();
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(stream);
-    scat.end().expect(3, "closed without a word");
+    scat.end().expect(3, "closed the connection without sending");
 }
 
 #[test]
 fn other_versions_roles_and_flags_are_4() {
-    answered(b"SCAT1L\0\r").expect(4, "the other end speaks an unknown version");
-    answered(b"SCAT1Lx\n").expect(4, "the other end speaks an unknown version");
-    answered(b"SCAT2L\0\n").expect(4, "the other end speaks version 2").expect(4, "hint: use");
-    answered(b"SCAT\x01L\0\n").expect(4, "unknown version");
+    answered(b"SCAT1L\0\r").expect(4, "the other end speaks an unknown protocol version");
+    answered(b"SCAT1Lx\n").expect(4, "the other end speaks an unknown protocol version");
+    answered(b"SCAT2L\0\n")
+        .expect(4, "the other end speaks protocol version 2")
+        .expect(4, "hint: use");
+    answered(b"SCAT\x01L\0\n").expect(4, "unknown protocol version");
     answered(b"SCAT1C\0\n").expect(4, "both ends are connecting").expect(4, "hint: one of");
-    answered(b"SCAT1L\x01\n").expect(4, "the listener wants a pre-shared key");
+    answered(b"SCAT1L\x01\n").expect(4, "the listener requires a pre-shared key");
 }
 
 #[test]
@@ -336,7 +339,7 @@ fn one_hang_up_after_flight_3_ends_the_connector_with_6() {
         }
         drop(peer);
         let ended = scat.end_by_itself().expect(6, "cut off");
-        assert_eq!(ended.stderr.contains("has probably taken another caller"), !sends_open);
+        assert_eq!(ended.stderr.contains("probably took another caller"), !sends_open);
         assert_nobody_knocks(&door);
     }
 }
@@ -346,7 +349,7 @@ fn what_comes_instead_of_the_opening_ends_it_and_shows_nothing() {
     for (kind, content, answer, status, said) in [
         (OPEN, &[7; 32][..], Some(3), 5, "the opening does not fit the commitment"),
         (DATA, b"too early", Some(3), 5, "before OPEN"),
-        (ABORT, &[1], None, 4, "the listener refused our key"),
+        (ABORT, &[1], None, 4, "the listener does not accept"),
     ] {
         let (scat, mut peer, door) = unopened(&[]);
         peer.send(kind, content).unwrap();

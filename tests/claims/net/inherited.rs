@@ -104,7 +104,7 @@ fn w_limits_the_wait_on_a_given_connection_in_both_roles() {
     for role in [&["-l"][..], &[]] {
         let (_silent, socket) = UnixStream::pair().unwrap();
         let args = [role, &["-w", "0.2", "--psk", psk()]].concat();
-        on(socket, &args, "/dev/null").end().expect(3, "no session within 0.2 s");
+        on(socket, &args, "/dev/null").end().expect(3, "no session in 0.2 s");
     }
 }
 
@@ -214,8 +214,8 @@ fn what_is_no_connection_is_2() {
 #[test]
 fn a_connection_that_is_a_standard_stream_as_well_is_2_and_carries_nothing() {
     for (redirections, said) in [
-        ("--fd 0 2>&2", "--fd 0: that is where data"),
-        ("--fd 1 >&0", "--fd 1: that is where data"),
+        ("--fd 0 2>&2", "--fd 0: 0 to 2 carry data"),
+        ("--fd 1 >&0", "--fd 1: 0 to 2 carry data"),
         ("--fd 3 3<&0", "standard input is the same connection"),
         ("--fd 3 3<&0 </dev/null >&3", "standard output is the same connection"),
     ] {

@@ -340,7 +340,7 @@ fn a_loss_while_an_output_takes_nothing_loses_nothing() {
     let sent = data.clone();
     let mut stdin = connector.stdin.take().unwrap();
     let writer = start(move || stdin.write_all(&sent).unwrap());
-    connector.asked("the other end takes nothing more");
+    connector.asked("the other end does not read");
     network.cut(&[]);
     connector.next_line("connection lost");
     connector.next_line("connected again");
@@ -427,7 +427,7 @@ fn a_connector_whose_output_takes_nothing_doubts_no_connection() {
     let sent = data.clone();
     let mut stdin = listener.stdin.take().unwrap();
     let writer = start(move || stdin.write_all(&sent).unwrap());
-    listener.asked("the other end takes nothing more");
+    listener.asked("the other end does not read");
     carries(&mut connector, &mut listener, b"meanwhile");
     assert!(!connector.ends_within(hurried::RECONNECT.quiet * 3 / 2));
     assert_eq!(network.count(), 1);
@@ -442,7 +442,7 @@ fn a_connector_whose_output_takes_nothing_doubts_no_connection() {
 #[test]
 fn strangers_at_the_port_get_no_second_reveal() {
     let (mut listener, mut connector, _, port) = session();
-    Scat::connect(port).end().expect(3, "busy with another session");
+    Scat::connect(port).end().expect(3, "busy with another peer");
     let false_r1 = [&b"SCAT1R\0\n"[..], &[7; 88]].concat();
     let flight1 = [&b"SCAT1C\0\n"[..], &[7; 1216]].concat();
     for (sent, answer) in

@@ -19,9 +19,9 @@ fn a_signal_ends_scat_by_itself_and_the_peer_with_6() {
         let connector_input = connector.stdin.take();
         listener.signal(signal);
         let listener = listener.end_by_itself().expect_signal(signal);
-        assert!(listener.stderr.ends_with("scat: sent nothing; wrote 1 bytes"), "{listener}");
+        assert!(listener.stderr.ends_with("scat: sent nothing; received 1 byte"), "{listener}");
         let connector = connector.end_by_itself().expect(6, "the other end was interrupted");
-        connector.expect(6, "scat: sent 1 bytes, not confirmed; received nothing");
+        connector.expect(6, "scat: sent 1 byte, not confirmed; received nothing");
         drop(connector_input);
     }
 }
@@ -156,9 +156,9 @@ fn usr1_prints_the_counters_and_nothing_else_happens() {
     connector.write(b"four");
     assert_eq!(listener.read(4), b"four");
     listener.signal(Signal::USR1);
-    listener.line("sent 0 bytes, wrote 4 of 4 bytes received");
+    listener.line("sent 0 bytes, received 4 bytes, in");
     connector.signal(Signal::USR1);
-    connector.line("sent 4 bytes, wrote 0 of 0 bytes received");
+    connector.line("sent 4 bytes, received nothing, in");
     listener.end_input();
     connector.end().expect(0, "");
     listener.end().expect(0, "");

@@ -67,7 +67,7 @@ fn a_full_disk_behind_the_peers_abort_is_told() {
     l.end_by_itself()
         .expect(1, "write standard output: no space left on device")
         .expect(1, "was interrupted")
-        .expect(1, "wrote 0 of 30000 bytes received");
+        .expect(1, "wrote 0 bytes of 29.2 KiB received");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn an_abort_behind_a_failed_write_is_told() {
         scat.end_by_itself()
             .expect(1, "write standard output: no space")
             .expect(1, "could not read its input")
-            .expect(1, "wrote 0 of ");
+            .expect(1, "wrote 0 bytes of ");
     }
 }
 
@@ -212,7 +212,7 @@ fn data_for_the_file_of_the_messages_is_1_at_the_receiver_and_7_at_the_sender() 
         assert_eq!(child.wait().unwrap().code(), Some(status));
     }
     let said = std::fs::read_to_string(&place).unwrap();
-    assert!(said.contains("messages would end up in the data"), "{said}");
+    assert!(said.contains("messages go to the same file"), "{said}");
     assert!(!said.contains("hello"), "{said}");
 }
 
@@ -296,7 +296,7 @@ fn cut_by(deed: fn(usize) -> Deed, least: usize) {
     let listener = listener.end_by_itself().expect(6, "cut off: ");
     assert!(data.starts_with(&listener.stdout));
     assert!(listener.stdout.len() >= least, "{} bytes", listener.stdout.len());
-    let received = format!("wrote {} bytes", listener.stdout.len());
+    let received = format!("received {}", ::scat::text::Bytes(listener.stdout.len() as u64));
     assert!(listener.stderr.contains(&received), "{}", listener.stderr);
 }
 
@@ -337,7 +337,7 @@ fn a_peer_that_vanishes_is_6_whatever_had_ended() {
 #[test]
 fn each_abort_has_its_status() {
     let table = [
-        (1, 4, "refused"),
+        (1, 4, "rejected"),
         (2, 7, "the other end's output was closed"),
         (3, 5, "the other end received corrupted"),
         (4, 6, "gave up waiting"),
@@ -366,7 +366,7 @@ fn a_silence_is_explained_at_both_ends() {
     connector.write(b"all there is");
     connector.end_input();
     // Its own input is still open.
-    listener.line("all received; waiting for the end of input here (< /dev/null or -d next time)");
+    listener.line("all received; waiting for the end of input here (next time: -d)");
     connector.line("all sent; waiting for the end of input at the other end");
     connector.asked("all sent; waiting for the end of input at the other end");
     let ended = scat::start(|| listener.end());
@@ -400,9 +400,9 @@ fn an_output_that_is_closed_early_is_7_at_both_ends() {
     assert_eq!(listener.read(10), [0; 10]);
     drop(listener.stdout.take());
     let listener = listener.end_by_itself().expect(7, "standard output was closed");
-    listener.expect(7, "scat: sent nothing; wrote ");
+    listener.expect(7, "scat: sent nothing; ");
     let connector = connector.end_by_itself().expect(7, "the other end's output was closed");
-    connector.expect(7, " bytes, not confirmed; received nothing");
+    connector.expect(7, ", not confirmed; received nothing");
 }
 
 #[test]

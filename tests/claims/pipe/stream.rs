@@ -140,7 +140,7 @@ fn an_input_that_cannot_be_opened_again_does_not_hold_up_the_output() {
         // Nor does being resumed make it read what is not there.
         scat.signal(Signal::CONT);
         scat.signal(Signal::USR1);
-        scat.line("wrote 0 of 0 bytes received");
+        scat.line("received nothing, in");
         peer.send(DATA, b"x").unwrap();
         assert_eq!(scat.read(1), b"x", "{limit} descriptors");
         (&writer).write_all(b"y").unwrap();
@@ -323,7 +323,7 @@ fn an_answer_long_after_the_end_of_input_arrives() {
     asking.end_input();
     assert_eq!(answering.read(10), b"a question");
     // What passes in between: the whole run of a scat that waits for 1.5 s.
-    Scat::listen_with(&["-w1.5"]).0.end().expect(3, "within 1.5 s");
+    Scat::listen_with(&["-w1.5"]).0.end().expect(3, "no session in 1.5 s");
     answering.write(b"the answer");
     answering.end_input();
     assert_eq!(asking.read(10), b"the answer");

@@ -96,7 +96,7 @@ impl Asking {
         assert_eq!(l.stdout, b"from the connector");
         assert_eq!(c.stdout, b"from the listener");
         // Whoever was asked is told that it is over, and all is well.
-        for (end, said) in [(&l, "sent 17 bytes, confirmed; wrote 18"), (&c, "sent 18 bytes")] {
+        for (end, said) in [(&l, "17 bytes sent, 18 bytes received"), (&c, "18 bytes sent, 17")] {
             assert!(end.stderr.contains(&format!("scat: complete: {said}")), "{}", end.stderr);
         }
     }
@@ -225,7 +225,7 @@ fn three_wrong_answers_of_the_connector_exit_4_at_both_ends() {
     }
     let (l, c) = pair.ends();
     c.expect(4, "someone may be in the middle; nothing was sent");
-    l.expect(4, "the other end refused");
+    l.expect(4, "the other end rejected");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn three_wrong_answers_of_the_listener_exit_4_at_both_ends() {
 #[test]
 fn no_is_a_refusal_and_leaving_is_none_at_both_ends() {
     at_terminals!();
-    let refused = ["you refused", "the other end refused"];
+    let refused = ["you rejected", "the other end rejected"];
     let left = ["you left before", "the other person left before"];
     for (keys, [here, there]) in [
         ("no\n", refused),
@@ -411,7 +411,7 @@ fn an_abort_behind_held_data_is_seen_before_the_answer() {
     let (l, mut peer, _at_l) = asked(Role::Listener);
     peer.send(DATA, b"held").unwrap();
     peer.send(ABORT, &[1]).unwrap();
-    let ended = l.end_by_itself().expect(4, "the other end refused");
+    let ended = l.end_by_itself().expect(4, "the other end rejected");
     assert!(ended.stdout.is_empty());
 }
 

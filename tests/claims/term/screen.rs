@@ -259,7 +259,7 @@ fn the_peer_cannot_write_lines_that_look_like_ours() {
     screen.wait_for("bye<U+202E>\r\n");
     screen.wait_for("scat (the peer): the other end has ended\r\nann@home:~$ ");
     peer.finish().unwrap();
-    screen.wait_for("\r\nscat: the other end has ended\r\n");
+    screen.wait_for("\r\nscat: the other person has ended the chat\r\n");
     l.end_by_itself().expect(0, "");
 }
 
@@ -288,7 +288,7 @@ fn what_a_person_has_half_typed_is_not_what_a_line_of_ours_stands_behind() {
     screen.wait_for("half a line");
     peer.finish().unwrap();
     // As many spaces as the screen is wide go on in the next line.
-    screen.wait_for(&format!("{}\rscat: the other end has ended\r\n", " ".repeat(40)));
+    screen.wait_for(&format!("{}\rscat: the other person has ended the chat\r\n", " ".repeat(40)));
     l.end_by_itself().expect(0, "");
 }
 
@@ -380,7 +380,7 @@ fn each_learns_what_the_other_still_has_to_do_and_when_a_chat_ends() {
     ann_screen.enter("hello Bob");
     bob_screen.wait_for("hello Bob");
     ann_screen.keys("\x04");
-    bob_screen.wait_for("the other end has ended");
+    bob_screen.wait_for("the other person has ended the chat");
     ann.end_by_itself().expect(0, "");
     bob.end_by_itself().expect(0, "");
     let whole = [ann_screen.screen(), bob_screen.screen()].concat();
@@ -396,7 +396,7 @@ fn ctrl_c_in_a_chat_reads_as_such_and_counts_nothing() {
     screen.wait_for("hello");
     peer.send(ABORT, &[5]).unwrap();
     drop(peer);
-    screen.wait_for("the other end was interrupted by Ctrl-C or a signal\r\n");
+    screen.wait_for("the other person has left\r\n");
     l.end_by_itself().expect(6, "");
     assert!(!screen.screen().contains("bytes"), "{}", screen.screen());
 }

@@ -1,0 +1,128 @@
+//! The line that shows a person at a terminal how far a transfer has come.
+
+use crate::protocol::session::Counters;
+use crate::text::{Bytes, Rounded};
+use crate::ui::waiting::Patience;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Less than this is a chat, or over before anybody wonders: bytes.
+const LITTLE: u64 = 1 << 16;
+/// What was moved is remembered for so many lines: the rate is that of the last seconds.
+const SAMPLES: usize = 8;
+
+/// How far a transfer has come, and when to show it next.
+pub struct Progress {
+    /// Bytes of the input, where that is known.
+    total: Option<u64>,
+    patience: Patience,
+    next: Option<Instant>,
+    /// When so many bytes had moved.
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Progress {
+    /// Of a transfer whose input has `total` bytes, if that is known.
+    pub fn new(total: Option<u64>, patience: Patience) -> Self {
+        Progress { total, patience, next: None, samples: VecDeque::new() }
+    }
+
+    /// When [`Progress::line`] has something to show next.
+    pub fn at(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// The line to show now, if it is time for one.
+    pub fn line(&mut self, now: Instant, counters: Counters) -> Option<String> {
+        let Counters { sent, received, .. } = counters;
+        let moved = sent + received;
+        if moved < LITTLE {
+            return None;
+        }
+        let Some(next) = self.next else {
+            self.samples.push_back((now, moved));
+            self.next = Some(now + self.patience.progress);
+            return None;
+        };
+        if now < next {
+            return None;
+        }
+        self.next = Some(now + self.patience.refresh);
+        let (since, before) = self.samples.front().copied().unwrap_or((now, moved));
+        let time = now.saturating_duration_since(since).as_millis().max(1);
+        let rate = u64::try_from(u128::from(moved - before) * 1000 / time).unwrap_or(u64::MAX);
+        self.samples.push_back((now, moved));
+        if self.samples.len() > SAMPLES {
+            self.samples.pop_front();
+        }
+        let total = self.total.filter(|total| *total >= sent);
+        let mut line = match (sent, received, total) {
+            (0, _, _) => format!("{} received", Bytes(received)),
+            (_, 0, Some(total)) => format!("{} of {} sent", Bytes(sent), Bytes(total)),
+            (_, 0, None) => format!("{} sent", Bytes(sent)),
+            _ => format!("{} sent, {} received", Bytes(sent), Bytes(received)),
+        };
+        line += &format!(", {}/s", Bytes(rate));
+        if let (Some(total), 0) = (total, received)
+            && let Some(left) = (total - sent).checked_div(rate)
+            && left > 0
+        {
+            line += &format!(", {} left", Rounded(Duration::from_secs(left)));
+        }
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is shown at these seconds when so much was sent and received by then.
+    fn shown(total: Option<u64>, moved: &[(u64, u64, u64)]) -> Vec<Option<String>> {
+        let mut progress = Progress::new(total, Patience::default());
+        let start = Instant::now();
+        let line = |&(at, sent, received): &(u64, u64, u64)| {
+            let counters = Counters { sent, received, written: received };
+            progress.line(start + Duration::from_secs(at), counters)
+        };
+        moved.iter().map(line).collect()
+    }
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn it_begins_after_two_seconds_and_comes_once_a_second() {
+        let at = [(0, 0, 0), (5, MIB, 0), (6, 2 * MIB, 0), (7, 3 * MIB, 0), (7, 4 * MIB, 0)];
+        let lines = shown(Some(10 * MIB), &at);
+        let third = "3.0 MiB of 10 MiB sent, 1.0 MiB/s, 7 s left".to_owned();
+        assert_eq!(lines, [None, None, None, Some(third), None]);
+    }
+
+    #[test]
+    fn a_chat_shows_none() {
+        assert_eq!(shown(None, &[(0, 100, 100), (100, 30_000, 30_000)]), [None, None]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let last = |total, moved| shown(total, moved).pop().unwrap().unwrap();
+        assert_eq!(last(None, &[(0, 0, MIB), (4, 0, 3 * MIB)]), "3.0 MiB received, 512 KiB/s");
+        // A file that has grown, and a line that stands still.
+        assert_eq!(last(Some(MIB), &[(0, MIB, 0), (4, 3 * MIB, 0)]), "3.0 MiB sent, 512 KiB/s");
+        assert_eq!(
+            last(Some(2 * MIB), &[(0, MIB, 0), (4, MIB, 0)]),
+            "1.0 MiB of 2.0 MiB sent, 0 bytes/s"
+        );
+        let both = "1.0 MiB sent, 1.0 MiB received, 256 KiB/s";
+        assert_eq!(last(Some(2 * MIB), &[(0, MIB, 0), (4, MIB, MIB)]), both);
+    }
+
+    #[test]
+    fn it_has_room_on_every_terminal() {
+        let huge = u64::MAX / 4;
+        for (sent, received) in [(huge, 0), (huge, huge)] {
+            let line = shown(Some(huge + 1), &[(0, LITTLE, 0), (9, sent, received)]).pop();
+            assert!(line.as_ref().unwrap().as_ref().unwrap().len() < 74, "{line:?}");
+        }
+    }
+}
