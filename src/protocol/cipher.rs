@@ -1,13 +1,14 @@
-//! The two ciphers, ChaCha20-Poly1305 (RFC 8439) and AES-256-GCM (NIST SP 800-38D), both
-//! by ring. Without the feature `ring` there is only the first, by chacha20poly1305, which
-//! is pure Rust and slower.
+//! The two ciphers, ChaCha20-Poly1305 (RFC 8439) and AES-256-GCM (NIST SP 800-38D), from
+//! ring. Without the feature `ring` only the first is available, from the
+//! chacha20poly1305 crate, which is pure Rust and slower.
 //!
-//! The handshake and the ratchet use ChaCha20-Poly1305 alone; frames use either. The one
-//! is faster without instructions for AES, the other several times as fast with them.
+//! The handshake and the ratchet use only ChaCha20-Poly1305; frames use either.
+//! AES-256-GCM is several times as fast on processors with instructions for AES, and
+//! slower without.
 //!
-//! The key stays with the caller, where it is wiped; each call makes the library's form
-//! of it anew: a copy of 32 bytes, or 15 round keys and a table, as fast as a frame of
-//! 1 KiB.
+//! The caller keeps the key and wipes it. Each call expands it again into the library's
+//! form: a copy of 32 bytes, or 15 round keys and a table, which takes as long as a frame
+//! of 1 KiB.
 
 use super::secret::Secret;
 use std::fmt;
@@ -21,15 +22,15 @@ const NONCELEN: usize = 12;
 #[derive(Debug)]
 pub struct Failed;
 
-/// Which library does it, for `--version`.
+/// Name of the library that implements the ciphers, for `--version`.
 pub const NAME: &str = if cfg!(feature = "ring") { "ring" } else { "chacha20poly1305" };
 
 /// Whether this build has [`Cipher::AesGcm`].
 pub const HAS_AES: bool = cfg!(feature = "ring");
 
 /// Whether AES-256-GCM may seal frames here: this build has it, and the processor has
-/// instructions for AES and for the carry-less multiplication of GCM. With them it is
-/// fast, and takes the same time for every key.
+/// instructions for AES and for the carry-less multiplication of GCM, with which it is
+/// fast and runs in constant time.
 pub fn aes_is_fast() -> bool {
     #[cfg(target_arch = "x86_64")]
     let has_instructions = std::arch::is_x86_feature_detected!("aes")
@@ -47,7 +48,7 @@ pub fn aes_is_fast() -> bool {
 pub enum Cipher {
     /// ChaCha20-Poly1305, `ChaChaPoly` in Noise.
     ChaChaPoly,
-    /// AES-256-GCM, `AESGCM` in Noise. Only where [`HAS_AES`].
+    /// AES-256-GCM, `AESGCM` in Noise. Available only if [`HAS_AES`].
     AesGcm,
 }
 
@@ -55,8 +56,8 @@ impl Cipher {
     /// Encrypts `buffer` in place under `k` with counter `n`, and returns the tag.
     ///
     /// # Errors
-    /// [`Failed`] beyond the cipher's length, or without the cipher.
-    // Not inlined: what the cipher leaves on the stack has to lie below the caller's
+    /// [`Failed`] if the text is too long or this build lacks the cipher.
+    // Not inlined, so that what the cipher leaves on the stack lies below the caller's
     // frame, where `wipe_stack` reaches it.
     #[inline(never)]
     pub fn seal(
@@ -69,10 +70,10 @@ impl Cipher {
         library::seal(self, k, self.nonce(n), ad, buffer).ok_or(Failed)
     }
 
-    /// Decrypts `buffer` in place if `tag` verifies, else leaves nothing of it.
+    /// Decrypts `buffer` in place if `tag` verifies; otherwise clears it.
     ///
     /// # Errors
-    /// [`Failed`] if the tag does not verify, or without the cipher.
+    /// [`Failed`] if the tag does not verify or this build lacks the cipher.
     #[inline(never)] // as `seal`
     pub fn open(
         self,

@@ -20,13 +20,13 @@ pub(super) const HEADLEN: usize = 3;
 pub const CONTENT_AT: usize = LENLEN + HEADLEN;
 /// Plaintexts are padded to a multiple of this.
 pub(super) const PAD: usize = 256;
-/// Longest plaintext that is such a multiple and fits a Noise message.
+/// Longest plaintext that is a multiple of [`PAD`] and fits a Noise message.
 const MAX_PLAIN: usize = (MAXMSGLEN - TAGLEN) / PAD * PAD;
 /// Most content in one frame, in bytes.
 pub const MAX_CONTENT: usize = MAX_PLAIN - HEADLEN;
-/// Bytes of a frame with [`MAX_CONTENT`]: the longest that is sent.
+/// Bytes of a frame with [`MAX_CONTENT`], the longest that scat sends.
 pub const MAX_FRAME: usize = LENLEN + MAX_PLAIN + TAGLEN;
-/// Bytes of a frame whose `len` is the highest possible: the longest that is received.
+/// Bytes of a frame with the highest possible `len`, the longest that a peer can send.
 pub const MAX_RECEIVED: usize = LENLEN + MAXMSGLEN;
 /// Frames between two symmetric rekeys of a direction.
 const REKEY_EVERY: u64 = 1024;
@@ -51,8 +51,8 @@ pub enum Kind {
     Rekey3 = 6,
     /// The last frame; a code, 1 byte.
     Abort = 7,
-    /// How much of the receiver's frames has verified, 8 bytes; where reconnection was
-    /// agreed on.
+    /// Count of the bytes of the peer's frames that have verified, 8 bytes; only if
+    /// reconnection was agreed on.
     Ack = 8,
 }
 
@@ -80,7 +80,7 @@ pub enum Error {
     Forged,
     /// `len` is shorter than any frame.
     Short,
-    /// No such type.
+    /// The type is unknown.
     Kind,
     /// `clen` runs past the plaintext.
     Clen,
@@ -97,7 +97,7 @@ impl From<noise::Error> for Error {
     }
 }
 
-/// Bytes on the wire of a frame with `clen` bytes of content.
+/// Returns the bytes on the wire of a frame with `clen` bytes of content.
 pub const fn frame_len(clen: usize) -> usize {
     LENLEN + (HEADLEN + clen).next_multiple_of(PAD) + TAGLEN
 }
@@ -106,18 +106,18 @@ pub const fn frame_len(clen: usize) -> usize {
 pub struct Sealer(CipherState);
 
 impl Sealer {
-    /// With the session's cipher and the direction's key; its first frame has counter 0.
+    /// Starts with counter 0, the session's cipher and the direction's key.
     pub fn new(cipher: Cipher, k: &[u8; 32]) -> Self {
         Sealer(CipherState::new(cipher, k))
     }
 
-    /// Seals with a new key from the next frame on, which has counter 0.
+    /// Seals from the next frame on with a new key and counter 0.
     pub fn switch(&mut self, k: &[u8; 32]) {
         self.0.initialize_key(k);
     }
 
-    /// Makes a frame of the `clen` bytes that stand in `buffer` from
-    /// [`CONTENT_AT`], and returns its length, [`frame_len`]`(clen)`.
+    /// Makes a frame of the `clen` bytes in `buffer` from [`CONTENT_AT`] on, and returns
+    /// its length, [`frame_len`]`(clen)`.
     ///
     /// # Errors
     /// [`Error::Exhausted`] after 2^64 - 1 frames.
@@ -143,9 +143,9 @@ impl Sealer {
 /// A frame that verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// What it is.
+    /// The kind of the frame.
     pub kind: Kind,
-    /// Where in the buffer its content now stands in the clear.
+    /// Where in the buffer its decrypted content is.
     pub content: Range<usize>,
     /// Its length on the wire, in bytes.
     pub len: usize,
@@ -155,22 +155,22 @@ pub struct Opened {
 pub struct Opener(CipherState);
 
 impl Opener {
-    /// With the session's cipher and the direction's key; its first frame has counter 0.
+    /// Starts with counter 0, the session's cipher and the direction's key.
     pub fn new(cipher: Cipher, k: &[u8; 32]) -> Self {
         Opener(CipherState::new(cipher, k))
     }
 
-    /// Opens with a new key from the next frame on, which has counter 0.
+    /// Opens from the next frame on with a new key and counter 0.
     pub fn switch(&mut self, k: &[u8; 32]) {
         self.0.initialize_key(k);
     }
 
-    /// Opens the frame at the start of `buffer` in place, or answers `None`
-    /// while not all of it is there.
+    /// Opens the frame at the start of `buffer` in place; returns `None` while it is
+    /// incomplete.
     ///
     /// # Errors
-    /// [`Error`]: the stream is not what the peer sent. Nothing of it may be used,
-    /// and of a forged frame nothing is left.
+    /// [`Error`]: the stream is not what the peer sent. The caller must not use any of it;
+    /// a forged frame is cleared.
     pub fn open(&mut self, buffer: &mut [u8]) -> Result<Option<Opened>, Error> {
         let Some((len, rest)) = buffer.split_first_chunk_mut::<LENLEN>() else {
             return Ok(None);
@@ -195,11 +195,11 @@ impl Opener {
     }
 }
 
-/// What [`Opener::open`] said of the frame at the start of `buffer`, read again:
-/// an opened frame keeps its head, in the clear, where it stood.
+/// Reads a frame again that [`Opener::open`] has opened at the start of `buffer`: its
+/// head is still there, decrypted.
 ///
 /// # Errors
-/// [`Error`] only if no opened frame stands there.
+/// [`Error`] only if there is no opened frame.
 pub fn reread(buffer: &[u8]) -> Result<Opened, Error> {
     let &[l1, l2, kind, c1, c2, ..] = buffer else {
         return Err(Error::Short);
@@ -212,7 +212,7 @@ pub fn reread(buffer: &[u8]) -> Result<Opened, Error> {
     })
 }
 
-/// Both ends count the same frames, so there is nothing to agree on.
+/// Both ends count the same frames, so they need not coordinate.
 fn rekey_when_due(cipher: &mut CipherState) -> Result<(), noise::Error> {
     if cipher.n().is_multiple_of(REKEY_EVERY) {
         cipher.rekey()?;

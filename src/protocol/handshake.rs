@@ -9,10 +9,10 @@
 //! Connected                                        Accepted
 //! ```
 //!
-//! Each transition takes its state by value, so that a flight out of order or a
-//! second use does not compile. Flights 2 and 3 are arrays of the only length
-//! that fits; flight 1, which is longer under a pre-shared key, is a slice whose
-//! length is checked. Sizes and offsets are those of scat-protocol(7).
+//! Each transition takes its state by value, so that a flight out of order or used twice
+//! does not compile. Flights 2 and 3 are arrays, because each has one length; flight 1,
+//! which is longer with a pre-shared key, is a slice whose length is checked. Sizes and
+//! offsets are those of scat-protocol(7).
 
 use crate::protocol::cipher::Cipher;
 use crate::protocol::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
@@ -23,9 +23,9 @@ use crate::protocol::secret::Secret;
 
 /// Bytes of a preface.
 pub const PREFACE_LEN: usize = 8;
-/// Where a preface's flags stand.
+/// Offset of a preface's flags.
 const FLAGS_AT: usize = 6;
-/// Bytes of flight 2, which is of one size with and without a pre-shared key.
+/// Bytes of flight 2, with or without a pre-shared key.
 pub const FLIGHT2_LEN: usize = 1241;
 /// Bytes of flight 3.
 pub const FLIGHT3_LEN: usize = 97;
@@ -52,10 +52,10 @@ const P1: Pattern = Pattern {
     ],
 };
 
-/// What C's preface offers, what L's flight 2 chooses of it, and so what both agree on.
+/// Features that C's preface offers, or that L's flight 2 chooses and both then use.
 ///
-/// No choice is weaker than another, and the transcript covers both messages: an altered
-/// bit breaks the handshake.
+/// No choice is weaker than another, and the transcript covers both messages: if a bit is
+/// altered, the handshake fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     /// The frames are sealed with AES-256-GCM.
@@ -65,39 +65,39 @@ pub struct Features {
 }
 
 impl Features {
-    /// Nothing offered, nothing chosen.
+    /// No feature.
     pub const NONE: Features = Features { aes: false, reconnect: false };
-    /// All there are.
+    /// All features.
     pub const ALL: Features = Features { aes: true, reconnect: true };
     /// The bit of [`Features::aes`] in a preface's flags and in an `id`.
     const AES: u8 = 0x02;
     /// The bit of [`Features::reconnect`] there.
     const RECONNECT: u8 = 0x04;
 
-    /// Those whose bits are set in `byte`, whatever its other bits are.
+    /// Returns the features whose bits are set in `byte`, and ignores its other bits.
     fn of(byte: u8) -> Self {
         Features { aes: byte & Self::AES != 0, reconnect: byte & Self::RECONNECT != 0 }
     }
 
-    /// Their bits, the others zero.
+    /// Returns the bits of these features; the others are zero.
     fn bits(self) -> u8 {
         let aes = if self.aes { Self::AES } else { 0 };
         aes | if self.reconnect { Self::RECONNECT } else { 0 }
     }
 
-    /// Those that both have.
+    /// Returns the features that both sets have.
     fn and(self, other: Features) -> Self {
         Features::of(self.bits() & other.bits())
     }
 }
 
-/// The first 8 bytes that `role` sends: `"SCAT1" || role || flags || "\n"`. Only the
-/// connector offers anything.
+/// Returns the first 8 bytes that `role` sends: `"SCAT1" || role || flags || "\n"`. Only
+/// the connector offers anything.
 pub fn preface(role: Role, psk: bool, offered: Features) -> [u8; PREFACE_LEN] {
     [b'S', b'C', b'A', b'T', b'1', letter(role), psk as u8 | offered.bits(), b'\n']
 }
 
-/// What the preface of `flight1` offers.
+/// Returns what the preface of `flight1` offers.
 fn offered(flight1: &[u8]) -> Features {
     flight1.get(FLAGS_AT).map_or(Features::NONE, |&flags| Features::of(flags))
 }
@@ -110,38 +110,38 @@ fn letter(role: Role) -> u8 {
     }
 }
 
-/// What comes of the other end's preface.
+/// Result of checking the other end's preface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preface {
-    /// Right so far, or not to be judged before all of it is there.
+    /// Correct so far, or too short to judge.
     Unfinished,
-    /// It fits ours.
+    /// It matches ours.
     Fits,
-    /// It is none: whoever sent it does not speak scat.
+    /// Not a preface: the other end does not speak scat.
     Foreign,
-    /// It is one that does not fit ours.
+    /// A preface that does not match ours.
     Differs(Mismatch),
 }
 
-/// How the other end's preface differs from the one that fits ours.
+/// How the other end's preface differs from the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// It speaks another version: the version's byte.
+    /// Another version: the version's byte.
     Version(u8),
-    /// It plays the same role as this side.
+    /// The same role as this side.
     SameRole,
-    /// It is a listener that has a session, and keeps its port for that.
+    /// A listener that has a session and keeps its port only for that one.
     Busy,
-    /// It is the connector of another session, which has lost its connection.
+    /// The connector of another session that has lost its connection.
     Reconnects,
-    /// It has a pre-shared key and this side has none, or the other way round.
+    /// It uses a pre-shared key and this side does not, or the other way round.
     Psk,
-    /// It speaks this version in a way that does not exist yet.
+    /// This version, with a role or flag that does not exist yet.
     Unknown,
 }
 
-/// Judges the bytes received so far of a preface that should come from `peer`,
-/// `psk` saying whether we have a pre-shared key. A connector may offer anything.
+/// Checks the bytes received so far of a preface that should come from `peer`; `psk`
+/// tells whether this side has a pre-shared key. A connector may offer anything.
 pub fn check_preface(received: &[u8], peer: Role, psk: bool) -> Preface {
     let expected = preface(peer, psk, Features::NONE);
     let len = received.len().min(PREFACE_LEN);
@@ -181,7 +181,7 @@ pub enum Error {
     Noise(noise::Error),
     /// The other end's static key is our own: this is a connection to oneself.
     Myself,
-    /// A payload's `id` byte has a bit that does not exist or was not offered.
+    /// A payload's `id` byte has an unknown bit or one that was not offered.
     UnknownId,
 }
 
@@ -191,7 +191,7 @@ impl From<noise::Error> for Error {
     }
 }
 
-/// What this side brings to every handshake of its run. No `Debug`, wiped on drop.
+/// What this side uses in every handshake of its run. Wiped on drop; no `Debug`.
 pub struct Local {
     s: Secret,
     long_lived: bool,
@@ -200,14 +200,14 @@ pub struct Local {
 }
 
 impl Local {
-    /// With a static secret (32 bytes, before clamping), `long_lived` if it is kept
-    /// between runs, the pre-shared key if there is one, and what a connector offers or a
-    /// listener chooses where it is offered.
+    /// Takes a static secret (32 bytes, before clamping), whether it is `long_lived`
+    /// (kept between runs), a pre-shared key if there is one, and the features that a
+    /// connector offers or that a listener accepts.
     pub fn new(s: Secret, long_lived: bool, psk: Option<Secret>, features: Features) -> Self {
         Local { s, long_lived, psk, features }
     }
 
-    /// Whether its key is kept for longer than this run.
+    /// Whether its static key is kept for longer than this run.
     pub fn is_long_lived(&self) -> bool {
         self.long_lived
     }
@@ -217,7 +217,7 @@ impl Local {
         self.psk.is_some()
     }
 
-    /// The preface of this side as `role`.
+    /// Returns the preface of this side as `role`.
     pub fn preface(&self, role: Role) -> [u8; PREFACE_LEN] {
         let offered = if role == Role::Connector { self.features } else { Features::NONE };
         preface(role, self.has_psk(), offered)
@@ -231,7 +231,7 @@ impl Local {
         payload
     }
 
-    /// The prologue has what was offered as the listener received it.
+    /// Starts a handshake. Its prologue contains the offer as the listener received it.
     fn start(&self, initiator: bool, offered: Features, fresh: Ephemerals) -> HandshakeState {
         let (pattern, psks) = match &self.psk {
             None => (&P0, Vec::new()),
@@ -245,8 +245,8 @@ impl Local {
         HandshakeState::new(pattern, initiator, &prologue, s, fresh, psks)
     }
 
-    /// Reads the other end's static key and payload out of a message just read, and
-    /// what it has chosen of `offered`.
+    /// Reads the other end's static key and payload from a message just read, and the
+    /// features that it has chosen from `offered`.
     fn peer(
         &self,
         noise: &HandshakeState,
@@ -270,28 +270,28 @@ impl Local {
     }
 }
 
-/// Who the other end says, and by the handshake proves, that it is.
+/// The identity of the other end, which the handshake proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Static key, 32 bytes.
     pub key: [u8; 32],
-    /// Whether it keeps that key for longer than this run, so that pinning it makes sense.
+    /// Whether it keeps that key for longer than this run, so that pinning it is useful.
     pub long_lived: bool,
 }
 
-/// The keys of a session and what its short authentication string is made of.
+/// The keys of a session, and the inputs of its short authentication string.
 pub struct Keys {
     /// Connector to listener.
     pub c2l: Secret,
     /// Listener to connector.
     pub l2c: Secret,
-    /// What the ratchet starts from.
+    /// Initial key of the ratchet.
     pub rk: Secret,
-    /// What authenticates reconnections, where they were agreed on.
+    /// Key that authenticates reconnections, if they were agreed on.
     pub kr: Option<Secret>,
     /// Transcript hash after flight 3.
     pub h3: [u8; 32],
-    /// What seals the frames.
+    /// Cipher of the frames.
     pub cipher: Cipher,
 }
 
@@ -309,7 +309,7 @@ impl Keys {
     }
 }
 
-/// The connector, its flight 1 written.
+/// The connector after writing flight 1.
 pub struct Initiator<'a> {
     local: &'a Local,
     noise: HandshakeState,
@@ -320,7 +320,7 @@ pub struct Initiator<'a> {
 impl<'a> Initiator<'a> {
     /// `-> e, e1`: also returns flight 1, [`flight1_len`] bytes.
     ///
-    /// `n_c` is the nonce of this connection, fresh like all of `fresh`.
+    /// `n_c` is the nonce of this connection; like all of `fresh`, it must be new.
     ///
     /// # Errors
     /// [`Error::Noise`] if the cipher fails, which it does not at this length.
@@ -336,8 +336,8 @@ impl<'a> Initiator<'a> {
         Ok((Initiator { local, noise, h1, n_c: *n_c }, flight1))
     }
 
-    /// `<- e, ee, ekem1, s, es`. The caller judges [`InitiatorReply::peer`]
-    /// before it goes on.
+    /// `<- e, ee, ekem1, s, es`. The caller must check [`InitiatorReply::peer`] before it
+    /// writes flight 3.
     ///
     /// # Errors
     /// [`Error`], after which nothing was revealed.
@@ -351,7 +351,7 @@ impl<'a> Initiator<'a> {
     }
 }
 
-/// The connector, flight 2 read and nothing revealed yet.
+/// The connector after reading flight 2. Nothing is revealed yet.
 pub struct InitiatorReply<'a> {
     before: Initiator<'a>,
     /// Who answered.
@@ -361,8 +361,8 @@ pub struct InitiatorReply<'a> {
 }
 
 impl InitiatorReply<'_> {
-    /// `-> s, se`. Once these bytes are sent, this side has revealed its share of
-    /// the short authentication string: no failure after it invites a retry.
+    /// `-> s, se`. Sending these bytes reveals this side's share of the short
+    /// authentication string, so no later failure may invite a retry.
     ///
     /// # Errors
     /// [`Error::Noise`] with [`noise::Error::BadKey`] if `se` is all zero.
@@ -376,7 +376,7 @@ impl InitiatorReply<'_> {
     }
 }
 
-/// The connector after flight 3: has the keys and still waits for OPEN.
+/// The connector after flight 3: it has the keys and waits for OPEN.
 pub struct Connected {
     /// The session's keys.
     pub keys: Keys,
@@ -384,7 +384,7 @@ pub struct Connected {
     pub peer: Peer,
     /// Transcript hash after flight 1, which the commitment covers.
     pub h1: [u8; 32],
-    /// What OPEN must fit.
+    /// The commitment that OPEN must match.
     pub commit: [u8; 32],
 }
 
@@ -394,17 +394,17 @@ pub struct Responder<'a> {
 }
 
 impl<'a> Responder<'a> {
-    /// For one stranger.
+    /// Starts a handshake with one stranger.
     pub fn new(local: &'a Local) -> Self {
         Responder { local }
     }
 
-    /// `-> e, e1` and `<- e, ee, ekem1, s, es`: reads a flight 1 of
-    /// [`flight1_len`] bytes, whose preface fits, and returns flight 2. `n_l` is the nonce that
-    /// flight 2 commits to and OPEN reveals.
+    /// `-> e, e1` and `<- e, ee, ekem1, s, es`: reads a flight 1 of [`flight1_len`] bytes
+    /// with a matching preface, and returns flight 2. `n_l` is the nonce that flight 2
+    /// commits to and OPEN reveals.
     ///
     /// # Errors
-    /// [`Error`]: the stranger is to be turned away.
+    /// [`Error`]: the stranger must be rejected.
     pub fn answer(
         self,
         flight1: &[u8],
@@ -427,7 +427,7 @@ impl<'a> Responder<'a> {
     }
 }
 
-/// The listener, flight 2 written: committed, not opened.
+/// The listener after writing flight 2: it has committed but not opened.
 pub struct ResponderReply<'a> {
     local: &'a Local,
     noise: HandshakeState,
@@ -439,7 +439,7 @@ impl ResponderReply<'_> {
     /// `-> s, se`.
     ///
     /// # Errors
-    /// [`Error`]: the stranger is to be turned away; the opening stays unsaid.
+    /// [`Error`]: the stranger must be rejected; `n_l` stays secret.
     pub fn read_flight3(mut self, flight3: &[u8; FLIGHT3_LEN]) -> Result<Accepted, Error> {
         let payload = self.noise.read_message(flight3)?;
         let (peer, _, _n_c) = self.local.peer(&self.noise, &payload, Features::NONE)?;
@@ -447,12 +447,12 @@ impl ResponderReply<'_> {
     }
 }
 
-/// The listener after flight 3: has the keys and has not opened its commitment.
+/// The listener after flight 3: it has the keys and has not opened its commitment.
 pub struct Accepted {
     /// The session's keys.
     pub keys: Keys,
     /// Who connected.
     pub peer: Peer,
-    /// The opening, content of OPEN. To be revealed once in a process's life.
+    /// Content of OPEN. A process may reveal it only once in its life.
     pub n_l: Secret,
 }

@@ -1,14 +1,14 @@
-//! The hash function. A file of its own, so that tests run the rest of [`super::noise`]
-//! with another one, against vectors that were published for that.
+//! The hash function. It has a file of its own so that tests can run [`super::noise`]
+//! with another hash, against vectors published for that.
 
 use blake2::{Blake2s256, Digest};
 
 /// Bytes of a hash.
 pub const HASHLEN: usize = 32;
-/// Bytes that the hash takes in at once, which HMAC needs to know.
+/// Block size of the hash in bytes, which HMAC needs.
 pub const BLOCKLEN: usize = 64;
 
-/// BLAKE2s-256 (RFC 7693, no key) over the concatenation of `parts`. Its state is
+/// Hashes the concatenation of `parts` with BLAKE2s-256 (RFC 7693, no key). The state is
 /// wiped.
 pub fn hash(parts: &[&[u8]]) -> [u8; HASHLEN] {
     let mut state = Blake2s256::new();

@@ -1,44 +1,44 @@
-//! The way in: `socket --fill--> sealed --open--> plain --drain--> stdout`.
+//! Received data: `socket --fill--> sealed --open--> plain --drain--> stdout`.
 //!
-//! One buffer serves every step here too:
+//! One buffer serves all steps:
 //!
 //! ```text
 //! | written | opened, to be written | received, not all of a frame yet | space |
 //!          head                  opened                              tail
 //! ```
 //!
-//! Every whole frame is opened as soon as it is here, so that control frames
-//! are seen although the output is slow. When the space has gone, nothing more
-//! is read from the socket, and TCP slows the peer down.
+//! Every complete frame is opened as soon as it has arrived, so that control frames are
+//! seen even if the output is slow. When the buffer is full, scat stops reading the
+//! socket, and TCP slows the peer down.
 
 use crate::protocol::cipher::Cipher;
 use crate::protocol::frame::{self, Kind, MAX_RECEIVED, Opened, Opener};
 use std::io::IoSlice;
 
-/// Bytes of the buffer: with twice as many, more of each byte's way misses the cache.
+/// Bytes of the buffer. With twice as many, more of the data misses the cache.
 pub const CAPACITY: usize = 8 * MAX_RECEIVED;
-/// Pieces that are written at once.
+/// Pieces that one write takes.
 pub const PIECES: usize = 8;
 
-/// Received bytes on their way to the output, and the key that opens.
+/// Received bytes on their path to the output, and the key that opens them.
 pub struct Inbound {
     opener: Opener,
     buffer: Box<[u8]>,
-    // head <= opened <= tail <= CAPACITY, and head and opened always stand at the start of
-    // a frame: `data_at` reads the frames between them again.
+    // Invariant: head <= opened <= tail <= CAPACITY. head and opened are at the start of
+    // a frame, because `data_at` reads the frames between them again.
     head: usize,
     opened: usize,
     tail: usize,
     /// Bytes of the content at `head` that are written: fewer than it has, or 0.
     written: usize,
-    /// Bytes of content between `head` and `opened` that are not written. While it is 0,
-    /// `head` may lag behind `opened`; `space` makes up for it.
+    /// Bytes of content between `head` and `opened` that are not written yet. While it is
+    /// 0, `head` may lag behind `opened`; `space` corrects that.
     plain: usize,
 }
 
 impl Inbound {
-    /// Empty, with the session's cipher, the direction's key and a buffer of [`CAPACITY`]
-    /// bytes.
+    /// Starts empty, with the session's cipher, the direction's key and a buffer of
+    /// [`CAPACITY`] bytes.
     pub fn new(cipher: Cipher, k: &[u8; 32], buffer: Box<[u8]>) -> Self {
         Inbound {
             opener: Opener::new(cipher, k),
@@ -56,18 +56,18 @@ impl Inbound {
         self.opener.switch(k);
     }
 
-    /// Whether [`Inbound::space`] has room, by moving what is left if need be.
+    /// Whether [`Inbound::space`] has room, if need be after moving the remaining bytes.
     pub fn has_space(&self) -> bool {
         self.tail < CAPACITY || self.has_slack()
     }
 
-    /// Whether so much is used up that moving the rest down costs less than it frees.
+    /// Whether moving the remaining bytes down copies fewer bytes than it frees.
     fn has_slack(&self) -> bool {
         let head = if self.plain == 0 { self.opened } else { self.head };
         head == self.tail || head >= CAPACITY / 2 && CAPACITY - self.tail < MAX_RECEIVED
     }
 
-    /// Where the next bytes from the socket go; empty while the buffer is full.
+    /// Returns where the next bytes from the socket go; empty while the buffer is full.
     pub fn space(&mut self) -> &mut [u8] {
         if self.plain == 0 {
             self.head = self.opened;
@@ -81,16 +81,17 @@ impl Inbound {
         &mut self.buffer[self.tail..]
     }
 
-    /// The socket gave `n` bytes, now at the start of [`Inbound::space`].
+    /// Records `n` bytes from the socket, which are now at the start of
+    /// [`Inbound::space`].
     pub fn received(&mut self, n: usize) {
         self.tail += n;
     }
 
-    /// Opens the next frame, if all of it is here, and returns its kind and
-    /// content. It counts once it is accepted, before the next one is opened.
+    /// Opens the next frame if it is complete, and returns its kind and content. The
+    /// caller must accept it before it opens the next one.
     ///
     /// # Errors
-    /// [`frame::Error`]: the session is over.
+    /// [`frame::Error`]: the session has failed.
     pub fn open(&mut self) -> Result<Option<(Kind, &[u8])>, frame::Error> {
         let frame = &mut self.buffer[self.opened..self.tail];
         let Some(Opened { kind, content, .. }) = self.opener.open(frame)? else {
@@ -99,7 +100,7 @@ impl Inbound {
         Ok(Some((kind, &frame[content])))
     }
 
-    /// The frame just opened is in order: if it is data, the output gets it. Returns its
+    /// Accepts the frame just opened. If it is data, it waits for the output. Returns its
     /// length on the wire.
     pub fn accept(&mut self) -> usize {
         let Ok(Opened { kind, content, len }) = frame::reread(&self.buffer[self.opened..]) else {
@@ -112,17 +113,17 @@ impl Inbound {
         len
     }
 
-    /// Another connection brings the frame that has begun once more.
+    /// Drops an incomplete frame, which another connection will bring again.
     pub fn forget_rest(&mut self) {
         self.tail = self.opened;
     }
 
-    /// How many bytes wait for the output.
+    /// Returns how many bytes wait for the output.
     pub fn plain_len(&self) -> usize {
         self.plain
     }
 
-    /// The next pieces for the output, in order; unused places are empty.
+    /// Returns the next pieces for the output, in order; unused places are empty.
     pub fn plain(&self) -> [IoSlice<'_>; PIECES] {
         let mut at = self.head;
         let mut written = self.written;
@@ -140,7 +141,7 @@ impl Inbound {
         })
     }
 
-    /// The output took the first `n` bytes of [`Inbound::plain`].
+    /// Records that the output took the first `n` bytes of [`Inbound::plain`].
     pub fn written(&mut self, n: usize) {
         self.plain -= n;
         self.written += n;
@@ -155,14 +156,15 @@ impl Inbound {
         }
     }
 
-    /// Throws away what waits for the output.
+    /// Drops what waits for the output.
     pub fn discard(&mut self) {
         self.head = self.opened;
         self.written = 0;
         self.plain = 0;
     }
 
-    /// The content that the opened frame at `at` has for the output, and the frame's length.
+    /// Returns the content that the opened frame at `at` has for the output, and the
+    /// frame's length.
     fn data_at(&self, at: usize) -> Option<(&[u8], usize)> {
         let frame = &self.buffer[at..self.opened];
         let Opened { kind, content, len } = frame::reread(frame).ok()?;

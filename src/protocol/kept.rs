@@ -1,5 +1,5 @@
-//! What was given to a socket and is not acknowledged yet, so that it can be given to
-//! another one; and what this side has to acknowledge.
+//! Bytes that a socket took but the peer has not acknowledged, kept so that another
+//! connection can send them again; and the ACK that this side owes.
 //!
 //! ```text
 //! | let go | acknowledged not: kept                   | not given to any socket yet
@@ -7,33 +7,33 @@
 //!                           `- what this connection lacks -'
 //! ```
 //!
-//! Offsets count the bytes of one direction's frames. What is kept is ciphertext: it is
-//! sent again as it was, and nothing is sealed twice.
+//! Offsets count the bytes of one direction's frames. The kept bytes are ciphertext: they
+//! are sent again unchanged, and nothing is sealed twice.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Bytes of a piece of the memory, which grows and shrinks by these.
+/// Size of a piece of the memory, in bytes: it grows and shrinks by pieces.
 const PIECE: usize = 1 << 16;
 
-/// From a frame to the ACK that covers it, at most.
+/// Longest time from a frame to the ACK that covers it.
 const ACK_AFTER: Duration = Duration::from_secs(1);
 
-/// The peer names an offset that it cannot mean.
+/// The peer names an impossible offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Beyond everything that any socket got.
+    /// Beyond everything that was given to a socket.
     Beyond,
-    /// Before what the peer has acknowledged.
+    /// Before an offset that the peer has acknowledged.
     Back,
-    /// What the peer lacks was let go, because there was too much of it.
+    /// The peer needs bytes that were dropped because there were too many.
     LetGo,
 }
 
-/// Sent bytes of one direction, from the oldest that may be asked for again.
+/// Sent bytes of one direction, from the oldest that the peer may ask for again.
 #[derive(Default)]
 pub struct Kept {
-    /// Each of [`PIECE`] bytes but the last one.
+    /// Each has [`PIECE`] bytes, except the last.
     pieces: VecDeque<Vec<u8>>,
     /// Offset of the first byte of the first piece.
     base: u64,
@@ -41,36 +41,36 @@ pub struct Kept {
     end: u64,
     /// The count of the last ACK.
     count: u64,
-    /// The highest count or offset.
+    /// The highest count or offset that the peer has named.
     acknowledged: u64,
-    /// What lies before it was let go, acknowledged or not.
+    /// Everything before this offset was dropped, acknowledged or not.
     let_go: u64,
 }
 
 impl Kept {
-    /// Bytes that are kept.
+    /// Returns how many bytes are kept.
     pub fn amount(&self) -> u64 {
         self.end - self.start()
     }
 
-    /// Offset up to which the peer has everything, as far as it has said so.
+    /// Returns the offset up to which the peer has acknowledged everything.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 
-    /// What another connection had and this one has not, up to some length; empty when
-    /// there is nothing of it.
+    /// Returns bytes that an earlier connection took and this one has not; possibly only
+    /// the first part of them, and nothing only if there are none.
     pub fn lacking(&self) -> &[u8] {
         let from = (self.at - self.base) as usize;
         self.pieces.get(from / PIECE).map_or(&[], |piece| &piece[from % PIECE..])
     }
 
-    /// The socket took the first `n` bytes of [`Kept::lacking`].
+    /// Records that the socket took the first `n` bytes of [`Kept::lacking`].
     pub fn resent(&mut self, n: usize) {
         self.at += n as u64;
     }
 
-    /// The socket took `bytes`, the next ones of the stream.
+    /// Records that the socket took `bytes`, the next ones of the stream.
     pub fn sent(&mut self, mut bytes: &[u8]) {
         self.at += bytes.len() as u64;
         self.end = self.at;
@@ -81,7 +81,8 @@ impl Kept {
             };
             let (head, tail) = bytes.split_at(bytes.len().min(PIECE - piece.len()));
             if piece.try_reserve(head.len()).is_err() {
-                // The session goes on; only this part of it cannot be sent again.
+                // Out of memory. The session continues, but this part of it cannot be
+                // sent again.
                 (self.base, self.let_go) = (self.end, self.end);
                 return self.pieces.clear();
             }
@@ -90,7 +91,7 @@ impl Kept {
         }
     }
 
-    /// An ACK came.
+    /// Handles an ACK.
     ///
     /// # Errors
     /// [`Error::Beyond`], or [`Error::Back`] if it is lower than the one before it.
@@ -102,13 +103,13 @@ impl Kept {
             return Err(Error::Beyond);
         }
         self.count = count;
-        // It may be lower than an offset: an ACK that was sent before that.
+        // An older ACK can arrive after a higher offset.
         self.acknowledged = self.acknowledged.max(count);
         self.free();
         Ok(())
     }
 
-    /// Another connection goes on from `offset`.
+    /// Continues from `offset` on another connection.
     ///
     /// # Errors
     /// [`Error`].
@@ -127,8 +128,8 @@ impl Kept {
         Ok(())
     }
 
-    /// Keeps `limit` bytes and lets older ones go. To be called while this connection
-    /// lacks nothing.
+    /// Keeps `limit` bytes and drops older ones. Call it only while this connection lacks
+    /// nothing.
     pub fn let_go_beyond(&mut self, limit: u64) {
         let oldest = self.end.saturating_sub(limit);
         if oldest > self.start() {
@@ -137,13 +138,13 @@ impl Kept {
         }
     }
 
-    /// Offset of the oldest byte that is kept.
+    /// Returns the offset of the oldest byte that is kept.
     fn start(&self) -> u64 {
         self.acknowledged.max(self.let_go)
     }
 
     fn free(&mut self) {
-        // A peer that acknowledges what this connection has not sent does without it.
+        // The peer acknowledged bytes that this connection has not sent again: skip them.
         self.at = self.at.max(self.start());
         while let Some(piece) = self.pieces.front() {
             let next = self.base + piece.len() as u64;
@@ -163,13 +164,13 @@ pub struct Owed {
     /// covers.
     verified: u64,
     covered: u64,
-    /// When a frame that it does not cover has to be.
+    /// When the first frame not covered must be acknowledged.
     by: Option<Instant>,
 }
 
 impl Owed {
-    /// A frame of `len` bytes has verified. An ACK makes no other one due by itself: the
-    /// two ends would never stop.
+    /// Notes that a frame of `len` bytes has verified. An ACK by itself makes no other
+    /// ACK due, or the two ends would acknowledge each other forever.
     pub fn note(&mut self, len: usize, is_ack: bool, now: Instant) {
         self.verified += len as u64;
         if !is_ack {
@@ -177,17 +178,17 @@ impl Owed {
         }
     }
 
-    /// Bytes of the peer's frames that have verified.
+    /// Returns the bytes of the peer's frames that have verified.
     pub fn verified(&self) -> u64 {
         self.verified
     }
 
-    /// When an ACK is due, at the latest: at once if it would cover `most` bytes.
+    /// Returns when the next ACK is due: at once if it would cover `most` bytes.
     pub fn due(&self, most: u64, now: Instant) -> Option<Instant> {
         if self.verified - self.covered >= most { Some(now) } else { self.by }
     }
 
-    /// An ACK is sealed; returns its count.
+    /// Records that an ACK is sealed; returns its count.
     pub fn settle(&mut self) -> u64 {
         (self.covered, self.by) = (self.verified, None);
         self.verified

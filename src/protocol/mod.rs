@@ -1,17 +1,17 @@
 //! The protocol itself, as scat-protocol(7) describes it.
 //!
-//! Nothing here owns a descriptor, a clock or a source of randomness, and nothing
-//! prints: bytes, the time and random values come in as arguments, and what is to
-//! be done goes out as values. So every rule can be tested without a socket, and
-//! nothing but these files has to be read to check the protocol. From the ground:
+//! Nothing here owns a descriptor, a clock or a source of randomness, and nothing prints:
+//! bytes, the time and random values are arguments, and actions are returned as values.
+//! So tests need no socket, and these files are all that a review of the protocol has to
+//! read. From the bottom up:
 //!
-//! * [`role`], [`secret`]: the two ends; bytes of which no copy may stay.
+//! * [`role`], [`secret`]: the two ends; secret bytes that are wiped.
 //! * [`cipher`], [`mod@hash`]: the primitives that have more than one use.
 //! * [`noise`]: the Noise framework's objects. [`handshake`]: the three flights.
 //! * [`sas`], [`words`]: the short authentication string and its words.
-//! * [`mod@frame`]: one direction's bytes, sealed and opened. [`ratchet`]: fresh keys.
-//! * [`outbound`], [`inbound`]: a direction's buffer. [`session`]: the rules.
-//! * [`reconnect`]: the flights of another connection. [`kept`]: what it may lack.
+//! * [`mod@frame`]: sealing and opening frames. [`ratchet`]: fresh keys.
+//! * [`outbound`], [`inbound`]: the buffer of a direction. [`session`]: the rules.
+//! * [`reconnect`]: the flights of a reconnection. [`kept`]: bytes to send again.
 
 pub mod cipher;
 pub mod frame;

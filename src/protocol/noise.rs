@@ -1,11 +1,11 @@
-//! The Noise protocol framework, revision 34, section 5: the three state
-//! objects, for X25519, ML-KEM-768 and what [`super::cipher`] and [`super::hash`] are.
+//! The Noise protocol framework, revision 34, section 5: the three state objects, with
+//! X25519, ML-KEM-768, [`super::cipher`] and [`super::hash`].
 //!
-//! Beside the patterns that scat uses (with the tokens `e1` and `ekem1` of the
-//! Noise HFS draft), any pattern without a pre-message runs, so that the
-//! published vectors can be checked. Random values come in as [`Ephemerals`].
+//! Besides scat's own patterns (with the tokens `e1` and `ekem1` of the Noise HFS draft),
+//! this runs any pattern without pre-messages, so that the published vectors can be
+//! checked. Random values are passed in as [`Ephemerals`].
 
-// By `super`, for the tests that run this file with another hash.
+// By `super`, because tests run this file with another hash.
 use super::cipher::{Cipher, TAGLEN};
 use super::hash::{BLOCKLEN, HASHLEN, hash};
 use super::secret::Secret;
@@ -23,17 +23,17 @@ pub const KEM_CTLEN: usize = 1088;
 /// Largest Noise message, in bytes (section 3).
 pub const MAXMSGLEN: usize = 65535;
 
-/// Why a message was not accepted. Every one of these ends the handshake or the
-/// session; none may be ignored.
+/// Why a message was rejected. Every one of these ends the handshake or the session; none
+/// may be ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// A tag does not verify.
     Forged,
-    /// A message is shorter or longer than its pattern says.
+    /// A message has a length that its pattern does not allow.
     Length,
     /// An X25519 result is all zero, or a KEM key fails the FIPS 203 check.
     BadKey,
-    /// The message is not this side's turn, or a key that it needs is missing.
+    /// It is not this side's turn, or a key is missing.
     OutOfTurn,
     /// A nonce counter has reached 2^64 - 1.
     Exhausted,
@@ -47,17 +47,17 @@ pub struct CipherState {
 }
 
 impl CipherState {
-    /// For `cipher`, with key `k` (32 bytes) and n = 0.
+    /// Starts with `cipher`, key `k` (32 bytes) and n = 0.
     pub fn new(cipher: Cipher, k: &[u8; 32]) -> Self {
         CipherState { cipher, k: Secret::copy(k), n: 0 }
     }
 
-    /// `InitializeKey(k)`: starts anew with key `k` (32 bytes) and n = 0.
+    /// `InitializeKey(k)`: restarts with key `k` (32 bytes) and n = 0.
     pub fn initialize_key(&mut self, k: &[u8; 32]) {
         *self = CipherState::new(self.cipher, k);
     }
 
-    /// The counter that the next message will use.
+    /// Returns the counter that the next message will use.
     pub fn n(&self) -> u64 {
         self.n
     }
@@ -74,7 +74,7 @@ impl CipherState {
         Ok(tag)
     }
 
-    /// Decrypts `buffer` in place if `tag` verifies, else leaves nothing of it.
+    /// Decrypts `buffer` in place if `tag` verifies; otherwise clears it.
     ///
     /// # Errors
     /// [`Error::Forged`], [`Error::Exhausted`].
@@ -90,8 +90,8 @@ impl CipherState {
         Ok(())
     }
 
-    /// `Rekey()` of section 11.3: the key becomes the first 32 bytes of its own
-    /// encryption of 32 zero bytes under nonce 2^64 - 1. `n` stays.
+    /// `Rekey()` of section 11.3: replaces the key with the first 32 bytes of the
+    /// encryption of 32 zero bytes under it with nonce 2^64 - 1. `n` does not change.
     ///
     /// # Errors
     /// [`Error::Length`], which 32 bytes do not cause.
@@ -102,7 +102,7 @@ impl CipherState {
         Ok(())
     }
 
-    /// 2^64 - 1 is for [`CipherState::rekey`] alone.
+    /// Returns the next counter; 2^64 - 1 is reserved for [`CipherState::rekey`].
     fn next_n(&self) -> Result<u64, Error> {
         if self.n == u64::MAX {
             return Err(Error::Exhausted);
@@ -112,7 +112,7 @@ impl CipherState {
 }
 
 /// HMAC (RFC 2104) over two parts, with a key of at most one block. (Keyed BLAKE2s is
-/// something else and would not interoperate.)
+/// another function and would not interoperate.)
 #[inline(never)] // its stack is wiped, as that of `Cipher::seal`
 pub(super) fn hmac(key: &[u8; 32], one: &[u8], two: &[u8]) -> Secret {
     let mut pad = Zeroizing::new([0x36; BLOCKLEN]);
@@ -128,8 +128,8 @@ pub(super) fn hmac(key: &[u8; 32], one: &[u8], two: &[u8]) -> Secret {
     Secret::copy(&out)
 }
 
-/// `HKDF(chaining_key, input_key_material, N)` of section 4.3. It stops at three outputs;
-/// a fourth is made like the third.
+/// `HKDF(chaining_key, input_key_material, N)` of section 4.3. Noise stops at three
+/// outputs; the fourth is made like the third.
 fn hkdf<const N: usize>(ck: &[u8; 32], ikm: &[u8]) -> [Secret; N] {
     let temp = hmac(ck, ikm, &[]);
     let mut outputs = [const { Secret::empty() }; N];
@@ -183,7 +183,7 @@ impl SymmetricState {
         self.cipher = Some(CipherState::new(Cipher::ChaChaPoly, &k));
     }
 
-    /// `EncryptAndHash(plaintext)`: appends to `out`, with a tag once there is a key.
+    /// `EncryptAndHash(plaintext)`: appends to `out`, with a tag once a key is set.
     ///
     /// # Errors
     /// [`Error::Exhausted`].
@@ -216,7 +216,7 @@ impl SymmetricState {
         Ok(plaintext)
     }
 
-    /// Whether values are encrypted by now, and so carry a tag.
+    /// Whether a key is set, so that values are encrypted and have a tag.
     fn has_key(&self) -> bool {
         self.cipher.is_some()
     }
@@ -236,7 +236,7 @@ fn decapsulation_key([d, z]: &[Secret; 2]) -> DecapsulationKey768 {
     DecapsulationKey768::from_seed((*seed).into())
 }
 
-/// What a message does, in order (section 7; `E1` and `Ekem1` from the HFS draft).
+/// One step of a message, in order (section 7; `E1` and `Ekem1` from the HFS draft).
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Token {
@@ -252,21 +252,22 @@ pub enum Token {
 
 /// A protocol: its full name and the messages of its pattern, the initiator's first.
 pub struct Pattern {
-    /// Mixed into the transcript before anything else.
+    /// Full protocol name, mixed into the transcript before anything else.
     pub name: &'static str,
     /// Tokens of each message.
     pub messages: &'static [&'static [Token]],
 }
 
 impl Pattern {
-    /// With a pre-shared key anywhere, every `e` is also mixed into the key (section 9.2).
+    /// Whether there is a pre-shared key: then every `e` is also mixed into the key
+    /// (section 9.2).
     fn has_psk(&self) -> bool {
         self.messages.iter().any(|m| m.contains(&Token::Psk))
     }
 }
 
-/// The random values that one handshake uses up. A side needs only some of them,
-/// but drawing all is simpler than choosing.
+/// The random values of one handshake. A side needs only some of them, but drawing all is
+/// simpler than choosing.
 pub struct Ephemerals {
     /// X25519 secret of the token `e`, before clamping.
     pub e: Secret,
@@ -276,14 +277,14 @@ pub struct Ephemerals {
     pub m: Secret,
 }
 
-/// What `Split4` of scat-protocol(7) leaves: `HKDF(ck, "", 4)`, of which the first two
-/// are Noise's `Split()`, and the final transcript hash.
+/// Result of `Split4` of scat-protocol(7), `HKDF(ck, "", 4)`, whose first two outputs are
+/// those of Noise's `Split()`; and the final transcript hash.
 pub struct Split {
     /// Key from initiator to responder.
     pub initiator: Secret,
     /// Key from responder to initiator.
     pub responder: Secret,
-    /// Third output: what the ratchet starts from.
+    /// Third output: initial key of the ratchet.
     pub rk: Secret,
     /// Fourth output: authenticates reconnections.
     pub kr: Secret,
@@ -291,12 +292,12 @@ pub struct Split {
     pub h: [u8; HASHLEN],
 }
 
-/// Bytes of stack to wipe after each message: its key exchanges leave secrets there, and
-/// need less than this.
+/// Bytes of stack to wipe after each message, more than the secrets of its key exchanges
+/// reach.
 const STACK: usize = 64 * 1024;
 
-/// In the place of the next message's number once the handshake has failed: no
-/// pattern has that many messages, so nothing can follow.
+/// Message number after a failure: no pattern has that many messages, so nothing can
+/// follow.
 const FAILED: usize = usize::MAX;
 
 /// One side of a running handshake (section 5.3). Dropping it wipes every secret.
@@ -340,12 +341,12 @@ impl HandshakeState {
         }
     }
 
-    /// The transcript hash so far.
+    /// Returns the transcript hash so far.
     pub fn h(&self) -> [u8; HASHLEN] {
         self.symmetric.h
     }
 
-    /// The other end's static key (32 bytes), once its `s` has arrived.
+    /// Returns the other end's static key (32 bytes), once its `s` has arrived.
     pub fn rs(&self) -> Option<[u8; DHLEN]> {
         self.rs.map(|key| key.to_bytes())
     }
@@ -449,7 +450,7 @@ impl HandshakeState {
         Ok(payload)
     }
 
-    /// `Split4`; everything else is wiped.
+    /// `Split4`; wipes everything else.
     ///
     /// # Errors
     /// [`Error::OutOfTurn`] before the last message.
@@ -461,9 +462,9 @@ impl HandshakeState {
         Ok(Split { initiator, responder, rk, kr, h: self.symmetric.h })
     }
 
-    /// The next message's tokens, if it is this side's to write (or to read), and
-    /// what `next` is after it. Until the message has succeeded the handshake
-    /// counts as failed, so that nothing can follow a message that fails.
+    /// Returns the tokens of the next message, if it is this side's turn to write (or to
+    /// read), and the value of `next` after it. Until the message has succeeded, `next`
+    /// is [`FAILED`], so that nothing can follow a failed message.
     fn turn(&mut self, write: bool) -> Result<(&'static [Token], usize), Error> {
         let initiator_writes = self.next.is_multiple_of(2);
         if (initiator_writes == self.initiator) != write {
@@ -482,11 +483,11 @@ impl HandshakeState {
         }
     }
 
-    /// The tokens that send nothing: each mixes one secret into the key.
+    /// Mixes one secret into the key, for a token that sends nothing.
     fn mix_secret(&mut self, token: Token) -> Result<(), Error> {
-        // The first letter of a token is the initiator's key, the second the
-        // responder's: so `es` is our e and their s at the one end, and our s and their
-        // e at the other.
+        // A token names the initiator's key first and the responder's second. So `es`
+        // means our e and their s at the initiator, but our s and their e at the
+        // responder.
         let s = self.s.as_ref();
         let (secret, public) = match (token, self.initiator) {
             (Token::Ee, _) => (Some(&self.fresh.e), self.re),
@@ -504,7 +505,7 @@ impl HandshakeState {
             return Err(Error::OutOfTurn);
         };
         let shared = StaticSecret::from(**secret).diffie_hellman(&public);
-        // A key of small order makes the result zero, whatever our secret is.
+        // With a key of small order the result is zero, whatever our secret is.
         if !shared.was_contributory() {
             return Err(Error::BadKey);
         }

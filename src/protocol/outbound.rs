@@ -1,8 +1,9 @@
-//! The way out: `stdin --fill--> plain --seal--> sealed --drain--> socket`.
+//! Data to send: `stdin --fill--> plain --seal--> sealed --drain--> socket`.
 //!
-//! One buffer serves every step. The input is read to where a frame's content
-//! stands, sealed there, and written from there. A full buffer takes no more
-//! data; behind the data, each control frame has its reserved place, so that a
+//! One buffer serves all steps. The input is read to where a frame's content belongs,
+//! sealed there, and written from there. A full buffer takes no more data, but each
+//! control frame has a reserved place behind the data, so that a peer that does not read
+//! never keeps this side from answering.
 //! peer who does not read never keeps this side from answering.
 
 use crate::protocol::cipher::Cipher;
@@ -12,35 +13,35 @@ use crate::protocol::frame::{
 use crate::protocol::ratchet::REKEY2_LEN;
 use std::io::IoSliceMut;
 
-/// Frames of data that may wait at once. Two keep the socket busy and stay in the
-/// processor's cache; four and eight were slower.
+/// Frames of data that may wait at once. Two keep the socket busy and fit the processor's
+/// cache; four and eight were slower.
 pub const SLOTS: usize = 2;
 /// Bytes for data.
 pub const BULK: usize = SLOTS * MAX_FRAME;
-/// Bytes for what may come on top: EOF, DONE, ABORT, ACK, and one REKEY2 or REKEY3.
-/// (OPEN comes before any data, and REKEY1 takes the place of data.) No peer can
-/// make more of them due before it has read these, and an ACK waits for the one before it.
+/// Bytes reserved for control frames: EOF, DONE, ABORT, ACK, and one REKEY2 or REKEY3.
+/// (OPEN comes before any data, and REKEY1 uses a place of data.) No peer can make more
+/// of them due before it has read these, and an ACK waits for the one before it.
 const RESERVE: usize = 4 * frame_len(8) + frame_len(REKEY2_LEN);
 /// Bytes of the buffer.
 pub const CAPACITY: usize = BULK + RESERVE;
 
-/// Content of the first frames. A receiver can open a frame once all of it is there, and a
-/// new connection carries 14 kB in its first round trip (RFC 6928).
+/// Content of the first frames. A receiver can open a frame only once it is complete, and
+/// a new connection carries 14 kB in its first round trip (RFC 6928).
 const FIRST_CONTENT: usize = 4096 - HEADLEN;
 
-/// Sealed bytes on their way to the socket, and the key that seals.
+/// Sealed bytes on their path to the socket, and the key that seals.
 pub struct Outbound {
     sealer: Sealer,
     buffer: Box<[u8]>,
     head: usize,
     tail: usize,
-    /// Bytes of data so far.
+    /// Bytes of data so far; decides how large the next frames are.
     filled: u64,
 }
 
 impl Outbound {
-    /// Empty, with the session's cipher, the direction's key and a buffer of [`CAPACITY`]
-    /// bytes.
+    /// Starts empty, with the session's cipher, the direction's key and a buffer of
+    /// [`CAPACITY`] bytes.
     pub fn new(cipher: Cipher, k: &[u8; 32], buffer: Box<[u8]>) -> Self {
         Outbound { sealer: Sealer::new(cipher, k), buffer, head: 0, tail: 0, filled: 0 }
     }
@@ -50,14 +51,14 @@ impl Outbound {
         self.sealer.switch(k);
     }
 
-    /// Whether at least one more frame of data fits, once the waiting bytes are moved down:
-    /// at most a frame is copied to make room for a frame.
+    /// Whether at least one more frame of data fits once the waiting bytes are moved
+    /// down. At most one frame is copied to make room for a frame.
     pub fn has_room(&self) -> bool {
         self.sealed().len() <= BULK - MAX_FRAME
     }
 
-    /// Where the next bytes of input go: the contents of the frames that fit, all empty
-    /// without [`Outbound::has_room`].
+    /// Returns where the next bytes of input go: the contents of the frames that fit. All
+    /// are empty unless [`Outbound::has_room`].
     pub fn room(&mut self) -> [IoSliceMut<'_>; SLOTS] {
         if self.slots() == 0 && self.has_room() {
             self.compact();
@@ -73,15 +74,16 @@ impl Outbound {
         })
     }
 
-    /// Content of the next frames: a quarter of what came before, so that none takes long to
-    /// arrive while TCP still finds out how fast the path is.
+    /// Returns the size of the next frames' content: a quarter of the data so far, so
+    /// that no frame takes long to arrive while TCP is still probing the speed of the
+    /// path.
     fn most_content(&self) -> usize {
         let quarter = usize::try_from(self.filled / 4).unwrap_or(usize::MAX);
         let whole = quarter.clamp(FIRST_CONTENT, MAX_CONTENT) + HEADLEN;
         whole / PAD * PAD - HEADLEN
     }
 
-    /// The input gave `n` bytes, now at the start of [`Outbound::room`]: seals them.
+    /// Seals the `n` bytes of input that are now at the start of [`Outbound::room`].
     ///
     /// # Errors
     /// [`frame::Error::Exhausted`].
@@ -97,7 +99,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// Seals one control frame behind what waits already.
+    /// Seals one control frame after what already waits.
     ///
     /// # Errors
     /// [`frame::Error::Exhausted`].
@@ -111,12 +113,12 @@ impl Outbound {
         Ok(())
     }
 
-    /// What waits for the socket.
+    /// Returns what waits for the socket.
     pub fn sealed(&self) -> &[u8] {
         &self.buffer[self.head..self.tail]
     }
 
-    /// The socket took the first `n` bytes of [`Outbound::sealed`].
+    /// Records that the socket took the first `n` bytes of [`Outbound::sealed`].
     pub fn drained(&mut self, n: usize) {
         self.head += n;
         if self.head == self.tail {
@@ -125,7 +127,7 @@ impl Outbound {
         }
     }
 
-    /// Whole data frames that fit behind what waits.
+    /// Returns how many full data frames fit after what waits.
     fn slots(&self) -> usize {
         BULK.saturating_sub(self.tail) / MAX_FRAME
     }

@@ -1,5 +1,5 @@
-//! The ratchet: fresh keys from a new X25519 and ML-KEM-768 exchange, carried
-//! in three frames, by the same handshake code as the session's start.
+//! The ratchet: fresh keys from a new exchange of X25519 and ML-KEM-768, carried in three
+//! frames, by the same code as the handshake.
 //!
 //! ```text
 //! connector  REKEY1: psk, e, e1 ----->  listener seals REKEY2, then sends with the new key
@@ -8,7 +8,7 @@
 //!            REKEY3 ----------------->  listener reads with the new key
 //! ```
 //!
-//! Whoever copied one side's keys and then only listens is shut out by it.
+//! It shuts out an attacker who has copied one side's keys and then only listens.
 
 use crate::protocol::noise::{self, Ephemerals, HandshakeState, Pattern, Token};
 use crate::protocol::secret::Secret;
@@ -23,7 +23,7 @@ pub const REKEY1_LEN: usize = 1248;
 /// Bytes of REKEY2's content.
 pub const REKEY2_LEN: usize = 1152;
 
-/// The keys that a ratchet brings.
+/// The transport keys that an exchange produces.
 pub struct Fresh {
     /// Connector to listener.
     pub c2l: Secret,
@@ -31,7 +31,7 @@ pub struct Fresh {
     pub l2c: Secret,
 }
 
-/// What links one ratchet to the next, and the connector's ratchet under way.
+/// The state between exchanges, and the connector's exchange under way.
 pub struct Ratchet {
     rk: Secret,
     hp: [u8; 32],
@@ -40,17 +40,17 @@ pub struct Ratchet {
 }
 
 impl Ratchet {
-    /// From the session's start: its third key and `h3`.
+    /// Starts from the handshake's third key and `h3`.
     pub fn new(rk: Secret, h3: [u8; 32]) -> Self {
         Ratchet { rk, hp: h3, started: None, finished: 0 }
     }
 
-    /// How many there were.
+    /// Returns how many exchanges have finished.
     pub fn finished(&self) -> u64 {
         self.finished
     }
 
-    /// Whether REKEY1 is written and REKEY2 not read.
+    /// Whether REKEY1 was written and REKEY2 not yet read.
     pub fn is_started(&self) -> bool {
         self.started.is_some()
     }
@@ -67,7 +67,7 @@ impl Ratchet {
         Ok(message)
     }
 
-    /// Listener: reads REKEY1's content; `<- e, ee, ekem1` is REKEY2's.
+    /// Listener: reads REKEY1's content and returns REKEY2's: `<- e, ee, ekem1`.
     ///
     /// # Errors
     /// Any of [`noise::Error`]: a protocol error.

@@ -8,12 +8,12 @@
 //! ```
 //!
 //! Each tag is an HMAC under `kr`, which only the two ends of the session have, and
-//! covers everything before it. An offset counts the bytes of the other end's frames
-//! that have verified: there its sender wants the stream to go on. It may be acted on
-//! only when [`Proven`], because anybody can send an old R1 again.
+//! covers everything before it. An offset counts the bytes of the other end's frames that
+//! have verified: from there the sender of the flight wants the stream to continue. Act
+//! on it only when [`Proven`], because anyone can replay an old R1.
 //!
 //! As in [`super::handshake`], a transition takes its state by value, and a flight is an
-//! array of the only length that fits.
+//! array, because it has one length.
 
 use crate::protocol::hash::hash;
 use crate::protocol::noise::hmac;
@@ -39,39 +39,39 @@ const TAGLEN: usize = 32;
 pub const R1_PREFACE: [u8; WORD] = *b"SCAT1R\0\n";
 /// The first bytes of R2.
 pub const R2_PREFACE: [u8; WORD] = *b"SCAT1A\0\n";
-/// What a listener with a session answers to a flight 1.
+/// A listener's reply to flight 1 while it has a session.
 pub const BUSY: [u8; WORD] = *b"SCAT1B\0\n";
 
-/// Answers that a listener remembers. A connector dials at most every 10 s while nothing
-/// succeeds, so an honest one uses them up in months.
+/// Answers that a listener remembers. A connector that fails dials at most every 10 s, so
+/// an honest one takes months to reach this.
 const ANSWERS: usize = 1 << 20;
 
-/// A flight that is not the peer's, or not of this session, or has been answered.
+/// A flight that is not from the peer or this session, or was already answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
-/// Where the peer wants the stream to go on, from a flight that is the peer's own and
-/// fresh.
+/// The offset from which the peer wants the stream to continue, proven to be the peer's
+/// own and fresh.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Proven(u64);
 
 impl Proven {
-    /// Bytes of this side's frames that have verified at the peer.
+    /// Returns how many bytes of this side's frames have verified at the peer.
     pub fn offset(self) -> u64 {
         self.0
     }
 }
 
-/// What both ends of a session have for its reconnections.
+/// What both ends of a session keep for reconnections.
 pub struct Tickets {
     kr: Secret,
     rid: [u8; RIDLEN],
-    /// Listener: each `n_C` that was answered.
+    /// Listener: every `n_C` that was answered.
     answered: BTreeSet<[u8; NONCELEN]>,
 }
 
 impl Tickets {
-    /// From the fourth key of the session's handshake.
+    /// Takes the fourth key of the session's handshake.
     pub fn new(kr: Secret) -> Self {
         let mut rid = [0; RIDLEN];
         rid.copy_from_slice(&hash(&[b"scat/1 reconnect\0", &*kr])[..RIDLEN]);
@@ -96,7 +96,7 @@ impl Tickets {
     /// of the connector's frames that have verified.
     ///
     /// # Errors
-    /// [`Refused`], with nothing changed: whoever sent it is to be closed without a word.
+    /// [`Refused`], and nothing has changed: close that connection and send nothing.
     pub fn answer(
         &mut self,
         r1: &[u8; R1_LEN],
@@ -109,7 +109,7 @@ impl Tickets {
         if !is_ours || !is_equal(&tag(&self.kr, b"scat/1 R1\0", body), received) {
             return Err(Refused);
         }
-        // What was recorded and is sent again is no word of the peer.
+        // A replayed R1 does not prove that the peer is there.
         if self.answered.len() >= ANSWERS || !self.answered.insert(take(&mut rest)) {
             return Err(Refused);
         }
@@ -126,7 +126,7 @@ impl Tickets {
     }
 }
 
-/// The connector, R1 written.
+/// The connector after writing R1.
 pub struct Asked {
     kr: Secret,
     r1: [u8; R1_LEN],
@@ -150,14 +150,14 @@ impl Asked {
     }
 }
 
-/// The listener, R2 written.
+/// The listener after writing R2.
 pub struct Answered {
     r3: [u8; R3_LEN],
     theirs: u64,
 }
 
 impl Answered {
-    /// Reads R3: R1 was the peer's, and is not an old one.
+    /// Reads R3, which proves that R1 was the peer's and not a replay.
     ///
     /// # Errors
     /// [`Refused`]: this attempt has failed.
@@ -180,7 +180,7 @@ fn tag(kr: &Secret, label: &[u8], body: &[u8]) -> [u8; TAGLEN] {
     *hmac(kr, label, body)
 }
 
-/// Compares in a time that does not tell how much is equal.
+/// Compares in constant time.
 fn is_equal(a: &[u8; TAGLEN], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }

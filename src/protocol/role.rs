@@ -3,14 +3,14 @@
 /// Which end this is. The connector is the Noise initiator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Opened the TCP connection.
+    /// The end that opened the TCP connection.
     Connector,
-    /// Accepted it.
+    /// The end that accepted it.
     Listener,
 }
 
 impl Role {
-    /// The other one.
+    /// Returns the other role.
     pub fn peer(self) -> Role {
         match self {
             Role::Connector => Role::Listener,

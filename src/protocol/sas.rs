@@ -1,8 +1,8 @@
 //! The short authentication string: what two people compare by voice.
 //!
-//! The listener commits to its nonce in flight 2 and opens it in OPEN, so
-//! neither side, and nobody between them, can search for a string that fits
-//! (the idea of ZRTP, RFC 6189 section 4.4.1.1; here the listener commits).
+//! The listener commits to its nonce in flight 2 and reveals it in OPEN, so that neither
+//! side, and no man in the middle, can search for a matching string (the idea of ZRTP,
+//! RFC 6189 section 4.4.1.1; here the listener commits).
 
 use crate::protocol::hash::hash;
 use crate::protocol::role::Role;
@@ -29,7 +29,7 @@ impl Sas {
         Sas(sas)
     }
 
-    /// The half that the person at `role` says.
+    /// Returns the half that the person at `role` reads out.
     pub fn half(&self, role: Role) -> Half {
         let [a, b, c, d, e, f] = self.0;
         match role {
@@ -49,8 +49,8 @@ pub struct Half {
 }
 
 impl Half {
-    /// Position of this half's first word in the string of six: it decides
-    /// which of the two word lists each word comes from.
+    /// Position of this half's first word among the six words, which decides the list of
+    /// each word.
     pub fn first_position(&self) -> usize {
         match self.role {
             Role::Listener => 0,
@@ -58,19 +58,19 @@ impl Half {
         }
     }
 
-    /// The bytes themselves.
+    /// Returns the three bytes.
     pub fn bytes(&self) -> [u8; 3] {
         self.bytes
     }
 
-    /// Three words, two-syllable and three-syllable in turn.
+    /// Returns the three words, two-syllable and three-syllable in turn.
     pub fn words(&self) -> [&'static str; 3] {
         let first = self.first_position();
         let [a, b, c] = self.bytes;
         [words::word(first, a), words::word(first + 1, b), words::word(first + 2, c)]
     }
 
-    /// The same 24 bits in decimal, 0 to 16777215.
+    /// Returns the same 24 bits as a number, 0 to 16777215.
     pub fn number(&self) -> u32 {
         let [a, b, c] = self.bytes;
         u32::from_be_bytes([0, a, b, c])

@@ -1,9 +1,9 @@
-//! The rules of a session: which frame may come when, and what is owed to the
-//! peer. Bytes go in and out through [`Outbound`] and [`Inbound`]; the time and
-//! randomness come in as arguments.
+//! The rules of a session: which frame is allowed when, and what this side owes the peer.
+//! Bytes pass through [`Outbound`] and [`Inbound`]; the time and random values are
+//! arguments.
 //!
-//! A side is finished when it has sent EOF and DONE and received EOF and DONE.
-//! Nothing else is an end.
+//! A side is finished when it has sent EOF and DONE and received EOF and DONE. Nothing
+//! else ends a session successfully.
 
 use crate::protocol::cipher::Cipher;
 use crate::protocol::frame::{self, Kind};
@@ -22,20 +22,20 @@ use std::fmt;
 use std::io::{IoSlice, IoSliceMut};
 use std::time::{Duration, Instant};
 
-/// When the connector starts a ratchet, how often the listener lets it, and what is kept
-/// for another connection.
+/// When the connector starts a ratchet, how often the listener allows one, and how much
+/// is kept for another connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// Connector: time after the last one, or after OPEN, if data has moved since.
+    /// Connector: time after the last ratchet, or after OPEN, if data was sent or
+    /// received since.
     pub interval: Duration,
-    /// Connector: bytes of data in either direction after the last one.
+    /// Connector: bytes of data in either direction since the last ratchet.
     pub bytes: u64,
-    /// Listener: time for each, of which [`BURST`] may be used at once.
+    /// Listener: time that each ratchet uses up; [`BURST`] of them may come at once.
     pub spacing: Duration,
-    /// Bytes of sealed frames that are kept for another connection, at which no more
-    /// input is taken.
+    /// Bytes of sealed frames kept for another connection at which input stops.
     pub kept: u64,
-    /// Bytes of the peer's frames until they are acknowledged at once.
+    /// Bytes of the peer's frames after which an ACK is due at once.
     pub unacknowledged: u64,
 }
 
@@ -52,14 +52,14 @@ impl Schedule {
 
 /// Ratchets that a listener answers at once.
 pub const BURST: u32 = 16;
-/// Bytes of frames that every listener can read although its output takes nothing.
+/// Bytes of frames that every listener can read while its output is blocked.
 const HELD: u64 = 1 << 18;
-/// From one frame to the next that shows anew that a listener is alive.
+/// Shortest time between two frames that each count as a sign of life from the listener.
 const SIGN: Duration = Duration::from_secs(60);
-/// Such frames until REKEY2 is overdue.
+/// Signs of life after which REKEY2 is overdue.
 const SIGNS: u32 = 60;
 
-/// Why a side ends early, as ABORT tells the other.
+/// Why a side ends early: the code of its ABORT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Reason {
@@ -67,17 +67,17 @@ pub enum Reason {
     Refused = 1,
     /// The output was closed.
     OutputClosed = 2,
-    /// The peer broke the protocol, or somebody altered its bytes.
+    /// The peer broke the protocol, or its bytes were altered.
     Protocol = 3,
     /// A deadline passed.
     Timeout = 4,
-    /// A person or a signal ended it.
+    /// The user or a signal ended it.
     Interrupted = 5,
     /// Writing the output failed.
     OutputFailed = 6,
     /// Reading the input failed.
     InputFailed = 7,
-    /// A person left before the words were compared.
+    /// The user left before the words were compared.
     Left = 8,
 }
 
@@ -108,9 +108,11 @@ pub enum Event {
     Eof,
     /// The peer has written out everything that this side sent.
     Done,
-    /// REKEY1 was answered, or REKEY2 came: the keys of one or both directions are new.
+    /// REKEY1 was answered, or REKEY2 arrived: the keys of one or both directions are
+    /// new.
     Ratchet,
-    /// Nothing for the loop: ACK, REKEY3, or a REKEY1 that this side no longer answers.
+    /// Nothing for the loop to do: ACK, REKEY3, or a REKEY1 that this side no longer
+    /// answers.
     Control,
     /// The peer ends the session early; nothing follows.
     Abort(Reason),
@@ -121,14 +123,14 @@ pub enum Event {
 pub enum Error {
     /// A frame does not verify or is malformed.
     Frame(frame::Error),
-    /// A frame that is not allowed in this state: which one.
+    /// The named frame is not allowed in this state.
     Rule(&'static str),
-    /// OPEN does not fit the commitment.
+    /// OPEN does not match the commitment.
     Commitment,
     /// A message of the ratchet does not verify.
     Ratchet(noise::Error),
-    /// What the peer lacks after a lost connection is not kept any more: neither end is
-    /// to blame.
+    /// After a lost connection the peer needs bytes that are no longer kept. Neither end
+    /// is to blame.
     LetGo,
 }
 
@@ -180,7 +182,7 @@ pub struct Counters {
     pub written: u64,
 }
 
-/// Which of the frames that end a direction have passed, one way.
+/// Which of the frames that end a direction one side has sent.
 #[derive(Clone, Copy, Default)]
 struct Ends {
     eof: bool,
@@ -193,35 +195,35 @@ impl Ends {
     }
 }
 
-/// The memory of a session's two directions: to be had before the peer is met, so that
-/// no peer is taken and then lost for want of it.
+/// Buffers for both directions, allocated before a peer is accepted, so that an accepted
+/// peer is never lost to a failed allocation.
 pub struct Buffers {
     outbound: Box<[u8]>,
     inbound: Box<[u8]>,
 }
 
 impl Buffers {
-    /// About 1.3 MB, none of which is touched yet.
+    /// Allocates about 1.3 MB, none of which is touched yet.
     ///
     /// # Errors
-    /// There is no memory.
+    /// [`TryReserveError`]: out of memory.
     pub fn new() -> Result<Self, TryReserveError> {
         Ok(Buffers { outbound: zeroed(outbound::CAPACITY)?, inbound: zeroed(inbound::CAPACITY)? })
     }
 }
 
 fn zeroed(len: usize) -> Result<Box<[u8]>, TryReserveError> {
-    // Only reserving may fail without ending the process, and only a zeroed vector is had
-    // without touching it: so the one right behind the other.
+    // `vec![0; n]` (calloc) leaves its pages untouched but aborts when memory is out;
+    // `try_reserve` reports that. So probe with the one and allocate with the other.
     Vec::<u8>::new().try_reserve_exact(len)?;
     Ok(vec![0; len].into())
 }
 
-/// What became of a frame.
+/// Result of opening a frame.
 enum Opened {
-    /// All that it asks for is done.
+    /// Handled completely.
     Event(Event),
-    /// It is a REKEY1 to be answered: its content.
+    /// A REKEY1 that must be answered: its content.
     Request(Box<[u8; REKEY1_LEN]>),
 }
 
@@ -234,57 +236,57 @@ pub struct Session {
     inbound: Inbound,
     ratchet: Ratchet,
     schedule: Schedule,
-    /// Connector: what OPEN must fit, until it has come.
+    /// Connector: what OPEN must match, until it has arrived.
     commitment: Option<Commitment>,
-    /// Connector: REKEY1 on its way, until it is answered.
+    /// Connector: an unanswered REKEY1.
     asked: Option<Asked>,
     /// Listener: when the ratchets so far would have come at an even pace.
     paced_to: Option<Instant>,
-    /// Listener: the key to receive with from REKEY3 on, until that has come.
+    /// Listener: the key to receive with once REKEY3 has arrived.
     next_c2l: Option<Secret>,
-    /// Nothing of the stream may move before a person has accepted the peer.
+    /// No data may pass before the user has accepted the peer.
     unconfirmed: bool,
-    /// The output has yet to say that what was written is stored.
+    /// The output has not yet confirmed that everything written is stored.
     unstored: bool,
     sent: Ends,
     received: Ends,
-    /// Bytes that a socket took, each counted once.
+    /// Bytes that a socket took, each counted once even if it was sent again.
     drained: u64,
-    /// Where a lost connection may be replaced.
+    /// State for reconnections, if they were agreed on.
     resumption: Option<Resumption>,
     /// Bytes for the socket up to the end of EOF and DONE, as far as they are sealed.
     told_at: u64,
-    /// Bytes of space that the last read had.
+    /// Space that the last read had, in bytes.
     offered: usize,
-    /// The last read filled its space: the connection may hold more.
+    /// The last read filled its space, so the socket may hold more.
     is_behind: bool,
-    /// DATA or EOF has come.
+    /// DATA or EOF has arrived.
     peer_streams: bool,
-    /// The first of it was DATA without content: a person there has accepted.
+    /// The first of them was empty DATA: the user there has accepted.
     peer_accepted: bool,
-    /// ABORT is sealed: nothing may follow.
+    /// ABORT is sealed; nothing may follow.
     abort_sent: bool,
-    /// ABORT or a frame that is not allowed was received: nothing more is opened.
+    /// ABORT or a forbidden frame was received; nothing more is opened.
     receive_closed: bool,
     counters: Counters,
-    /// When the present keys came into use; for a connector, not before OPEN.
+    /// When the current keys came into use; for a connector, not before OPEN.
     keyed_at: Option<Instant>,
     /// The counters at that moment.
     keyed_with: Counters,
 }
 
-/// A REKEY1, and the signs that a listener has read it and does not answer.
+/// A REKEY1, and the signs that the listener has read it without answering.
 struct Asked {
     /// Bytes for the socket up to its end.
     end: u64,
-    /// EOF was not sealed before it.
+    /// EOF was not yet sealed before it.
     before_eof: bool,
-    /// Frames that came since, each [`SIGN`] or more after the one before.
+    /// Frames since then, each [`SIGN`] or more after the one before.
     signs: u32,
     last_sign: Option<Instant>,
 }
 
-/// What a session has so that it can go on over another connection.
+/// What a session needs to continue over another connection.
 struct Resumption {
     tickets: Tickets,
     kept: Kept,
@@ -303,15 +305,15 @@ struct Commitment {
 }
 
 impl Session {
-    /// The connector's side. It sends nothing but ABORT before OPEN has come.
+    /// Starts the connector's side. Before OPEN has arrived it sends nothing but ABORT.
     pub fn connector(connected: Connected, buffers: Buffers) -> Self {
         let Connected { keys, peer, h1, commit } = connected;
         let commitment = Commitment { h1, h3: keys.h3, commit };
         Session::new(Role::Connector, peer, keys, Some(commitment), buffers)
     }
 
-    /// The listener's side, OPEN its first frame. Because it takes [`Accepted`], no
-    /// opening is revealed twice.
+    /// Starts the listener's side, with OPEN as its first frame. It consumes
+    /// [`Accepted`], so that no opening is revealed twice.
     ///
     /// # Errors
     /// [`Error::Frame`] if OPEN cannot be sealed; the cipher allows it.
@@ -377,46 +379,47 @@ impl Session {
         }
     }
 
-    /// The same with another schedule than [`Schedule::STANDARD`], for tests.
+    /// Uses another schedule than [`Schedule::STANDARD`], for tests.
     pub fn with_schedule(self, schedule: Schedule) -> Self {
         Session { schedule, ..self }
     }
 
-    /// Which end this is.
+    /// Returns which end this is.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Who is at the other end, by its static key.
+    /// Returns the other end's identity, its static key.
     pub fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// What seals the frames.
+    /// Returns the cipher of the frames.
     pub fn cipher(&self) -> Cipher {
         self.cipher
     }
 
-    /// Bytes of data so far.
+    /// Returns the bytes of data so far.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// How many ratchets there were.
+    /// Returns how many ratchets have finished.
     pub fn ratchets(&self) -> u64 {
         self.ratchet.finished()
     }
 
-    /// When the present keys came into use; `None` at a connector before OPEN.
+    /// Returns when the current keys came into use; `None` at a connector before OPEN.
     pub fn keyed_at(&self) -> Option<Instant> {
         self.keyed_at
     }
 
-    // The way out.
+    // Sending.
 
-    /// Whether more of the input may be taken now.
+    /// Whether this side may read more input now.
     pub fn wants_input(&self) -> bool {
-        // One that reads nothing hears of no ACK: it goes on, and lets the oldest go.
+        // A side that cannot read sees no ACKs: it keeps sending and drops the oldest
+        // kept bytes.
         let may_keep = self
             .resumption
             .as_ref()
@@ -424,13 +427,13 @@ impl Session {
         self.may_stream() && !self.sent.eof && self.outbound.has_room() && may_keep
     }
 
-    /// Where the next bytes of input go; `None` unless [`Session::wants_input`], so that a
-    /// read of no bytes is the end of the input and nothing else.
+    /// Returns where the next bytes of input go; `None` unless [`Session::wants_input`],
+    /// so that a read of no bytes can only mean the end of the input.
     pub fn room(&mut self) -> Option<[IoSliceMut<'_>; SLOTS]> {
         self.wants_input().then(|| self.outbound.room())
     }
 
-    /// The input gave `n` bytes, now at the start of [`Session::room`].
+    /// Seals the `n` bytes of input that are now at the start of [`Session::room`].
     ///
     /// # Errors
     /// [`Error::Frame`] after 2^64 - 1 frames.
@@ -440,7 +443,7 @@ impl Session {
         Ok(())
     }
 
-    /// The input has ended.
+    /// Seals EOF: the input has ended.
     ///
     /// # Errors
     /// [`Error::Frame`] after 2^64 - 1 frames.
@@ -453,13 +456,12 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the input's end is sealed.
+    /// Whether EOF is sealed.
     pub fn input_ended(&self) -> bool {
         self.sent.eof
     }
 
-    /// Ends the session early, behind what is sealed already. One that is
-    /// finished has nothing more to say.
+    /// Seals ABORT behind what is already sealed, unless this side is finished.
     ///
     /// # Errors
     /// [`Error::Frame`] after 2^64 - 1 frames.
@@ -471,7 +473,7 @@ impl Session {
         Ok(())
     }
 
-    /// What waits for the socket, or the first part of it.
+    /// Returns what waits for the socket, or the first part of it.
     pub fn sealed(&self) -> &[u8] {
         match &self.resumption {
             Some(Resumption { kept, .. }) if !kept.lacking().is_empty() => kept.lacking(),
@@ -479,7 +481,7 @@ impl Session {
         }
     }
 
-    /// The socket took the first `n` bytes of [`Session::sealed`].
+    /// Records that the socket took the first `n` bytes of [`Session::sealed`].
     pub fn drained(&mut self, n: usize) {
         if let Some(Resumption { kept, .. }) = &mut self.resumption {
             if !kept.lacking().is_empty() {
@@ -494,51 +496,49 @@ impl Session {
         self.drained += n as u64;
     }
 
-    /// The socket takes nothing any more, and no other one will: what waits for it is
-    /// thrown away.
+    /// Drops what waits for the socket: the connection is lost and will not be replaced.
     pub fn lost(&mut self) {
         self.resumption = None;
         self.outbound.drained(self.outbound.sealed().len());
     }
 
-    /// Bytes for the socket so far, taken or not.
+    /// Returns the bytes sealed so far, whether or not a socket took them.
     fn sealed_at(&self) -> u64 {
         self.drained + self.outbound.sealed().len() as u64
     }
 
-    // The way in.
+    // Receiving.
 
-    /// Whether more can be received now.
+    /// Whether this side can receive more now.
     pub fn has_space(&self) -> bool {
         self.inbound.has_space()
     }
 
-    /// Where the next bytes from the socket go; empty while the buffer is full.
+    /// Returns where the next bytes from the socket go; empty while the buffer is full.
     pub fn space(&mut self) -> &mut [u8] {
         let space = self.inbound.space();
         self.offered = space.len();
         space
     }
 
-    /// The socket gave `n` bytes.
+    /// Records `n` bytes from the socket.
     pub fn received(&mut self, n: usize) {
         self.inbound.received(n);
         self.is_behind = n == self.offered;
     }
 
-    /// Whether another frame can be opened: the peer has not ended by ABORT, nor broken
-    /// a rule.
+    /// Whether another frame may be opened: the peer has neither sent ABORT nor broken a
+    /// rule.
     pub fn may_open(&self) -> bool {
         !self.receive_closed
     }
 
-    /// Opens the next frame, if all of it is here, and does what it asks for. `fresh`
-    /// gives the random values for the answer to a REKEY1.
+    /// Opens the next frame, if it is complete, and does what it requires. `fresh`
+    /// supplies the random values for the answer to a REKEY1.
     ///
     /// # Errors
-    /// [`Error`]: the session cannot go on, and the peer is to be told
-    /// [`Reason::Protocol`]. Those of `fresh`. After them, and after the peer's ABORT,
-    /// nothing more is opened.
+    /// [`Error`]: the session has failed; send the peer [`Reason::Protocol`]. Errors of `fresh`.
+    /// After either, and after the peer's ABORT, nothing more is opened.
     pub fn open<E: From<Error>>(
         &mut self,
         now: Instant,
@@ -547,7 +547,7 @@ impl Session {
         if self.receive_closed {
             return Ok(None);
         }
-        // Only a frame that is allowed lets another one follow.
+        // Opening continues only after a frame that is allowed.
         self.receive_closed = true;
         let event = match self.open_next(now)? {
             Some(Opened::Event(event)) => Some(event),
@@ -558,7 +558,7 @@ impl Session {
         Ok(event)
     }
 
-    /// Checks a frame's shape, and leaves its rules to the function for its kind.
+    /// Checks a frame's shape; the function for its kind checks its rules.
     fn open_next(&mut self, now: Instant) -> Result<Option<Opened>, Error> {
         let Some((kind, content)) = self.inbound.open()? else {
             return Ok(None);
@@ -587,7 +587,7 @@ impl Session {
                 let &[code] = content else {
                     return Err(Error::Rule("ABORT's length"));
                 };
-                // A code that does not exist yet is an ABORT all the same.
+                // An unknown code still is an ABORT.
                 Event::Abort(Reason::new(code).unwrap_or(Reason::Protocol))
             }
             Kind::Rekey1 => {
@@ -615,13 +615,13 @@ impl Session {
         Ok(Some(Opened::Event(event)))
     }
 
-    /// The frame just opened keeps the rules.
+    /// Accepts the frame just opened.
     fn accept(&mut self, kind: Kind, now: Instant) {
         let len = self.inbound.accept();
         if let Some(Resumption { owed, .. }) = &mut self.resumption {
             owed.note(len, kind == Kind::Ack, now);
         }
-        // An ACK may be an old one that is sent again, and shows nothing.
+        // An ACK may be an old one sent again, so it is no sign of life.
         if kind != Kind::Ack {
             self.note_sign(now);
         }
@@ -654,7 +654,7 @@ impl Session {
         if self.received.done {
             return Err(Error::Rule("DONE twice"));
         }
-        // It comes after our EOF was read, and so REKEY1 before that.
+        // DONE follows the peer's reading of our EOF, and so of REKEY1 before it.
         if self.asked.as_ref().is_some_and(|asked| asked.before_eof) {
             return Err(Error::Rule("DONE before REKEY2"));
         }
@@ -662,7 +662,7 @@ impl Session {
         Ok(Event::Done)
     }
 
-    /// Connector: the listener opens its commitment.
+    /// Connector: checks the listener's opening.
     fn open_open(&mut self, n_l: [u8; 32], now: Instant) -> Result<Event, Error> {
         let Commitment { h1, h3, commit } =
             self.commitment.as_ref().ok_or(Error::Rule("OPEN unasked"))?;
@@ -675,18 +675,18 @@ impl Session {
         Ok(Event::Open(sas))
     }
 
-    /// Listener: whether REKEY1, which has come, is to be answered.
+    /// Listener: checks REKEY1 and returns whether it must be answered.
     fn open_rekey1(&mut self, now: Instant) -> Result<bool, Error> {
         let is_our_turn = self.role == Role::Listener && self.next_c2l.is_none();
         if !is_our_turn || self.received.both() {
             return Err(Error::Rule("REKEY1 out of turn"));
         }
         pace(&mut self.paced_to, self.schedule.spacing, now)?;
-        // After both of its own ends, a listener has nothing left to protect.
+        // Once its EOF and DONE are sent, a listener has nothing left to protect.
         Ok(!self.sent.both() && !self.abort_sent)
     }
 
-    /// Listener: answers REKEY1 with REKEY2, and seals with the new key behind it.
+    /// Listener: answers REKEY1 with REKEY2, and then seals with the new key.
     fn answer_ratchet(
         &mut self,
         rekey1: &[u8; REKEY1_LEN],
@@ -700,8 +700,8 @@ impl Session {
         Ok(Event::Ratchet)
     }
 
-    /// Connector: receives with the new key from here on, and answers REKEY2 with REKEY3,
-    /// behind which it seals with the new key.
+    /// Connector: receives with the new key from here on, answers REKEY2 with REKEY3, and
+    /// then seals with the new key.
     fn open_rekey2(&mut self, rekey2: &[u8], now: Instant) -> Result<Event, Error> {
         if !self.ratchet.is_started() || self.received.both() {
             return Err(Error::Rule("REKEY2 unasked"));
@@ -726,15 +726,16 @@ impl Session {
         Ok(Event::Control)
     }
 
-    /// So much of this side's frames has verified at the peer.
+    /// Handles an ACK: `count` bytes of this side's frames have verified at the peer.
     fn open_ack(&mut self, count: u64) -> Result<Event, Error> {
         let resumption = self.resumption.as_mut().ok_or(Error::Rule("ACK unasked"))?;
         resumption.kept.acknowledge(count)?;
         Ok(Event::Control)
     }
 
-    /// A frame came. If it is not the answer to REKEY1, it is a sign that the listener is
-    /// alive; but one whose output is stuck reads on only as long as it has room.
+    /// Counts a frame as proof that the listener is alive without answering REKEY1. It
+    /// counts at most once in [`SIGN`], and only if the listener had room to read REKEY1
+    /// even with its output blocked.
     fn note_sign(&mut self, now: Instant) {
         let Some(asked) = &mut self.asked else { return };
         let has_left = self.drained >= asked.end;
@@ -745,11 +746,12 @@ impl Session {
         }
     }
 
-    /// Connector: whether REKEY2 is overdue, so that the keys would stay old in silence.
-    /// Time alone does not tell: a listener that is stopped, or whose output is stuck,
-    /// need not have read REKEY1. These do, while what comes is read to its end: as many
-    /// bytes were taken behind it as make the next exchange due; or frames have come
-    /// through 60 minutes from a listener that has nothing to hold.
+    /// Connector: whether REKEY2 is overdue, so that the keys would silently stay old.
+    ///
+    /// Elapsed time is not enough: a suspended listener, or one with blocked output, may
+    /// not have read REKEY1. So it is overdue only if everything received was read and
+    /// either the socket took as many bytes since as make the next ratchet due, or frames
+    /// have arrived through 60 minutes from a listener that nothing can block.
     pub fn is_ratchet_overdue(&self) -> bool {
         self.asked.as_ref().is_some_and(|asked| {
             let taken = self.drained.saturating_sub(asked.end);
@@ -757,18 +759,18 @@ impl Session {
         })
     }
 
-    /// Whether bytes wait for the output and may be written. What was authentic
-    /// stays so after our own ABORT.
+    /// Whether bytes wait for the output and may be written. Data that verified stays
+    /// valid after our own ABORT.
     pub fn wants_output(&self) -> bool {
         !self.unconfirmed && self.commitment.is_none() && self.inbound.plain_len() > 0
     }
 
-    /// The next pieces for the output, in order; unused places are empty.
+    /// Returns the next pieces for the output, in order; unused places are empty.
     pub fn plain(&self) -> [IoSlice<'_>; PIECES] {
         self.inbound.plain()
     }
 
-    /// The output took the first `n` bytes of [`Session::plain`].
+    /// Records that the output took the first `n` bytes of [`Session::plain`].
     ///
     /// # Errors
     /// [`Error::Frame`] after 2^64 - 1 frames.
@@ -778,37 +780,37 @@ impl Session {
         self.acknowledge()
     }
 
-    /// Throws away what waits for the output. It stays received, and is not written.
+    /// Drops what waits for the output. It counts as received but not as written.
     pub fn discard(&mut self) {
         self.inbound.discard();
     }
 
-    /// Whether anything of the peer's stream has come. A side that asks its person sends
-    /// nothing of it before that.
+    /// Whether any of the peer's stream has arrived. A side that asks its user sends none
+    /// of it before the user has accepted.
     pub fn peer_streams(&self) -> bool {
         self.peer_streams
     }
 
-    /// Whether the peer's data has ended.
+    /// Whether the peer's EOF has arrived.
     pub fn peer_has_ended(&self) -> bool {
         self.received.eof
     }
 
-    /// Whether the other end has said that its person accepted this side. One that asks
-    /// nobody says nothing of the kind.
+    /// Whether the peer has signalled that its user accepted this side. A side that asks
+    /// nobody does not signal that.
     pub fn peer_accepted(&self) -> bool {
         self.peer_accepted
     }
 
-    /// Whether the peer's data has ended, may be written out, and is.
+    /// Whether the peer's data has ended and all of it is written out.
     pub fn output_ended(&self) -> bool {
         !self.unconfirmed && self.received.eof && self.inbound.plain_len() == 0
     }
 
-    // Another connection.
+    // Reconnection.
 
-    /// Whether the session can go on over another connection: agreed on, and no ABORT was
-    /// sealed or opened.
+    /// Whether the session can continue over another connection: it was agreed on, and no
+    /// ABORT was sealed or opened.
     pub fn may_reconnect(&self) -> bool {
         self.resumption.is_some() && !self.abort_sent && !self.receive_closed
     }
@@ -818,15 +820,15 @@ impl Session {
         self.commitment.is_none()
     }
 
-    /// Connector: R1 for another connection, with the fresh nonce `n_c`. Until the attempt
-    /// is over nothing may be received.
+    /// Connector: starts an attempt with R1 and the fresh nonce `n_c`. Nothing may be
+    /// received until the attempt is over.
     pub fn ask(&self, n_c: &[u8; reconnect::NONCELEN]) -> Option<(reconnect::Asked, [u8; R1_LEN])> {
         let Resumption { tickets, owed, .. } = self.resumption.as_ref()?;
         Some(tickets.ask(n_c, owed.verified()))
     }
 
-    /// Listener: answers R1 with R2, with the fresh nonce `n_l`. Until the attempt is over
-    /// nothing may be received.
+    /// Listener: answers R1 with R2 and the fresh nonce `n_l`. Nothing may be received
+    /// until the attempt is over.
     ///
     /// # Errors
     /// [`Refused`].
@@ -839,31 +841,31 @@ impl Session {
         tickets.answer(r1, n_l, owed.verified())
     }
 
-    /// Another connection is there: all goes on from where each side has the other's
-    /// frames.
+    /// Switches to another connection, and continues each direction from where its
+    /// receiver is.
     ///
     /// # Errors
-    /// [`Error::Rule`] if the peer cannot be there, [`Error::LetGo`].
+    /// [`Error::Rule`] if the peer's offset is impossible, [`Error::LetGo`].
     pub fn go_on(&mut self, from: Proven) -> Result<(), Error> {
         if let Some(Resumption { kept, .. }) = &mut self.resumption {
             kept.go_on(from.offset())?;
         }
         self.inbound.forget_rest();
-        // The new connection may hold something.
+        // The new connection may already hold data.
         self.is_behind = true;
         Ok(())
     }
 
-    /// When [`Session::send_ack`] has to be called, if an ACK is owed and may be sent.
+    /// Returns when to call [`Session::send_ack`], if an ACK is owed and allowed.
     pub fn ack_at(&self, now: Instant) -> Option<Instant> {
         let Resumption { owed, acked_at, .. } = self.resumption.as_ref()?;
         let may_send = self.commitment.is_none() && !self.abort_sent && !self.is_finished();
-        // No second one before the first has left: there is one place.
+        // There is one place for an ACK, so the previous one must have left.
         let is_free = self.drained >= *acked_at;
         owed.due(self.schedule.unacknowledged, now).filter(|_| may_send && is_free)
     }
 
-    /// Tells the peer how much of its frames has verified.
+    /// Seals an ACK for the peer's frames that have verified.
     ///
     /// # Errors
     /// [`Error::Frame`] after 2^64 - 1 frames.
@@ -879,7 +881,8 @@ impl Session {
         Ok(())
     }
 
-    /// Bytes up to the last frame other than ACK, as far as a socket took them.
+    /// Returns the bytes up to the last frame other than ACK, as far as a socket took
+    /// them.
     pub fn spoken(&self) -> u64 {
         match &self.resumption {
             Some(it) if self.drained <= it.acked_at => self.drained.min(it.spoke_at),
@@ -887,25 +890,27 @@ impl Session {
         }
     }
 
-    /// Whether a socket took frames that the peer has to acknowledge and has not.
+    /// Whether a socket took frames that the peer must acknowledge and has not.
     pub fn wants_answer(&self) -> bool {
         self.resumption.as_ref().is_some_and(|it| self.spoken() > it.kept.acknowledged())
     }
 
-    /// Bytes that have come to be acknowledged, here and there. More than before means
-    /// that the connection is of use.
+    /// Returns how many bytes have been acknowledged, in both directions together. If it
+    /// grows, the connection works.
     pub fn progress(&self) -> u64 {
         self.resumption.as_ref().map_or(0, |it| it.owed.verified() + it.kept.acknowledged())
     }
 
-    // The session as a whole.
+    // The whole session.
 
-    /// What is written is not stored by that alone: DONE waits for [`Session::stored`].
+    /// Delays DONE until [`Session::stored`], for an output where written is not yet
+    /// stored.
     pub fn await_store(&mut self) {
         self.unstored = true;
     }
 
-    /// All that was written is stored. Call it when [`Session::output_ended`].
+    /// Confirms that everything written is stored. Call it when
+    /// [`Session::output_ended`].
     ///
     /// # Errors
     /// [`Error::Frame`] after 2^64 - 1 frames.
@@ -914,14 +919,14 @@ impl Session {
         self.acknowledge()
     }
 
-    /// A person is to accept the peer first: nothing of the stream moves before
+    /// Holds the stream back until the user has accepted the peer: see
     /// [`Session::confirm`].
     pub fn hold(&mut self) {
         self.unconfirmed = true;
     }
 
-    /// A person has accepted the peer: the stream may move, and begins with DATA that has
-    /// no content, which tells the other end.
+    /// The user has accepted the peer: releases the stream, which begins with empty DATA
+    /// to tell the other end.
     ///
     /// # Errors
     /// [`Error::Frame`] after 2^64 - 1 frames.
@@ -933,25 +938,25 @@ impl Session {
         self.acknowledge()
     }
 
-    /// Whether the peer has said (DONE) that it wrote out all that was sent.
+    /// Whether the peer has confirmed with DONE that it wrote out everything.
     pub fn is_acknowledged(&self) -> bool {
         self.received.done
     }
 
-    /// Whether the socket took our EOF and DONE, as far as they are sealed. A REKEY3
-    /// behind them is no loss.
+    /// Whether the socket took our EOF and DONE, as far as they are sealed. Losing a
+    /// REKEY3 after them is harmless.
     pub fn has_told(&self) -> bool {
         self.drained >= self.told_at
     }
 
-    /// Whether both ends of both directions are sealed and opened: nothing is
-    /// left but to drain what is sealed.
+    /// Whether both directions have ended and both ends have confirmed it: only sealed
+    /// bytes are left to send.
     pub fn is_finished(&self) -> bool {
         self.sent.both() && self.received.both()
     }
 
-    /// Whether this is a connector that may start a ratchet now: one at a time, after
-    /// OPEN, before its own ends, and with room for REKEY1.
+    /// Whether this is a connector that may start a ratchet now: none is under way, OPEN
+    /// has arrived, EOF and DONE are not both sent, and there is room for REKEY1.
     pub fn may_start_ratchet(&self) -> bool {
         self.role == Role::Connector
             && self.commitment.is_none()
@@ -963,9 +968,9 @@ impl Session {
             && self.outbound.has_room()
     }
 
-    /// When the connector has to call [`Session::start_ratchet`], if it may. Never while no
-    /// data has moved under the present keys: REKEY1 on an idle line that is dead would
-    /// keep TCP from sending keepalives.
+    /// Returns when the connector has to call [`Session::start_ratchet`], if it may.
+    /// There is no such time while no data was sent or received under the current keys:
+    /// REKEY1 on a dead idle connection would keep TCP from sending keepalives.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let keyed_at = self.keyed_at.filter(|_| self.may_start_ratchet())?;
         let sent = self.counters.sent - self.keyed_with.sent;
@@ -977,7 +982,7 @@ impl Session {
         }
     }
 
-    /// Connector: starts a ratchet with REKEY1; does nothing unless
+    /// Connector: starts a ratchet by sealing REKEY1; does nothing unless
     /// [`Session::may_start_ratchet`].
     ///
     /// # Errors
@@ -1001,7 +1006,7 @@ impl Session {
         !self.unconfirmed && !self.abort_sent && self.commitment.is_none()
     }
 
-    /// Seals DONE as soon as it is true.
+    /// Seals DONE as soon as everything is written and stored.
     fn acknowledge(&mut self) -> Result<(), Error> {
         if self.may_stream() && self.output_ended() && !self.unstored && !self.sent.done {
             self.outbound.control(Kind::Done, &[])?;
@@ -1012,8 +1017,8 @@ impl Session {
     }
 }
 
-/// A peer that may ask for ratchet after ratchet would spend the listener's time: more
-/// than [`BURST`] ahead of one each `spacing` are too many.
+/// Limits the rate of ratchets, which cost a listener computation: one per `spacing`,
+/// with [`BURST`] in advance.
 fn pace(paced_to: &mut Option<Instant>, spacing: Duration, now: Instant) -> Result<(), Error> {
     let at = paced_to.map_or(now, |at| at.max(now)) + spacing;
     if at - now > spacing * BURST {
