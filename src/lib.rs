@@ -1,30 +1,30 @@
-//! scat is netcat with the eavesdropper shut out: bytes in on stdin, bytes out
-//! on stdout, encrypted end to end over one TCP connection, with a few words to
-//! read aloud so that two people know that nobody sits between them.
+//! scat is an encrypted netcat: it sends standard input and receives standard output over
+//! one TCP connection, encrypted end to end, and shows a few words that two people read
+//! to each other to rule out a man in the middle.
 //!
-//! The program is `main.rs`. This library exists so that tests and benchmarks
-//! reach the modules; its interface is no promise and may change at any time.
+//! The program is `main.rs`. This library exists so that tests and benchmarks can reach
+//! the modules; its interface may change at any time.
 //!
 //! # Modules
 //!
-//! Each module imports only from the lines below its own:
+//! Each module imports only from the lines below it:
 //!
 //! ```text
 //! main      options -> session -> exit status
-//! run       one session: set-up, key files, the loop, verification
+//! run       one session: setup, key files, the loop, verification
 //! cli       the command line -> options
 //! net       addresses -> one peer
-//! ui        messages, poller, the ceremony, data on a terminal
-//! error     every bad end: exit status, ABORT, line, hint
-//! auth      who may be at the other end: keys as text, policy
+//! ui        messages, comparing the words, data on a terminal
+//! error     all errors: exit status, ABORT, message, hint
+//! auth      authentication of the peer: keys as text, policy
 //! text      formatting for people
-//! sys       the operating system: no other module names it
-//! protocol  scat-protocol(7): no descriptor, no clock, no randomness
+//! sys       everything that depends on the operating system
+//! protocol  scat-protocol(7), without descriptors, clock or randomness
 //! ```
 //!
-//! # The walk of a byte
+//! # Data flow
 //!
-//! [`run::pipe`] shuttles between [`ui::stdio`] and [`net::link`]; each direction is
+//! [`run::pipe`] moves data between [`ui::stdio`] and [`net::link`]. Each direction is
 //! one object with one buffer, filled at one end and drained at the other:
 //!
 //! ```text
@@ -37,13 +37,13 @@
 //! [`mod@protocol::frame`]. To follow a handshake, read [`protocol::handshake`], then
 //! [`net::connect`] and [`mod@net::listen`].
 //!
-//! # To add something
+//! # Adding something
 //!
 //! * An option: a field of `Args` and one of [`cli::Options`] in [`cli`], its use in
-//!   [`run::session`], scat(1), the completions. It must do what no pipeline can.
-//! * A kind of frame: [`protocol::frame::Kind`], its rules in
-//!   `Session::open_next`, its place in the outbound's reserve, scat-protocol(7).
-//! * A way to fail: a variant of [`error::Error`] and its answers.
+//!   [`run::session`], scat(1), the completions. Only for what no pipeline can do.
+//! * A kind of frame: [`protocol::frame::Kind`], its rules in `Session::open_next`, its
+//!   share of the outbound reserve, scat-protocol(7).
+//! * An error: a variant of [`error::Error`], its status, message and hint.
 
 pub mod auth;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Formatting for people: times, rates, addresses and system errors.
+//! Text for people: times, rates, addresses and system errors.
 
 use crate::sys::zone;
 use std::fmt;
@@ -6,15 +6,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Whether `c` can reorder or hide the text around it. (Not the joiners and marks that
-/// Persian, Arabic and emoji need.)
+/// Whether `c` can reorder or hide the text around it. (The joiners and marks that
+/// Persian, Arabic and emoji need do not count.)
 pub fn hides(c: char) -> bool {
     matches!(c, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
         || matches!(c, '\u{e0000}'..='\u{e007f}')
 }
 
-/// `text` with its control characters, and those that hide text, spelled out: a terminal
-/// obeys none of it.
+/// Returns `text` with its control and hidden characters spelled out, so that a terminal
+/// obeys none of them.
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
@@ -26,15 +26,15 @@ pub fn printable(text: &str) -> String {
     printable
 }
 
-/// The zeros of the scripts that are written today, each with the other nine digits behind
-/// it: the decimal digits (Nd) of Unicode's Basic Multilingual Plane, without ASCII's.
+/// The zeros of all scripts in use today, each followed by its other nine digits in
+/// Unicode: the decimal digits (Nd) of the Basic Multilingual Plane, except ASCII's.
 const ZEROS: &str = "\
     \u{660}\u{6f0}\u{7c0}\u{966}\u{9e6}\u{a66}\u{ae6}\u{b66}\u{be6}\u{c66}\u{ce6}\u{d66}\
     \u{de6}\u{e50}\u{ed0}\u{f20}\u{1040}\u{1090}\u{17e0}\u{1810}\u{1946}\u{19d0}\u{1a80}\
     \u{1a90}\u{1b50}\u{1bb0}\u{1c40}\u{1c50}\u{a620}\u{a8d0}\u{a900}\u{a9d0}\u{a9f0}\
     \u{aa50}\u{abf0}\u{ff10}";
 
-/// `text` in ASCII's digits, if it is nothing but decimal digits, of whatever script.
+/// Returns `text` in ASCII digits, if it consists of decimal digits of any script.
 pub fn ascii_digits(text: &str) -> Option<String> {
     let digit = |c: char| {
         let at = |zero| (c as u32).checked_sub(zero as u32).filter(|digit| *digit < 10);
@@ -43,7 +43,7 @@ pub fn ascii_digits(text: &str) -> Option<String> {
     text.chars().map(|c| char::from_digit(digit(c)?, 10)).collect()
 }
 
-/// A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+/// A time as people write it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 pub struct Rounded(pub Duration);
 
 impl fmt::Display for Rounded {
@@ -60,7 +60,7 @@ impl fmt::Display for Rounded {
     }
 }
 
-/// A number of bytes as people say it: `17 bytes`, `2.9 MiB`, `512 KiB`.
+/// A number of bytes as people write it: `17 bytes`, `2.9 MiB`, `512 KiB`.
 pub struct Bytes(pub u64);
 
 impl fmt::Display for Bytes {
@@ -83,11 +83,11 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// Bytes in a time: `, 1.2 MiB/s`; nothing without bytes.
+/// A transfer rate: `, 1.2 MiB/s`; empty without bytes.
 pub struct Rate {
-    /// How many.
+    /// Bytes transferred.
     pub bytes: u64,
-    /// In how long.
+    /// Time that they took.
     pub time: Duration,
 }
 
@@ -101,8 +101,8 @@ impl fmt::Display for Rate {
     }
 }
 
-/// `198.51.100.4`, `fe80::1%eth0`: an IPv4 address stays one on a dual-stack socket, and a
-/// link-local one has its zone, without which it is none.
+/// `198.51.100.4`, `fe80::1%eth0`. An IPv4 address keeps its form on a dual-stack socket;
+/// a link-local address is only valid with its zone.
 pub struct Ip(pub SocketAddr);
 
 impl fmt::Display for Ip {
@@ -125,7 +125,8 @@ impl fmt::Display for Address {
     }
 }
 
-/// The system's words without the number, in lower case: `connection refused`.
+/// Returns the system's message in lower case and without the number: `connection
+/// refused`.
 pub fn plain(why: &io::Error) -> String {
     let text = why.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

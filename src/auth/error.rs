@@ -1,11 +1,11 @@
-//! What is wrong with a key, and what the user can do about it.
+//! Everything that can be wrong with a key, and what the user can do about it.
 
 use super::keys::Kind;
 use crate::text::plain;
 use std::fmt;
 use std::io;
 
-/// A key that cannot be used: which one, and why.
+/// A key that cannot be used.
 #[derive(Debug)]
 pub struct Error {
     /// The file as the user named it, or the option that the key was given with.
@@ -17,56 +17,56 @@ pub struct Error {
 /// What is wrong with a key.
 #[derive(Debug)]
 pub enum Why {
-    /// The system's reason.
+    /// The system's error.
     System(io::Error),
-    /// There is no file of that name; wanted was this.
+    /// The file does not exist; a key of this kind was expected.
     Missing(Kind),
-    /// Somebody else may read or write the file.
+    /// Other users may read or write the file.
     Exposed,
-    /// Somebody else may write the file of public keys.
+    /// Other users may write the file of public keys.
     Writable,
     /// The file belongs to another user, who is not root.
     AnotherUsers,
-    /// A file with no key in it; wanted was this.
+    /// The file contains no key; one of this kind was expected.
     Empty(Kind),
-    /// More than one key where one is wanted.
+    /// More than one key where only one is allowed.
     Several,
     /// A secret key or a pre-shared key of 32 zero bytes.
     Zero,
-    /// More bytes than a file of such keys has.
+    /// The file is longer than a file of such keys can be.
     TooLong(Kind),
     /// UTF-16, as some Windows programs write it.
     Utf16,
-    /// Not the word for this kind and 32 bytes in base64.
+    /// Not the prefix of this kind followed by 32 bytes in base64.
     Malformed(Kind),
-    /// 32 bytes in base64 without a word that says what they are; wanted was this.
+    /// 32 bytes in base64 without a prefix; a key of this kind was expected.
     Bare(Kind),
-    /// A key of another program, as ssh and openssl write it; wanted was this.
+    /// A key of another program such as ssh or openssl; one of this kind was expected.
     Foreign(Kind),
     /// A key of the wrong kind.
     Kind {
-        /// What it is.
+        /// The kind of the key.
         is: Kind,
-        /// What was wanted.
+        /// The expected kind.
         wanted: Kind,
     },
-    /// The public key of what has none, or is one already.
+    /// A key that has no public half, or is one already.
     NoPublic(Kind),
-    /// A secret in the arguments, where every user of the machine can read it.
+    /// A secret among the arguments, where every user of the machine can read it.
     OnCommandLine,
-    /// It would have to be overwritten.
+    /// The file exists and would be overwritten.
     Exists,
 }
 
 impl Why {
-    /// At the file or option of that name.
+    /// Adds the file or option where the key was found.
     pub fn at(self, place: impl Into<String>) -> Error {
         Error { place: place.into(), why: self }
     }
 }
 
 impl Error {
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<String> {
         use Kind::{Psk, Public, Secret};
         let place = &self.place;

@@ -1,4 +1,4 @@
-//! Keys as text: 32 bytes in base64 behind a word that says what they are.
+//! Keys as text: a prefix that names the kind, and 32 bytes in base64.
 //!
 //! ```text
 //! scat-secret:BASE64        an identity: an X25519 secret key       --genkey, -i
@@ -6,8 +6,9 @@
 //! scat-public:BASE64 NAME   an identity's public half               --pubkey, --peer
 //! ```
 //!
-//! The word matters: a public key taken for a pre-shared one would verify everybody.
-//! [`crate::run::key_file`] reads and writes the files; scat(1), KEY FILES, describes them.
+//! The prefix matters: a public key used as a pre-shared key would admit everyone who
+//! knows it. [`crate::run::key_file`] reads and writes the files; scat(1), KEY FILES,
+//! describes them.
 
 pub use super::error::{Error, Why};
 
@@ -18,13 +19,13 @@ use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Bytes of 32 bytes in base64.
+/// Base64 characters of 32 bytes.
 pub(crate) const ENCODED: usize = 44;
 
-/// How keys of other programs begin: PEM (OpenSSH, OpenSSL), OpenSSH's public keys, age.
+/// Prefixes of other programs' keys: PEM (OpenSSH, OpenSSL), OpenSSH's public keys, age.
 const FOREIGN: [&[u8]; 5] = [b"-----BEGIN", b"ssh-", b"ecdsa-", b"AGE-SECRET-KEY", b"age1"];
 
-/// What a key is.
+/// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An identity's secret half: `-i`.
@@ -36,7 +37,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word before the key.
+    /// Returns the prefix of the key.
     pub fn prefix(self) -> &'static str {
         match self {
             Kind::Secret => "scat-secret:",
@@ -56,17 +57,17 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A public key with the name that the user gave it: what `--peer` takes.
+/// A public key that `--peer` accepts, with the name that the user gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownKey {
     /// The X25519 public key.
     pub key: [u8; 32],
-    /// What stands behind it on its line.
+    /// The rest of its line.
     pub name: Option<String>,
 }
 
 impl fmt::Display for KnownKey {
-    /// Its name; the key itself where it has none.
+    /// Writes its name, or the key if it has none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => f.write_str(name),
@@ -75,20 +76,20 @@ impl fmt::Display for KnownKey {
     }
 }
 
-/// The public key of an X25519 secret, in the form that `--peer` takes.
+/// Returns the public key of an X25519 secret, as `--peer` takes it.
 pub fn public(secret: &Secret) -> String {
     public_text(noise::public(secret).as_bytes())
 }
 
-/// A public key (32 bytes) in the form that `--peer` takes.
+/// Returns a public key (32 bytes) as `--peer` takes it.
 pub fn public_text(key: &[u8; 32]) -> String {
     format!("{}{}", Kind::Public.prefix(), STANDARD.encode(key))
 }
 
-/// Reads `scat-public:BASE64`, with or without a name behind it.
+/// Parses `scat-public:BASE64`, optionally followed by a name.
 ///
 /// # Errors
-/// [`Why`] it is none.
+/// [`Why`] it is not such a key.
 pub fn parse_public(line: &str) -> Result<KnownKey, Why> {
     let line = line.trim_ascii();
     let (key, name) = line.split_once([' ', '\t']).unwrap_or((line, ""));
@@ -97,7 +98,7 @@ pub fn parse_public(line: &str) -> Result<KnownKey, Why> {
     Ok(KnownKey { key, name: (!name.is_empty()).then(|| name.to_owned()) })
 }
 
-/// Reads one key that has to be of this kind: no white space around it, canonical base64.
+/// Parses one key of this kind: no white space around it, canonical base64.
 pub(crate) fn parse(text: &[u8], wanted: Kind) -> Result<Secret, Why> {
     let kinds = [Kind::Secret, Kind::Psk, Kind::Public];
     let has = |kind: &Kind| text.starts_with(kind.prefix().as_bytes());
@@ -113,7 +114,7 @@ pub(crate) fn parse(text: &[u8], wanted: Kind) -> Result<Secret, Why> {
 }
 
 fn decode(text: &[u8]) -> Option<Secret> {
-    // The decoder wants room for whole groups of three bytes.
+    // The decoder needs room for complete groups of three bytes.
     let mut bytes = Zeroizing::new([0; ENCODED / 4 * 3]);
     if text.len() != ENCODED || STANDARD.decode_slice(text, &mut *bytes).ok()? != 32 {
         return None;
@@ -182,7 +183,7 @@ mod tests {
             };
             assert_eq!(seen, is);
         }
-        // Whatever follows the word.
+        // Whatever follows the prefix.
         assert!(matches!(why("scat-psk:"), Why::Kind { is: Kind::Psk, .. }));
     }
 

@@ -1,4 +1,4 @@
-//! Who may be at the other end: keys as text, and the policy.
+//! Authentication of the other end: keys as text, and the policy.
 
 pub mod error;
 pub mod keys;

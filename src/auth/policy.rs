@@ -1,59 +1,60 @@
-//! How this side makes sure who is at the other end: its own choice, made before
-//! it connects, and unknown to the other end.
+//! How this side verifies the other end. Each side chooses its own policy before it
+//! connects, and does not know the other's.
 
 use crate::auth::keys::KnownKey;
 
-/// Whether a person is to be asked for the words.
+/// Whether scat asks the user for the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirm {
     /// `-c`
     Always,
     /// `--no-confirm`
     Never,
-    /// Neither: where a person sits, and nothing else verifies.
+    /// By default: at a terminal, if nothing else verifies the peer.
     AtTerminal,
 }
 
-/// All that is given must hold. With nothing, the people compare when they like.
+/// The chosen methods, all of which must succeed. With none, the users may compare the
+/// words at any time.
 pub struct Policy {
-    /// `--peer`: the other end's static key is one of these.
+    /// `--peer`: the other end's static key must be one of these.
     pub peers: Vec<KnownKey>,
-    /// `--psk`: the handshake itself proves that the other end has the same.
+    /// `--psk`: the handshake proves that the other end has the same key.
     pub psk: bool,
-    /// A person is asked for the words.
+    /// scat asks the user for the words.
     pub asks: bool,
-    /// What whoever verifies nobody should know, unless `--no-confirm` says that they do.
+    /// Hint shown when nothing verifies the peer; `None` with `--no-confirm`.
     pub advice: Option<&'static str>,
 }
 
 /// What the handshake has proved about the other end.
 #[derive(Clone, Copy)]
 pub struct Proof<'a> {
-    /// It has the secret half of this key, one of `--peer`.
+    /// It has the secret half of this key from `--peer`.
     pub key: Option<&'a KnownKey>,
     /// It has the same pre-shared key.
     pub psk: bool,
 }
 
 impl Policy {
-    /// What the handshake has proved about the owner of `key` (32 bytes, public).
+    /// Returns what the handshake has proved about the owner of `key` (32 bytes, public).
     pub fn proof(&self, key: &[u8; 32]) -> Proof<'_> {
         Proof { key: self.peers.iter().find(|known| known.key == *key), psk: self.psk }
     }
 
-    /// Whether keys alone verify the peer, and nobody here compares words.
+    /// Whether keys alone verify the peer, so that nobody here compares words.
     pub fn needs_no_words(&self) -> bool {
         !self.asks && (self.psk || !self.peers.is_empty())
     }
 
-    /// Whether the owner of `key` (32 bytes, public) may be at the other end.
+    /// Whether the owner of `key` (32 bytes, public) may be the peer.
     pub fn admits(&self, key: &[u8; 32]) -> bool {
         self.peers.is_empty() || self.proof(key).key.is_some()
     }
 }
 
 impl<'a> Proof<'a> {
-    /// By what the other end is verified, if by anything, as people are told.
+    /// Returns what verified the other end, in words for the user.
     pub fn by(&self) -> Option<&'static str> {
         match (self.key, self.psk) {
             (Some(_), true) => Some("key and pre-shared key"),
@@ -63,7 +64,7 @@ impl<'a> Proof<'a> {
         }
     }
 
-    /// The same as programs are told, in VERIFIED.
+    /// Returns what verified the other end, in the word that VERIFIED uses.
     pub fn token(&self) -> &'static str {
         match (self.key, self.psk) {
             (Some(_), _) => "key",
@@ -72,7 +73,7 @@ impl<'a> Proof<'a> {
         }
     }
 
-    /// Whose key it is, if the user gave it a name.
+    /// Returns the name that the user gave the key.
     pub fn name(&self) -> Option<&'a str> {
         self.key.and_then(|known| known.name.as_deref())
     }

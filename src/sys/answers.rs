@@ -1,18 +1,18 @@
-//! Lines that a program writes for us, instead of a person at a terminal.
+//! Lines from a program that answers for the user, instead of a terminal.
 
 use super::poller::{Interest, Poller, TTY};
 use super::stream::{self, Inherited, Stream};
 use super::tty::{LINE, Line};
 use std::io::{self, IoSliceMut};
 
-/// What a program writes to a descriptor that this process was started with.
+/// What a program writes to an inherited descriptor.
 pub struct Answers {
     stream: Stream,
     unread: Vec<u8>,
 }
 
 impl Answers {
-    /// From `fd`.
+    /// Reads from `fd`.
     ///
     /// # Errors
     /// The system's.
@@ -21,7 +21,7 @@ impl Answers {
         Ok(Answers { stream: Stream::new(fd, Interest::READABLE)?, unread: Vec::new() })
     }
 
-    /// Asks `poller` for what is written, under [`TTY`].
+    /// Watches for lines under [`TTY`].
     ///
     /// # Errors
     /// The system's.
@@ -29,8 +29,8 @@ impl Answers {
         self.stream.register(poller, TTY)
     }
 
-    /// The next line, if all of it is there. One that is too long is cut. A program that
-    /// is gone has left.
+    /// Returns the next line once it is complete. Cuts one that is too long. A program
+    /// that has closed its end counts as a user who left.
     pub fn read_line(&mut self) -> Line {
         loop {
             let end = self.unread.iter().position(|&byte| byte == b'\n');

@@ -1,8 +1,8 @@
-//! Lines for a person or a program that may not read them: what is said there never
-//! makes anybody wait.
+//! Non-blocking output of lines: a person or a program that does not read them never
+//! blocks this process.
 //!
-//! A line is either kept until the stream takes it, or written now or never. The
-//! lost ones are counted, and a line says how many as soon as one can be written.
+//! A line is either kept until the stream takes it, or written at once or not at all.
+//! Lost lines are counted, and a line reports their number as soon as one can be written.
 
 use super::poller::{Interest, Poller, Token};
 use super::stream::{self, Inherited, Stream};
@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
-/// Bytes of lines that are kept at most; a session has a few hundred.
+/// Most bytes of lines that are kept; a session has a few hundred.
 const ROOM: usize = 1 << 16;
 
 /// Where lines go: standard error, or a stream for programs.
@@ -18,30 +18,30 @@ pub struct Lines(RefCell<Queue>);
 
 struct Queue {
     stream: Stream,
-    /// What is to be written yet: lines that are kept, the first one perhaps begun.
+    /// Bytes not yet written: lines that are kept, the first one possibly in part.
     unsent: Vec<u8>,
     lost: u64,
-    /// The line that says how many were lost.
+    /// Words the line that reports how many were lost.
     lost_line: fn(u64) -> String,
 }
 
 impl Lines {
-    /// Lines for `fd`; `lost_line` words the one about those that were lost.
+    /// Writes lines to `fd`; `lost_line` words the report of lost lines.
     ///
     /// # Errors
-    /// The system's: above all that it is not open.
+    /// The system's; mostly that `fd` is not open.
     pub fn new(fd: Inherited, lost_line: fn(u64) -> String) -> io::Result<Self> {
         stream::keep(fd)?;
         let stream = Stream::new(fd, Interest::WRITABLE)?;
         Ok(Lines(RefCell::new(Queue { stream, unsent: Vec::new(), lost: 0, lost_line })))
     }
 
-    /// Whether a terminal shows them.
+    /// Whether the lines go to a terminal.
     pub fn is_terminal(&self) -> bool {
         self.0.borrow().stream.is_terminal
     }
 
-    /// Events for it come from `poller` under `token`: then call [`Lines::resume`].
+    /// Registers it with `poller` under `token`; at its events call [`Lines::resume`].
     ///
     /// # Errors
     /// The system's.
@@ -49,18 +49,18 @@ impl Lines {
         self.0.borrow_mut().stream.register(poller, token)
     }
 
-    /// Writes `text`, whole lines, now or as soon as it is taken. (Beyond 64 KiB of
-    /// them it is lost all the same.)
+    /// Writes `text`, which is whole lines, now or when the stream takes it. (Beyond 64
+    /// KiB it is lost.)
     pub fn keep(&self, text: &str) {
         self.0.borrow_mut().keep(text, ROOM);
     }
 
-    /// The same for the few lines that say how it ended: those are never lost here.
+    /// Writes the few lines that report the end, which are kept without limit.
     pub fn keep_last(&self, text: &str) {
         self.0.borrow_mut().keep(text, usize::MAX);
     }
 
-    /// Writes `text`, whole lines, now or never.
+    /// Writes `text`, which is whole lines, now or not at all.
     pub fn offer(&self, text: &str) {
         let mut queue = self.0.borrow_mut();
         let lost = queue.lost;
@@ -75,7 +75,8 @@ impl Lines {
         queue.lost = lost + 1;
     }
 
-    /// Writes `text` now or never, and counts nothing: the next one says more.
+    /// Writes `text` now or not at all, without counting it as lost: the next one
+    /// replaces it.
     pub fn try_now(&self, text: &str) {
         let mut queue = self.0.borrow_mut();
         if queue.unsent.is_empty() && queue.lost == 0 {
@@ -86,7 +87,7 @@ impl Lines {
         }
     }
 
-    /// The loop saw that it takes more.
+    /// Continues after an event: the stream takes more.
     pub fn resume(&self) {
         let mut queue = self.0.borrow_mut();
         queue.flush();
@@ -96,7 +97,7 @@ impl Lines {
         }
     }
 
-    /// Writes what is kept, and waits for `limit` at most until it is taken.
+    /// Writes what is kept; waits at most `limit` for the stream to take it.
     pub fn finish(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let mut queue = self.0.borrow_mut();
@@ -108,7 +109,7 @@ impl Lines {
             }
             queue.stream.wait(left);
         }
-        // The number of lost lines is not worth a wait.
+        // The number of lost lines is not worth waiting for.
         queue.tell_lost();
         queue.flush();
     }
@@ -132,7 +133,7 @@ impl Queue {
         }
     }
 
-    /// Writes what is taken now, and returns how many bytes of it are done with.
+    /// Writes what the stream takes now, and returns how many bytes are done.
     fn flush(&mut self) -> usize {
         let mut done = 0;
         while done < self.unsent.len() {
@@ -140,7 +141,7 @@ impl Queue {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => break,
-                // Nobody can read it: no reason to stop.
+                // Nobody can read it, which is no reason to stop.
                 Err(_) => done = self.unsent.len(),
             }
         }

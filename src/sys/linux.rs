@@ -1,4 +1,4 @@
-//! What Linux can do and other systems cannot.
+//! Linux system calls that other systems lack.
 
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -8,19 +8,19 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::time::Duration;
 
-/// Whether [`read_now`] and [`write_now`] never wait.
+/// Whether [`read_now`] and [`write_now`] never block.
 pub const HAS_NOWAIT: bool = true;
 
-/// Signals besides SIGUSR1 that ask for the counters.
+/// Signals other than SIGUSR1 that print the counters.
 pub const INFO: &[i32] = &[];
 
-/// Bytes that a pipe should hold, four times the usual: the two at its ends then
-/// wake each other a third as often. What a reader has not read when it dies counts
-/// as written, so no more than that.
+/// Bytes that a pipe should hold: four times the default, so that its two ends wake each
+/// other a third as often. Not more, because data in the pipe counts as written even if
+/// its reader dies.
 const PIPE_ROOM: usize = 256 * 1024;
 
-/// Opens the same file again, to read or to write, for a non-blocking description of
-/// our own. `None` where it is another user's, or there is no /proc.
+/// Reopens a file for reading or writing, to get a non-blocking open file description of
+/// our own. `None` if it belongs to another user or there is no /proc.
 pub fn reopen(fd: BorrowedFd<'_>, to_read: bool) -> Option<OwnedFd> {
     let access = if to_read { OFlags::RDONLY } else { OFlags::WRONLY };
     let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -28,60 +28,60 @@ pub fn reopen(fd: BorrowedFd<'_>, to_read: bool) -> Option<OwnedFd> {
     rustix::fs::open(path, flags, Mode::empty()).ok()
 }
 
-/// Reads what is there.
+/// Reads what is available, without blocking.
 ///
 /// # Errors
-/// [`Errno::AGAIN`] if that is nothing; else the system's.
+/// [`Errno::AGAIN`] if nothing is; otherwise the system's.
 pub fn read_now(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
     rustix::io::preadv2(fd, pieces, u64::MAX, ReadWriteFlags::NOWAIT)
 }
 
-/// Writes what is taken now.
+/// Writes what is accepted now, without blocking.
 ///
 /// # Errors
-/// [`Errno::AGAIN`] if that is nothing; else the system's.
+/// [`Errno::AGAIN`] if nothing is; otherwise the system's.
 pub fn write_now(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
     rustix::io::pwritev2(fd, pieces, u64::MAX, ReadWriteFlags::NOWAIT)
 }
 
-/// Makes a pipe hold [`PIPE_ROOM`] bytes. Anything else refuses, and so does the system
-/// for a user who has many: then it stays as it is.
+/// Makes a pipe hold [`PIPE_ROOM`] bytes. This fails, and changes nothing, for anything
+/// else and for a user who has many pipes.
 pub fn widen(fd: BorrowedFd<'_>) {
     if rustix::pipe::fcntl_getpipe_size(fd).is_ok_and(|has| has < PIPE_ROOM) {
         let _ = rustix::pipe::fcntl_setpipe_size(fd, PIPE_ROOM);
     }
 }
 
-/// The controlling terminal, by a name that can be opened and polled.
+/// Returns a name of the controlling terminal that can be opened and polled.
 pub fn terminal(_own: Option<BorrowedFd<'_>>) -> CString {
     c"/dev/tty".into()
 }
 
-/// A process that has started this one, directly or not, and had a terminal's foreground
-/// then: it waits for this one, as su(1) does, which puts it into a session without a
-/// controlling terminal.
+/// A process that has started this one, directly or indirectly, while it had the
+/// foreground of a terminal. It waits for this process, as su(1) does, which gives it a
+/// session without a controlling terminal.
 pub struct Starter {
-    /// `/proc/PID/stat`: in the sandbox nothing can be opened.
+    /// `/proc/PID/stat`, kept open because nothing can be opened in the sandbox.
     stat: File,
-    /// That terminal, as there.
+    /// That terminal, as in `stat`.
     terminal: u32,
 }
 
-/// The fields of a process's stat from its parent on, as proc_pid_stat(5) has them.
+/// Fields of a process's stat from its parent on; see proc_pid_stat(5).
 struct Stat {
     parent: i32,
     group: i32,
-    /// The terminal that controls it, as a device number in the kernel's 32-bit form.
+    /// Its controlling terminal, as a device number in the kernel's 32-bit form.
     terminal: u32,
     /// The process group in that terminal's foreground.
     foreground: i32,
 }
 
 impl Starter {
-    /// How many processes may stand between.
+    /// Most processes between this one and its starter.
     const LIMIT: usize = 16;
 
-    /// The nearest one in the foreground of `terminal`, if there is one.
+    /// Finds the nearest such process in the foreground of `terminal`.
     pub fn find(terminal: BorrowedFd<'_>) -> Option<Self> {
         let device = rustix::fs::fstat(terminal).ok()?.st_rdev;
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -106,7 +106,7 @@ impl Starter {
         let stat = self.read()?;
         match stat.terminal == self.terminal {
             true => Ok(stat.group == stat.foreground),
-            // One that nobody has waited for yet has none.
+            // A zombie has no terminal.
             false => Err(Errno::SRCH.into()),
         }
     }
@@ -115,7 +115,7 @@ impl Starter {
         let mut text = [0; 512];
         let len = rustix::io::pread(&self.stat, &mut text, 0)?;
         let text = String::from_utf8_lossy(&text[..len]);
-        // Its name may have anything in it.
+        // The process name can contain anything, even parentheses.
         let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
         let fields: Vec<i32> =
             fields.split(' ').skip(1).take(5).filter_map(|field| field.parse().ok()).collect();
@@ -128,16 +128,17 @@ impl Starter {
     }
 }
 
-/// Keeps other processes out of this one's memory. (Also makes /proc/PID root's.)
+/// Keeps other processes from reading this one's memory. (/proc/PID then belongs to
+/// root.)
 pub fn hide_memory() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-/// Keeps memory out of copies that root makes.
+/// Excludes memory from core dumps.
 pub const KEEP_FROM_DUMPS: Option<rustix::mm::Advice> = Some(rustix::mm::Advice::LinuxDontDump);
 
-/// Lets TCP wait at most `most` between two tries to send the same (Linux 6.15; earlier
-/// ones wait up to 2 minutes).
+/// Limits TCP's pause between two retransmissions to `most` (Linux 6.15; older ones wait
+/// up to 2 minutes).
 pub fn limit_backoff(socket: BorrowedFd<'_>, most: Duration) {
     const TCP_RTO_MAX_MS: i32 = 44;
     let milliseconds = most.as_millis() as i32;
@@ -154,10 +155,10 @@ pub fn limit_backoff(socket: BorrowedFd<'_>, most: Duration) {
     };
 }
 
-/// How long ago TCP's last acknowledgement came, while something that was sent, or a
-/// question for room, has none. It is zero while something only waits to be sent: for
-/// room, or for a route from this address. One question may be on its way to a peer that
-/// does not read; of two the first was not answered.
+/// Returns the time since TCP's last acknowledgement while sent data or a window probe is
+/// unacknowledged. It is zero while data only waits to be sent: for window, or for a
+/// route from this address. One probe may be in flight to a peer that does not read; if
+/// there are two, the first was not answered.
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<Duration> {
     let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;

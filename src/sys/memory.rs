@@ -1,5 +1,5 @@
-//! What keeps a thief on the same machine from this process's secrets: nobody may
-//! look into its memory, it leaves no core file, and secrets stay out of the swap.
+//! Keeps secrets in this process's memory from other users of the machine: no process may
+//! read the memory, there is no core dump, and secrets are not swapped out.
 
 use super::platform;
 use crate::protocol::secret::{self, Place};
@@ -8,23 +8,23 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// Bytes of a page; where they are larger, one holds several of ours.
+/// Bytes of a page. If the system's pages are larger, one holds several of these.
 const PAGE: usize = 4096;
-/// Enough for the handshakes of all of a listener's candidates at once.
+/// Enough for the handshakes of all candidates of a listener at once.
 const PAGES: usize = 8;
-/// Bytes of one secret's place.
+/// Bytes of the place of one secret.
 const PLACE: usize = size_of::<Place>();
 
-/// Bytes of stack that handshakes and sessions are safe with: ten times what they take.
+/// Bytes of stack that suffice for handshakes and sessions: ten times what they use.
 const STACK: u64 = 1 << 20;
-/// And what they cannot do without.
+/// Bytes of stack that they cannot do without.
 const LEAST_STACK: u64 = 1 << 18;
 
-/// Lets the stack grow as far as it has to. To be called before there is a peer: one that
-/// is too small ends the process in the midst of a handshake.
+/// Raises the stack limit as far as needed. Call it before there is a peer: if the stack
+/// is too small, the process crashes during a handshake.
 ///
 /// # Errors
-/// The user may not have that much.
+/// The user's limit is too low.
 pub fn ensure_stack() -> io::Result<()> {
     let has = getrlimit(Resource::Stack);
     if has.current.is_none_or(|bytes| bytes >= STACK) {
@@ -42,7 +42,7 @@ pub fn ensure_stack() -> io::Result<()> {
 #[repr(align(4096))]
 struct Page([Place; PAGE / PLACE]);
 
-/// To be called before there is any secret. What the system refuses is left out.
+/// Protects the memory as far as the system allows. Call it before there is any secret.
 pub fn protect() {
     platform::hide_memory();
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
@@ -51,16 +51,16 @@ pub fn protect() {
     secret::add_places(pages.iter_mut().flat_map(|page| &mut page.0));
 }
 
-/// Why secrets are not kept out of the swap, if they are not.
+/// Returns why secrets may be swapped out, if they may.
 pub fn not_locked() -> Option<io::Error> {
     let code = NOT_LOCKED.load(Ordering::Relaxed);
     (code != 0).then(|| io::Error::from_raw_os_error(code))
 }
 
-/// The system's error number.
+/// The system's error number, or zero.
 static NOT_LOCKED: AtomicI32 = AtomicI32::new(0);
 
-/// Keeps `pages` out of the swap and of copies of the memory that root makes.
+/// Keeps `pages` out of swap and core dumps.
 fn keep(pages: &mut [Page]) {
     let (at, len) = (pages.as_mut_ptr().cast(), size_of_val(pages));
     // SAFETY: the range is one allocation that is never freed, and what it holds stays as it is.

@@ -1,4 +1,4 @@
-//! The operating system: no other module names it.
+//! The operating system. No other module names it.
 
 #[cfg_attr(all(target_os = "linux", not(feature = "portable")), path = "linux.rs")]
 #[cfg_attr(not(all(target_os = "linux", not(feature = "portable"))), path = "unix.rs")]
@@ -23,10 +23,10 @@ use std::io;
 /// Why the operating system cannot serve scat.
 #[derive(Debug)]
 pub enum Error {
-    /// It refused what scat needs: what, and why.
+    /// The system refused something that scat needs: what, and why.
     System(&'static str, io::Error),
-    /// It gives no random numbers.
+    /// The system has no random numbers.
     Random,
-    /// It delivered this signal, which asks the process to end.
+    /// The system delivered this signal, which asks the process to end.
     Signal(i32),
 }

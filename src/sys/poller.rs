@@ -1,4 +1,4 @@
-//! The one wait of the program: for descriptors, signals and the clock.
+//! The only place where the program waits: for descriptors, signals and the clock.
 
 use super::Error;
 use super::lines::Lines;
@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// The connection to the peer, from connecting to the session's end. (A listener's
-/// candidates have tokens of their own; the one that becomes the peer gets this.)
+/// The connection to the peer, from connecting to the end of the session. (A listener's
+/// candidates have tokens of their own; the one that becomes the peer gets this one.)
 pub const LINK: Token = Token(0);
 /// The listening socket.
 pub const LISTENER: Token = Token(1);
@@ -29,25 +29,25 @@ pub const LISTENER: Token = Token(1);
 pub const STDIN: Token = Token(2);
 /// Standard output.
 pub const STDOUT: Token = Token(3);
-/// Where a person's answers come from at the ceremony: a terminal, or a program.
+/// Source of the user's answers about the words: a terminal, or a program.
 pub const TTY: Token = Token(4);
 /// Standard error.
 pub const STDERR: Token = Token(5);
 /// `--status-fd`
 pub const STATUS: Token = Token(6);
-/// Signals, which [`Poller::wait`] takes for itself.
+/// Signals, which [`Poller::wait`] handles itself.
 const SIGNALS: Token = Token(7);
 /// Other threads.
 const WAKER: Token = Token(8);
-/// A key file that has to be waited for, such as a FIFO.
+/// A key file that must be waited for, such as a FIFO.
 pub const KEY_FILE: Token = Token(9);
-/// A listener's candidates count up from here.
+/// First token of a listener's candidates.
 pub const FIRST_CANDIDATE: usize = 10;
 
-/// Events taken from the system at once.
+/// Most events taken from the system at once.
 const EVENTS: usize = 128;
 
-/// What signals have asked for since the last poll.
+/// Requests by signals since the last poll.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signals {
     /// SIGUSR1 (SIGINFO where it exists): show the counters.
@@ -56,19 +56,21 @@ pub struct Signals {
     pub resumed: bool,
 }
 
-/// What may be done with a watched descriptor without waiting. A hang-up or an error
-/// makes it ready for all: the call that fails then says which it is.
+/// What can be done with a watched descriptor without blocking. A hang-up or an error
+/// makes it ready for everything; the call that then fails returns the error.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready {
-    /// Which descriptor.
+    /// Token of the descriptor.
     pub token: Token,
-    /// A read may do something.
+    /// A read may succeed.
     pub readable: bool,
-    /// A write may do something.
+    /// A write may succeed.
     pub writable: bool,
-    /// The other end is gone, or its sending half; what came before may still be read.
+    /// The other end has closed the connection, or its sending half; data before that may
+    /// still be readable.
     pub hung_up: bool,
-    /// Nobody will read what is written: of a socket, only once both halves are gone.
+    /// Nobody will read what is written. A socket reports this only after both halves are
+    /// closed.
     pub unread: bool,
 }
 
@@ -94,15 +96,17 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// From here on SIGINT, SIGTERM and SIGHUP are seen by [`Poller::wait`], and a
-    /// second one ends the process at once. One that the process was started to
-    /// ignore (nohup, a shell's background jobs) stays ignored. SIGTTOU is ignored:
-    /// a background job that is stopped at a message could not even be ended.
+    /// Installs the signal handlers. SIGINT, SIGTERM and SIGHUP then end
+    /// [`Poller::wait`], and a second one ends the process at once. Signals that were
+    /// ignored at the start (by nohup, or in a shell's background jobs) stay ignored.
+    /// SIGTTOU is ignored, because a background job that it stops at a message could not
+    /// even be terminated.
     ///
     /// # Errors
     /// [`Error::System`].
     pub fn new() -> Result<Self, Error> {
-        // While not all handlers are in place, one would be taken and not answered.
+        // Block signals until all handlers are installed: one that came earlier would be
+        // lost.
         let blocked = block(None);
         let made = Self::try_new();
         block(Some(blocked));
@@ -112,7 +116,8 @@ impl Poller {
     fn try_new() -> io::Result<Self> {
         ignore(libc::SIGTTOU);
         if is_first_process() {
-            // Nothing stops that one, and a read in the background would never return.
+            // Nothing stops the first process, and a read in the background would never
+            // return.
             ignore(libc::SIGTTIN);
         }
         let poll = Poll::new()?;
@@ -123,7 +128,7 @@ impl Poller {
             if is_ignored(end) {
                 continue;
             }
-            // In this order: the first one only sets the flag for the second.
+            // The order matters: the first handler only sets the flag for the second.
             match is_first_process() {
                 true => flag::register_conditional_shutdown(end, 128 + end, Arc::clone(&seen))?,
                 false => flag::register_conditional_default(end, Arc::clone(&seen))?,
@@ -152,7 +157,7 @@ impl Poller {
         self.registry().register(&mut SourceFd(&fd.as_fd().as_raw_fd()), token, interest)
     }
 
-    /// Changes token or interest of a watched `fd`.
+    /// Changes the token or interest of a watched `fd`.
     ///
     /// # Errors
     /// The system's.
@@ -165,7 +170,7 @@ impl Poller {
         let _ = self.registry().deregister(&mut SourceFd(&fd.as_fd().as_raw_fd()));
     }
 
-    /// [`Poller::wait`] writes what `lines` keeps as soon as it is taken.
+    /// Lets [`Poller::wait`] write what `lines` keeps as soon as the stream takes it.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -175,19 +180,19 @@ impl Poller {
         Ok(())
     }
 
-    /// Makes [`Poller::wait`] return from another thread. All threads share one:
-    /// mio allows only one for a poll.
+    /// Returns a waker that makes [`Poller::wait`] return, from any thread. All threads
+    /// share one, because mio allows only one per poll.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
-    /// Waits for events until `timeout`: for ever without one, not at all if it has
-    /// passed. [`Poller::ready`] has them then.
+    /// Waits for events until `timeout`: forever without one, not at all if it has
+    /// passed. [`Poller::ready`] then returns them.
     ///
     /// # Errors
-    /// [`Error::Signal`] when the process is asked to end.
+    /// [`Error::Signal`] if a signal asks the process to end.
     pub fn wait(&mut self, timeout: Option<Instant>) -> Result<Signals, Error> {
-        // While scat waits, its memory holds no keys but those in use.
+        // While scat waits, its memory holds only the keys in use.
         secret::wipe_stack();
         self.poll(timeout)
     }
@@ -195,7 +200,7 @@ impl Poller {
     #[inline(never)] // its stack lies where the caller has wiped
     fn poll(&mut self, timeout: Option<Instant>) -> Result<Signals, Error> {
         let left = || timeout.map(|at| at.saturating_duration_since(Instant::now()));
-        // What has come while the process was stopped is an event like any other.
+        // Events that came while the process was suspended count as in time.
         while let Err(why) = self.poll.poll(&mut self.events, left()) {
             if why.kind() != io::ErrorKind::Interrupted {
                 return Err(Error::System("poll", why));
@@ -219,7 +224,7 @@ impl Poller {
         Ok(signals)
     }
 
-    /// What the last [`Poller::wait`] brought.
+    /// Returns the descriptors that the last [`Poller::wait`] reported.
     pub fn ready(&self) -> impl Iterator<Item = Ready> {
         let own = [SIGNALS, WAKER];
         self.events.iter().map(Ready::new).filter(move |ready| !own.contains(&ready.token))
@@ -227,20 +232,20 @@ impl Poller {
 }
 
 /// Ends the process by the default action of `signal`, so that its sender and the shell
-/// see that. Returns only where that does not end it.
+/// see that. Returns only if the process survives.
 pub fn end_by(signal: i32) {
     if !is_first_process() {
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
 }
 
-/// Whether this is the first process of a system or a container. No default action ends
-/// that one.
+/// Whether this is the first process of a system or a container, which no default action
+/// ends.
 fn is_first_process() -> bool {
     std::process::id() == 1
 }
 
-/// A file that may not become larger is a write error then, and no end by SIGXFSZ.
+/// Turns a file size limit into a write error instead of death by SIGXFSZ.
 pub fn ignore_file_size_limit() {
     ignore(libc::SIGXFSZ);
 }
@@ -253,7 +258,7 @@ fn ignore(signal: i32) {
     }
 }
 
-/// Blocks these signals for this thread, all of them by default, and returns those that
+/// Blocks these signals for this thread, by default all of them, and returns those that
 /// were blocked before.
 fn block(signals: Option<libc::sigset_t>) -> libc::sigset_t {
     // SAFETY: zeroes are a valid sigset_t, and each pointer is to one that is alive.
@@ -266,14 +271,14 @@ fn block(signals: Option<libc::sigset_t>) -> libc::sigset_t {
     }
 }
 
-/// Whether `signal` is ignored. To be asked before a handler is set.
+/// Whether `signal` is ignored. Call it before a handler is set.
 fn is_ignored(signal: i32) -> bool {
     action(signal).sa_sigaction == libc::SIG_IGN
 }
 
-/// Lets `signal`, which has a handler, end a system call that waits with EINTR. A read of a
-/// terminal in whose background this process is would begin anew, and stop it once more
-/// before it could look what the signal asks for.
+/// Makes `signal`, which has a handler, interrupt a blocking system call with EINTR.
+/// Otherwise a read of a terminal from the background would restart and stop the process
+/// again, before it could handle the signal.
 fn end_waits(signal: i32) {
     let mut action = action(signal);
     action.sa_flags &= !libc::SA_RESTART;
@@ -284,7 +289,7 @@ fn end_waits(signal: i32) {
     }
 }
 
-/// What is done at `signal`.
+/// Returns the action set for `signal`.
 fn action(signal: i32) -> libc::sigaction {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null new action changes nothing; `action` is valid for a write and zeroes are a valid sigaction.

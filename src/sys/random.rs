@@ -1,20 +1,20 @@
-//! Randomness, from the operating system only.
+//! Random numbers, from the operating system only.
 
 use super::Error;
 use crate::protocol::noise::Ephemerals;
 use crate::protocol::secret::Secret;
 
-/// 32 random bytes: a key or a nonce.
+/// Returns 32 random bytes: a key or a nonce.
 ///
 /// # Errors
-/// [`Error::Random`], which nobody may survive.
+/// [`Error::Random`], which is always fatal: never retry, never fall back.
 pub fn key() -> Result<Secret, Error> {
     let mut bytes = Secret::empty();
     getrandom::fill(&mut *bytes).map_err(|_| Error::Random)?;
     Ok(bytes)
 }
 
-/// The random values of one handshake or ratchet.
+/// Returns the random values of one handshake or ratchet.
 ///
 /// # Errors
 /// [`Error::Random`].

@@ -5,7 +5,7 @@ use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrin
 use std::io;
 use std::net::SocketAddr;
 
-/// Which kinds of addresses may be used.
+/// The address families that may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Both.
@@ -16,22 +16,22 @@ pub enum Family {
     V6,
 }
 
-/// What the resolver does not find.
+/// Why the resolver found nothing.
 pub enum Failure {
-    /// No service of that name.
+    /// The service name is unknown.
     Service,
-    /// No such host: the resolver's words.
+    /// The host name is unknown: the resolver's message.
     Host(io::Error),
-    /// No answer, or none yet: the resolver's words.
+    /// No name server answered, at least for now: the resolver's message.
     NoAnswer(io::Error),
 }
 
-/// Addresses in the system's order, or why there are none.
+/// Addresses in the system's order, or the failure.
 pub type Found = Result<Vec<SocketAddr>, Failure>;
 
-/// Asks for the addresses of `host` (those to listen on at every interface without one)
+/// Looks up the addresses of `host` (without one, those to listen on at every interface)
 /// and the number of `service`, and waits for the answer. With `numeric`, asks no server.
-/// Whatever the resolver says, localhost is this machine (RFC 6761 section 6.3).
+/// localhost always is this machine, whatever the resolver says (RFC 6761 section 6.3).
 ///
 /// # Errors
 /// [`Failure`].
@@ -44,7 +44,7 @@ pub fn look_up(host: Option<&str>, service: &str, family: Family, numeric: bool)
     let mut found = ask(host, service, family, flags).unwrap_or_default();
     found.retain(|address| address.ip().is_loopback());
     match found.is_empty() {
-        // Of no host, unless it is to listen.
+        // Only the service, unless the addresses to listen on are wanted.
         true => ask(None, service, family, 0),
         false => Ok(found),
     }
@@ -72,7 +72,7 @@ fn ask(host: Option<&str>, service: &str, family: Family, flags: i32) -> Found {
     Ok(found)
 }
 
-/// The resolver's words behind the library's own prefix.
+/// Returns the resolver's message without the library's own prefix.
 fn own_words(err: &io::Error) -> io::Error {
     let text = err.to_string();
     io::Error::other(text.rsplit(": ").next().unwrap_or(&text).to_owned())

@@ -1,12 +1,11 @@
-//! What a session gives up for good, so that a hole in it leads nowhere. It goes on
-//! with the descriptors that it has, and whatever is still to be opened has to be
-//! opened before.
+//! Privileges that a session drops permanently, to limit the damage if it is exploited.
+//! It keeps its open descriptors; anything else must be opened before.
 //!
-//! What others do, by their sources: ssh-agent(1) is undumpable, has a core limit of 0 and
-//! keeps private keys encrypted in memory; sshd(8) talks to a client before its login in a
-//! sandbox (seccomp, Capsicum), ssh(1) has one on OpenBSD only. spiped erases keys and can
-//! change its user (`-u`). age does none of this. WireGuard runs in the kernel, whose memory
-//! is not swapped out, and erases keys.
+//! For comparison, according to their sources: ssh-agent(1) is undumpable, has a core
+//! limit of 0 and keeps private keys encrypted in memory; sshd(8) handles a client before
+//! its login in a sandbox (seccomp, Capsicum); ssh(1) has one on OpenBSD only. spiped
+//! erases keys and can change its user (`-u`). age does none of this. WireGuard runs in
+//! the kernel, whose memory is not swapped out, and erases keys.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod calls;
@@ -19,22 +18,22 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-/// Where the system lists the descriptors of the process that asks.
+/// Directory where the system lists the descriptors of the current process.
 const OPEN: &str = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
-/// Descriptors up to here are looked at where it does not list them.
+/// Highest descriptor checked if there is no such list.
 const UNLISTED: RawFd = 1024;
-/// No more than there are.
+/// A limit that allows no new ones.
 const NONE: Rlimit = Rlimit { current: Some(0), maximum: Some(0) };
 
-/// A sandbox that can be entered.
+/// A sandbox, ready to enter.
 pub struct Sandbox {
     #[cfg(target_os = "linux")]
     steps: linux::Steps,
 }
 
 impl Sandbox {
-    /// Closes the descriptors that scat was started with and does not use, and finds out
-    /// what the sandbox may do here. Call it before there is a peer, in the only thread.
+    /// Closes the inherited descriptors that scat does not use, and finds out what the
+    /// sandbox can do here. Call it before there is a peer, in the only thread.
     pub fn prepare() -> Self {
         close_unused();
         Sandbox {
@@ -43,24 +42,24 @@ impl Sandbox {
         }
     }
 
-    /// Enters the sandbox, but for what is `allowed`. What the system lacks is left out:
-    /// that never makes a session fail.
+    /// Enters the sandbox, with the exceptions in `allowed`. Whatever the system lacks is
+    /// left out, and never makes a session fail.
     ///
-    /// Call it in the only thread: Landlock, capabilities and the filter are a thread's
-    /// own.
+    /// Call it in the only thread: Landlock, capabilities and the filter apply to one
+    /// thread.
     pub fn enter(self, allowed: Allowed) -> Held {
         let mut held = Held::default();
         #[cfg(target_os = "linux")]
         self.steps.take(allowed.port, &mut held);
-        // Not even one of 0, 1 and 2, closed and opened again: a single socket could reach
-        // a desktop's or a container's control socket. (It makes poll(2) fail; epoll and
-        // select go on.)
+        // Not even 0, 1 or 2 closed and opened again, because one socket could reach the
+        // control socket of a desktop or a container. (poll(2) then fails; epoll and
+        // select still work.)
         let is_limited = setrlimit(Resource::Nofile, numbers(allowed.descriptors)).is_ok();
         match allowed.descriptors {
             0 => held.note("no new descriptors", is_limited),
             _ => held.note("a few new descriptors", is_limited),
         }
-        // No limit holds root back; the filter does.
+        // This limit does not bind root; the filter does.
         let is_limited = setrlimit(Resource::Nproc, NONE).is_ok();
         let is_root = rustix::process::geteuid().is_root();
         held.note("no new processes", is_limited && !is_root || held.refuses_calls);
@@ -68,28 +67,28 @@ impl Sandbox {
     }
 }
 
-/// What a session may do all the same.
+/// Exceptions from the sandbox.
 #[derive(Clone, Copy, Default)]
 pub struct Allowed {
-    /// Connect to this TCP port.
+    /// TCP port to which the session may connect.
     pub port: Option<u16>,
-    /// Have so many descriptors more at once.
+    /// Further descriptors that the session may have at once.
     pub descriptors: usize,
 }
 
-/// The limit under which so many descriptors more can be had: the lowest numbers that are
-/// free are taken first.
+/// Returns the limit that leaves room for so many further descriptors: the lowest free
+/// numbers are used first.
 fn numbers(descriptors: usize) -> Rlimit {
     let free = (0..descriptors).map_while(|_| rustix::io::dup(rustix::stdio::stderr()).ok());
     let end = free.collect::<Vec<_>>().iter().map(|fd| fd.as_raw_fd() as u64 + 1).max();
     Rlimit { current: Some(end.unwrap_or(0)), maximum: Some(end.unwrap_or(0)) }
 }
 
-/// What is in force in a session, as `-v` shows it.
+/// Restrictions in force, as `-v` shows them.
 #[derive(Default)]
 pub struct Held {
     holds: Vec<String>,
-    /// What this system lacks.
+    /// Restrictions that this system lacks.
     lacks: Vec<&'static str>,
     refuses_calls: bool,
 }
@@ -113,9 +112,9 @@ impl fmt::Display for Held {
     }
 }
 
-/// Closes what scat was started with and does not use. Everything that it has opened is
-/// marked close-on-exec, and so is what it keeps (`stream::keep`); what has just come
-/// through exec(2) is not.
+/// Closes inherited descriptors that scat does not use. All that scat has opened, or
+/// keeps (`stream::keep`), is marked close-on-exec; a descriptor that came through
+/// exec(2) is not.
 fn close_unused() {
     let open = || {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -1,8 +1,8 @@
-//! Stream sockets: a connection is one [`Socket`] from its start to its end, and a
-//! [`Listener`] hands out more of them.
+//! Stream sockets. A connection is one [`Socket`] from start to end; a [`Listener`]
+//! accepts more of them.
 //!
-//! Each call says for itself that it does not wait: O_NONBLOCK would be seen by other
-//! processes that share an inherited socket.
+//! Each call asks not to block by itself, because other processes that share an inherited
+//! socket would see O_NONBLOCK.
 
 use super::poller::{Interest, Poller, Token};
 use super::{platform, stream, zone};
@@ -14,13 +14,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, RawFd};
 use std::time::Duration;
 
-/// The longest time from one try of TCP's to send something to the next. Linux gives up
-/// after 15 tries: with 8 s that was after 96 s, with this it is after 351 s (measured),
-/// so that we are the first, after 5 minutes; an outage of 4 is survived (the next try may
-/// come 35 s after it).
+/// TCP's longest pause between two retransmissions. Linux gives up after 15 of them:
+/// after 96 s with a pause of 8 s, after 351 s with this one (measured), so that scat's
+/// own limit of 5 minutes comes first. An outage of 4 minutes is survived, because the
+/// next retransmission may be 35 s away.
 const BACKOFF: Duration = Duration::from_secs(35);
 
-/// A stream socket that is connected, or connecting: TCP, or whatever was inherited.
+/// A stream socket that is connected, or connecting: TCP, or one that was inherited.
 pub struct Socket {
     socket: socket2::Socket,
     peer: Option<SocketAddr>,
@@ -28,7 +28,7 @@ pub struct Socket {
 
 /// Why an inherited descriptor cannot be the connection.
 pub enum Unfit {
-    /// What it is or is not, for people.
+    /// A usage error, in words for the user.
     Usage(String),
     /// It was reset before the process started.
     Reset(io::Error),
@@ -37,7 +37,7 @@ pub enum Unfit {
 }
 
 impl Socket {
-    /// A TCP socket to connect to `address` with.
+    /// Makes a TCP socket to connect to `address`.
     ///
     /// # Errors
     /// The system's.
@@ -47,11 +47,12 @@ impl Socket {
         Ok(Socket { socket, peer: Some(address) })
     }
 
-    /// Takes the inherited descriptor `number`: a duplicate, the original stays open.
+    /// Takes the inherited descriptor `number`: duplicates it and leaves the original
+    /// open.
     ///
     /// # Errors
-    /// [`Unfit`] for all but a connected stream socket, and for one that standard
-    /// input, output or error is as well.
+    /// [`Unfit`] unless it is a connected stream socket, and if it is also standard input,
+    /// output or error.
     pub fn inherited(number: RawFd) -> Result<Self, Unfit> {
         let usage = |what: &str| Unfit::Usage(what.to_owned());
         let system = |err: Errno| match err {
@@ -87,7 +88,7 @@ impl Socket {
         Socket { socket, peer }
     }
 
-    /// Chooses the address to connect from.
+    /// Binds the address to connect from.
     ///
     /// # Errors
     /// The system's.
@@ -96,10 +97,10 @@ impl Socket {
         self.socket.bind(&source.into())
     }
 
-    /// Begins to connect. Once it is writable, [`Socket::outcome`] tells the rest.
+    /// Starts to connect. Once it is writable, [`Socket::outcome`] returns the result.
     ///
     /// # Errors
-    /// The system's, if that is known at once.
+    /// The system's, if known at once.
     pub fn connect(&self) -> io::Result<()> {
         let Some(to) = self.peer else { return Err(io::ErrorKind::AddrNotAvailable.into()) };
         match self.socket.connect(&to.into()) {
@@ -108,7 +109,7 @@ impl Socket {
         }
     }
 
-    /// What became of [`Socket::connect`]; `None` while it is under way.
+    /// Returns the result of [`Socket::connect`]; `None` while it is under way.
     pub fn outcome(&self) -> Option<io::Result<()>> {
         match self.socket.take_error() {
             Ok(Some(err)) | Err(err) => Some(Err(err)),
@@ -116,21 +117,20 @@ impl Socket {
         }
     }
 
-    /// The other end's address. Only TCP has one.
+    /// Returns the other end's address, which only TCP has.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// Whether both ends are this socket, as TCP allows.
+    /// Whether both ends are this same socket, which TCP allows.
     pub fn is_to_itself(&self) -> bool {
         let own = self.socket.local_addr().ok().and_then(|address| address.as_socket());
         own.is_some() && own == self.peer
     }
 
-    /// No delay for small frames, and times of TCP's own that fit a peer that vanishes:
-    /// one that is idle is noticed after 5 minutes, and one that comes back before that
-    /// has lost nothing. (TCP_USER_TIMEOUT would also end a peer that lives and merely
-    /// does not read.)
+    /// Disables the delay of small frames, and sets TCP's timers for a vanished peer: an
+    /// idle connection notices it after 5 minutes, and a peer that returns earlier loses
+    /// nothing. (TCP_USER_TIMEOUT would also end a peer that is alive but does not read.)
     ///
     /// # Errors
     /// The system's.
@@ -144,20 +144,19 @@ impl Socket {
         self.socket.set_tcp_keepalive(&keepalive)
     }
 
-    /// How long ago TCP's last acknowledgement came, if something that was sent waits for
-    /// one; zero if something only waits to be sent. `None` also where the system does not
-    /// tell, and for all but TCP.
+    /// Returns the time since TCP's last acknowledgement if sent data waits for one; zero
+    /// if data only waits to be sent. `None` if nothing waits, if the system cannot tell,
+    /// and for anything but TCP.
     pub fn unacknowledged(&self) -> Option<Duration> {
         platform::unacknowledged(self.socket.as_fd())
     }
 
-    /// The error of a connection that nobody acknowledges.
+    /// Returns the error of a connection that acknowledges nothing.
     pub fn timed_out() -> io::Error {
         Errno::TIMEDOUT.into()
     }
 
-    /// Notices sooner that the other end has vanished from an idle connection: after
-    /// about a minute.
+    /// Makes keepalive notice a vanished peer sooner, after about a minute.
     ///
     /// # Errors
     /// The system's.
@@ -169,7 +168,7 @@ impl Socket {
         self.socket.set_tcp_keepalive(&keepalive)
     }
 
-    /// Asks `poller` for `interest` under `token`.
+    /// Watches for `interest` under `token`.
     ///
     /// # Errors
     /// The system's.
@@ -177,7 +176,7 @@ impl Socket {
         poller.watch(&self.socket, token, interest)
     }
 
-    /// Asks for something else, or under another token.
+    /// Changes the interest or the token.
     ///
     /// # Errors
     /// The system's.
@@ -185,16 +184,16 @@ impl Socket {
         poller.rewatch(&self.socket, token, interest)
     }
 
-    /// Asks for nothing any more. To be called before it is dropped: another process
-    /// may share it and keep it open.
+    /// Stops watching it. Call this before dropping it, because another process may share
+    /// the socket and keep it open.
     pub fn unwatch(&self, poller: &Poller) {
         poller.unwatch(&self.socket);
     }
 
-    /// Reads what is there, up to the length of `buffer`. Zero is the peer's FIN.
+    /// Reads what is available, up to the length of `buffer`. Zero means the peer's FIN.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when there is nothing now; else the system's.
+    /// [`io::ErrorKind::WouldBlock`] if there is no data yet; otherwise the system's.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
@@ -204,10 +203,10 @@ impl Socket {
         }
     }
 
-    /// Writes as much of `bytes` as the system takes with one call.
+    /// Writes as much of `bytes` as the system accepts in one call.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; else the system's.
+    /// [`io::ErrorKind::WouldBlock`] if it accepts nothing now; otherwise the system's.
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::net::send(&self.socket, bytes, SendFlags::DONTWAIT) {
@@ -217,29 +216,29 @@ impl Socket {
         }
     }
 
-    /// Sends FIN behind what was written. A connection that is gone refuses, and
-    /// needs none.
+    /// Sends FIN after what was written. A broken connection returns an error, which does
+    /// not matter.
     pub fn shutdown(&self) {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 }
 
-/// Whether a socket can connect once more. Elsewhere a new one has to be made.
+/// Whether a socket can connect again. On other systems each attempt needs a new one.
 const REUSES: bool = cfg!(target_os = "linux");
 
-/// TCP sockets that were made in advance, for a process that may make none any more.
+/// TCP sockets made in advance, for a process that may no longer make any.
 pub struct Spares {
-    /// Not connected.
+    /// Sockets that are not connected.
     sockets: Vec<Socket>,
-    /// Where each connects from; anywhere without one.
+    /// Where each connects from; empty for anywhere.
     sources: Vec<SocketAddr>,
 }
 
 impl Spares {
-    /// For each family one that is in use and one for the next attempt.
+    /// Sockets for each family: one in use and one for the next attempt.
     const EACH: usize = 2;
 
-    /// What is to connect to `addresses`, from one of `sources` if there are any.
+    /// Makes sockets to connect to `addresses`, from one of `sources` if there are any.
     ///
     /// # Errors
     /// The system's.
@@ -256,10 +255,10 @@ impl Spares {
         Ok(spares)
     }
 
-    /// New descriptors that the process has to be allowed for this.
+    /// New descriptors that the sandbox must allow for this.
     pub const MORE: usize = if REUSES { 0 } else { Self::EACH };
 
-    /// One to connect to `address` with.
+    /// Returns a socket to connect to `address`.
     ///
     /// # Errors
     /// The system's.
@@ -271,7 +270,7 @@ impl Spares {
         }
     }
 
-    /// Takes one back, and ends its connection.
+    /// Takes a socket back, and ends its connection.
     pub fn give_back(&mut self, socket: Socket) {
         if REUSES && rustix::net::connect_unspec(&socket.socket).is_ok() {
             self.sockets.push(socket);
@@ -287,10 +286,10 @@ impl Spares {
     }
 }
 
-/// The address of this machine that a packet to the outside would have, IPv6 or IPv4, if
-/// another machine can use it. No packet is sent.
+/// Returns the address that a packet from this machine to the Internet would have, IPv6
+/// or IPv4, if another machine can reach it. Sends no packet.
 pub fn own_address(is_ipv6: bool) -> Option<IpAddr> {
-    // Documentation addresses, which are routed like any other: RFC 3849, RFC 5737.
+    // Documentation addresses (RFC 3849, RFC 5737), which are routed like any others.
     let (here, there): (SocketAddr, SocketAddr) = match is_ipv6 {
         true => {
             let there = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
@@ -315,17 +314,17 @@ pub struct Listener(socket2::Socket);
 pub enum NotAccepted {
     /// The queue is empty.
     Empty,
-    /// The next one may be good: the error was about one connection, or a signal came.
+    /// One connection failed, or a signal came: try the next.
     Next,
-    /// There is no descriptor or memory left for another one.
+    /// No descriptor or memory is left for another connection.
     NoRoom(io::Error),
-    /// Another reason, which may pass.
+    /// Another reason, which may be temporary.
     Failed(io::Error),
 }
 
 impl Listener {
-    /// Listens at `address`, with room for `backlog` connections in the system's queue;
-    /// an IPv6 socket also takes IPv4 if `dual`.
+    /// Listens at `address` with a queue of `backlog` connections; an IPv6 socket also
+    /// accepts IPv4 if `dual`.
     ///
     /// # Errors
     /// The system's.
@@ -341,7 +340,7 @@ impl Listener {
         Ok(Listener(socket))
     }
 
-    /// Where it listens, and whether that takes no IPv4.
+    /// Returns where it listens, and whether it excludes IPv4.
     ///
     /// # Errors
     /// The system's.
@@ -351,7 +350,7 @@ impl Listener {
         Ok((address, address.is_ipv6() && self.0.only_v6()?))
     }
 
-    /// Asks `poller` for callers under `token`.
+    /// Watches for callers under `token`.
     ///
     /// # Errors
     /// The system's.
@@ -359,7 +358,7 @@ impl Listener {
         poller.watch(&self.0, token, Interest::READABLE)
     }
 
-    /// Takes the next connection in.
+    /// Accepts the next connection.
     ///
     /// # Errors
     /// [`NotAccepted`].
@@ -391,21 +390,21 @@ fn tcp(address: SocketAddr) -> io::Result<socket2::Socket> {
     socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
 }
 
-/// Why the system would refuse to connect to an address again and again.
+/// Why connecting to an address fails, if a retry would fail as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nobody listens there.
+    /// Nothing listens there.
     Refused,
-    /// The address makes no sense here: a link-local one without its interface.
+    /// The address is not valid here: link-local without its interface.
     Invalid,
     /// A rule of this machine forbids it.
     Forbidden,
-    /// Any other reason, which may pass.
+    /// Any other reason, which may be temporary.
     Other,
 }
 
 impl Refusal {
-    /// Reads an error of [`Socket::connect`] or [`Socket::outcome`].
+    /// Classifies an error of [`Socket::connect`] or [`Socket::outcome`].
     pub fn of(err: &io::Error) -> Self {
         match Errno::from_io_error(err) {
             Some(Errno::CONNREFUSED) => Refusal::Refused,

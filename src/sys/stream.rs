@@ -1,6 +1,5 @@
-//! A descriptor that was inherited, as something that an event loop can use,
-//! whatever it is, without ever setting O_NONBLOCK on it: the shell and its other
-//! children share the open file description.
+//! Makes any inherited descriptor usable in the event loop without setting O_NONBLOCK on
+//! it, because the shell and its other children share the open file description.
 
 use super::platform;
 use super::poller::{Interest, Poller, Token};
@@ -14,35 +13,35 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Bytes that a pipe or terminal that polls as writable takes at once: 4096 on Linux,
-/// 512 on BSD and macOS.
+/// Bytes that a pipe or terminal accepts at once when it polls as writable: 4096 on
+/// Linux, 512 on BSD and macOS.
 pub(super) const PIPE_BUF: usize = libc::PIPE_BUF;
 
-/// A descriptor that this process was started with. Nothing here closes it.
+/// An inherited descriptor. Nothing here closes it.
 pub type Inherited = BorrowedFd<'static>;
 
-/// Standard input.
+/// Returns standard input.
 pub fn stdin() -> Inherited {
     rustix::stdio::stdin()
 }
 
-/// Standard output.
+/// Returns standard output.
 pub fn stdout() -> Inherited {
     rustix::stdio::stdout()
 }
 
-/// Standard error.
+/// Returns standard error.
 pub fn stderr() -> Inherited {
     rustix::stdio::stderr()
 }
 
-/// All three of them.
+/// Returns all three of them.
 pub fn standard() -> [Inherited; 3] {
     [stdin(), stdout(), stderr()]
 }
 
-/// Descriptor `number`, which this process was started with. To be asked for before
-/// anything is opened and could get that number.
+/// Returns the inherited descriptor `number`. Call this before anything else is opened
+/// and could get that number.
 ///
 /// # Errors
 /// The system's: it is not open.
@@ -57,20 +56,20 @@ pub fn inherited(number: RawFd) -> io::Result<Inherited> {
     Ok(fd)
 }
 
-/// Keeps a descriptor that this process was started with: the sandbox closes all others.
+/// Keeps an inherited descriptor open; the sandbox closes all others.
 ///
 /// # Errors
-/// The system's: above all that it is not open.
+/// The system's; mostly that it is not open.
 pub fn keep(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC)?)
 }
 
 /// A duplicate of a regular file's descriptor. Some file systems (NFS, CIFS, FUSE, those
-/// with quotas) tell only at a close(2) that what was written is not stored.
+/// with quotas) report only at close(2) that written data could not be stored.
 pub struct Store(OwnedFd);
 
 impl Store {
-    /// Of `fd`; `None` if that is no regular file.
+    /// Duplicates `fd`; `None` if it is no regular file.
     ///
     /// # Errors
     /// The system's.
@@ -81,10 +80,10 @@ impl Store {
         Ok(Some(Store(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)))
     }
 
-    /// Closes it.
+    /// Closes the duplicate.
     ///
     /// # Errors
-    /// The system's: what was written before may not be stored.
+    /// The system's: written data may not be stored.
     pub fn close(self) -> io::Result<()> {
         // SAFETY: the descriptor is ours, and nobody closes it again.
         #[allow(unsafe_code)]
@@ -93,7 +92,7 @@ impl Store {
     }
 }
 
-/// What a descriptor is, as far as it matters here.
+/// The kind of a descriptor, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -109,7 +108,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Of `fd`; `None` if that is not open.
+    /// Returns the kind of `fd`; `None` if it is not open.
     pub fn of(fd: BorrowedFd<'_>) -> Option<Kind> {
         rustix::fs::fstat(fd).ok().map(|stat| match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Kind::File,
@@ -121,8 +120,8 @@ impl Kind {
     }
 }
 
-/// Whether both are the same file, or socket, of this `kind`. (Some systems give sockets
-/// no number; where that is so, the answer is no.)
+/// Whether both are the same file or socket, of this `kind`. (False where the system
+/// gives sockets no number.)
 pub fn are_same(kind: Kind, one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     let identity = |fd| {
         let stat = rustix::fs::fstat(fd).ok()?;
@@ -146,7 +145,8 @@ pub fn is_for_reading(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| !flags.contains(OFlags::WRONLY))
 }
 
-/// Bytes of a regular file from its offset to its end; `None` of anything else.
+/// Returns the bytes of a regular file from its offset to its end; `None` for anything
+/// else.
 pub fn rest_of_file(fd: BorrowedFd<'_>) -> Option<u64> {
     if Kind::of(fd) != Some(Kind::File) {
         return None;
@@ -156,15 +156,16 @@ pub fn rest_of_file(fd: BorrowedFd<'_>) -> Option<u64> {
     Some(size.saturating_sub(at))
 }
 
-/// Whether the terminal `fd` shows what this process writes now, and has `columns`: not
-/// where it is in the background. (Some terminals do not say how wide they are.)
+/// Whether the terminal `fd` shows what this process writes now: it is not in the
+/// background, and at least as wide as `columns`. (Some terminals do not report their
+/// width.)
 pub fn shows(fd: BorrowedFd<'_>, columns: usize) -> bool {
     let width = rustix::termios::tcgetwinsize(fd).map_or(0, |size| size.ws_col);
     super::tty::is_in_foreground(fd).unwrap_or(true)
         && (width == 0 || usize::from(width) >= columns)
 }
 
-/// Puts an empty input in the place of standard input.
+/// Replaces standard input with an empty one.
 ///
 /// # Errors
 /// The system's.
@@ -172,45 +173,45 @@ pub fn no_input() -> io::Result<()> {
     Ok(rustix::stdio::dup2_stdin(empty()?)?)
 }
 
-/// Something that has ended when it is read: /dev/null; a pipe where there is none.
+/// Returns an empty input: /dev/null, or a pipe if that is missing.
 fn empty() -> Result<OwnedFd, Errno> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
     null.or_else(|_| Ok(rustix::pipe::pipe()?.0))
 }
 
-/// How a descriptor is read and written without holding up the loop.
+/// How to read and write a descriptor without blocking the loop.
 enum IoMode {
-    /// Always ready: regular files and directories, and all that epoll refuses.
+    /// Regular files, directories, and anything else that epoll refuses.
     AlwaysReady,
-    /// An open file description of our own, non-blocking: pipes and terminals.
+    /// A non-blocking open file description of our own: pipes and terminals.
     Reopened(OwnedFd),
-    /// RWF_NOWAIT for each call: sockets, and pipes that are somebody else's.
+    /// RWF_NOWAIT in each call: sockets, and pipes of other users.
     NoWait,
-    /// Whatever is left: one blocking call each time that select(2) says ready.
+    /// Anything else: one blocking call whenever select(2) reports it ready.
     Selected,
 }
 
-/// A descriptor, how it is used, and whether it is ready.
+/// A descriptor, how to use it, and whether it is ready.
 pub struct Stream {
     fd: Inherited,
     interest: Interest,
     mode: IoMode,
-    /// Where it is registered.
+    /// The poll that watches it.
     registry: Option<Registry>,
     /// It is a terminal.
     pub is_terminal: bool,
-    /// A call may do something. Starts true: only a call can tell.
+    /// A call may succeed. Initially true, because only a call can tell.
     pub ready: bool,
 }
 
 impl Stream {
-    /// `fd`, to be read or written as `interest` says.
+    /// Prepares `fd` for reading or writing, as `interest` says.
     ///
     /// # Errors
-    /// The system's: above all that it is not open.
+    /// The system's; mostly that it is not open.
     pub fn new(fd: Inherited, interest: Interest) -> io::Result<Self> {
         let is_terminal = rustix::termios::isatty(fd);
-        // Of nothing else: it would restart a file, and rewind a tape.
+        // Only these: reopening would restart a file and rewind a tape.
         let reopened = || platform::reopen(fd, interest.is_readable()).map(IoMode::Reopened);
         let once = if platform::HAS_NOWAIT { IoMode::NoWait } else { IoMode::Selected };
         let mode = match Kind::of(fd).ok_or(Errno::BADF)? {
@@ -223,7 +224,7 @@ impl Stream {
         Ok(Stream { fd, interest, mode, registry: None, is_terminal, ready: true })
     }
 
-    /// Events for it come from `poller` under `token` from now on.
+    /// Registers it with `poller` under `token`.
     ///
     /// # Errors
     /// The system's.
@@ -232,7 +233,7 @@ impl Stream {
             return Ok(());
         }
         match poller.watch(self.used_fd(), token, self.interest) {
-            // What epoll refuses never makes anybody wait.
+            // Anything that epoll refuses is always ready.
             Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
                 self.mode = IoMode::AlwaysReady;
             }
@@ -244,7 +245,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Lets the next wait tell how it is now, although an event may have told that before.
+    /// Makes the next wait report its state again, even if an event already did.
     ///
     /// # Errors
     /// The system's.
@@ -255,43 +256,43 @@ impl Stream {
         }
     }
 
-    /// The descriptor itself.
+    /// Returns the descriptor.
     pub fn fd(&self) -> Inherited {
         self.fd
     }
 
-    /// Whether a read that brought bytes may be followed by another at once: that one
-    /// does not wait, nor take an end that comes only once, as a terminal's does.
+    /// Whether another read may follow one that returned data: it does not block, and
+    /// does not consume an end that is reported only once, as a terminal's is.
     pub fn can_read_on(&self) -> bool {
         !self.is_terminal && matches!(self.mode, IoMode::Reopened(_) | IoMode::NoWait)
     }
 
-    /// Makes a pipe hold 256 KiB. Anything else refuses, and so does the
-    /// system for a user who has many: then it stays as it is.
+    /// Makes a pipe hold 256 KiB. This fails, and changes nothing, for anything else and
+    /// for a user who has many pipes.
     pub fn widen(&self) {
         platform::widen(self.fd);
     }
 
-    /// Reads into `pieces`. Zero is the end.
+    /// Reads into `pieces`. Zero means the end.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when there is nothing now; else the system's.
+    /// [`io::ErrorKind::WouldBlock`] if there is no data yet; otherwise the system's.
     pub fn read(&mut self, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let result = self.call(|fd, nowait| match nowait {
             true => platform::read_now(fd, pieces),
             false => rustix::io::readv(fd, pieces),
         });
         match result {
-            // Opened for writing only (nohup does that): there is nothing to read.
+            // Opened for writing only, as by nohup: there is nothing to read.
             Err(Errno::BADF) => Ok(0),
             result => Ok(result?),
         }
     }
 
-    /// Writes from `pieces`, of which the first one is not empty.
+    /// Writes from `pieces`; the first must not be empty.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; else the system's.
+    /// [`io::ErrorKind::WouldBlock`] if it accepts nothing now; otherwise the system's.
     pub fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let first = pieces.first().map_or(&[][..], |piece| piece);
         let little = [IoSlice::new(&first[..first.len().min(PIPE_BUF)])];
@@ -301,14 +302,14 @@ impl Stream {
             false => rustix::io::writev(fd, pieces),
         })?;
         match written {
-            // No error, and no progress either: to try again would never end.
+            // Neither error nor progress: trying again would loop forever.
             0 => Err(io::Error::other("it takes nothing more")),
             written => Ok(written),
         }
     }
 
-    /// Makes one call in this descriptor's mode and learns from its result. `io` is
-    /// told whether the call itself has to see to it that it does not wait.
+    /// Makes one call in this descriptor's mode and learns from the result. The argument
+    /// of `io` says whether the call must ask not to block (RWF_NOWAIT).
     fn call(
         &mut self,
         mut io: impl FnMut(BorrowedFd<'_>, bool) -> Result<usize, Errno>,
@@ -323,7 +324,7 @@ impl Stream {
             };
             match result {
                 Err(Errno::INTR) => continue,
-                // Not for this descriptor, not with this kernel, or not under this filter.
+                // This descriptor, kernel or filter does not support the flag.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM)
                     if matches!(self.mode, IoMode::NoWait) =>
                 {
@@ -338,7 +339,7 @@ impl Stream {
         }
     }
 
-    /// Waits until a call may do something, for `limit` at most; says whether one may.
+    /// Waits at most `limit` until a call may succeed; returns whether one may.
     pub fn wait(&self, limit: Duration) -> bool {
         becomes_ready(self.used_fd(), self.interest, limit)
     }
@@ -346,7 +347,7 @@ impl Stream {
     /// Closes the descriptor for good, so that its reader sees the end.
     pub fn close(self) {
         let fd = self.fd;
-        // A socket may be standard input as well, and would stay open.
+        // A socket may also be standard input, and would stay open.
         let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Write);
         drop(self);
         // SAFETY: its only user is gone, and in the sandbox nothing gets its number.
@@ -362,10 +363,10 @@ impl Stream {
     }
 }
 
-/// Waits until `fd` is readable, or else writable, for `limit` at most; says whether it is.
+/// Waits at most `limit` until `fd` is readable or writable; returns whether it is.
 pub(super) fn becomes_ready(fd: BorrowedFd<'_>, interest: Interest, limit: Duration) -> bool {
-    // select(2), because the sandbox allows no new descriptors and poll(2) fails then. A
-    // number above FD_SETSIZE needs a set of that size: hence no `fd_set`.
+    // select(2), because poll(2) fails in the sandbox, which allows no new descriptors. A
+    // number above FD_SETSIZE needs a set of that size, so this does not use `fd_set`.
     let fd = fd.as_raw_fd();
     let mut set = vec![FdSetElement::default(); fd_set_num_elements(1, fd + 1)];
     fd_set_insert(&mut set, fd);
@@ -380,27 +381,27 @@ pub(super) fn becomes_ready(fd: BorrowedFd<'_>, interest: Interest, limit: Durat
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // Others may have it open, so that its end alone does not do it.
+        // Other processes may have it open, so closing it does not unregister it.
         if let Some(registry) = &self.registry {
             let _ = registry.deregister(&mut SourceFd(&self.used_fd().as_raw_fd()));
         }
     }
 }
 
-/// Whether descriptor 1 was open when the process was started. Where it was not, /dev/null
-/// is there by now, which takes everything and keeps nothing.
+/// Whether descriptor 1 was open when the process started. If not, Rust's runtime has
+/// opened /dev/null there, which would swallow all data.
 pub fn stdout_was_open() -> bool {
     STDOUT_WAS_OPEN.load(Ordering::Relaxed)
 }
 
 static STDOUT_WAS_OPEN: AtomicBool = AtomicBool::new(true);
 
-/// Looks whether 0, 1 and 2 are open, and opens those that are not: Rust's runtime ends
-/// the process without a word where there is no /dev/null for them.
+/// Checks whether 0, 1 and 2 are open, and opens those that are not, because without
+/// /dev/null Rust's runtime would abort the process silently.
 extern "C" fn look() {
     for (number, fd) in standard().into_iter().enumerate() {
         if rustix::io::fcntl_getfd(fd).is_err() {
-            // The lowest number that is free is given to what is opened.
+            // open(2) returns the lowest free number.
             let _ = empty().map(IntoRawFd::into_raw_fd);
             if number == 1 {
                 STDOUT_WAS_OPEN.store(false, Ordering::Relaxed);

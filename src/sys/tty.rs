@@ -1,5 +1,5 @@
-//! Terminals: who is in the foreground, what was typed ahead, and the controlling one as
-//! something to show text on and read lines from.
+//! Terminals: foreground, type-ahead, and the controlling terminal, on which scat shows
+//! text and reads lines.
 
 use super::platform::{self, Starter};
 use super::poller::{Interest, Poller, TTY};
@@ -12,47 +12,46 @@ use std::ffi::CString;
 use std::io;
 use std::time::Duration;
 
-/// Bytes of the longest line that is looked at.
+/// Bytes of the longest line that is read.
 pub(super) const LINE: usize = 256;
 
-/// How a terminal is opened: to read and to show, for ourselves.
+/// How scat opens a terminal for itself.
 const OWN: OFlags =
     OFlags::RDWR.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// Whether this process is in the foreground of the terminal `fd`. A process in the
-/// background that reads is stopped by SIGTTIN.
+/// Whether this process is in the foreground of the terminal `fd`. SIGTTIN stops a
+/// background process that reads it.
 ///
 /// # Errors
 /// The system's: the terminal has hung up, or is not the controlling one.
 pub fn is_in_foreground(fd: impl AsFd) -> io::Result<bool> {
     match rustix::termios::tcgetpgrp(fd) {
         Ok(group) => Ok(group == rustix::process::getpgrp()),
-        // One that has no number in this process's namespace, as its own group has none there
-        // (unshare -p): if it is another one, the read stops us.
+        // The foreground group has no number in this process's namespace (unshare -p). If
+        // it is another group than ours, a read stops us.
         Err(Errno::OPNOTSUPP) => Ok(true),
         Err(err) => Err(err.into()),
     }
 }
 
-/// Whether a person sits at standard output, or at standard input with this process in
-/// the foreground there. (A job in the background may write to a screen, but does not
-/// read from it: `scat -l 9000 > file &`. Of a terminal that is not the controlling one,
-/// the system does not say who is in the foreground.)
+/// Whether a user is at standard output, or at standard input with this process in its
+/// foreground. (A background job may write to the screen but does not read from it: `scat
+/// -l 9000 > file &`. The system reports the foreground only for the controlling
+/// terminal.)
 pub fn is_attended() -> bool {
     let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     rustix::termios::isatty(stdout)
         || rustix::termios::isatty(stdin) && is_in_foreground(stdin).unwrap_or(true)
 }
 
-/// Whether `fd`, which was a terminal, is one no more: it has hung up. To read from it
-/// then looks like Ctrl-D.
+/// Whether `fd`, which was a terminal, has hung up. Reading it then looks like Ctrl-D.
 pub fn has_hung_up(fd: impl AsFd) -> bool {
     !rustix::termios::isatty(fd)
 }
 
-/// What leads to the left edge of the terminal `fd`, whatever stands in the line: as many
-/// spaces as it is wide go on in the next line, unless they began at the edge. Nothing where
-/// the width is not known.
+/// Returns what moves to the left edge of the terminal `fd` from anywhere in a line: as
+/// many spaces as it is wide wrap into the next line, unless they began at the edge.
+/// Empty if the width is unknown.
 pub fn left_edge(fd: impl AsFd) -> String {
     match rustix::termios::tcgetwinsize(fd).map_or(0, |size| size.ws_col) {
         0 => String::new(),
@@ -60,20 +59,20 @@ pub fn left_edge(fd: impl AsFd) -> String {
     }
 }
 
-/// The name of the controlling terminal.
+/// Returns the name of the controlling terminal.
 fn path() -> CString {
     // The kernel reports the foreground group only for the controlling terminal.
     platform::terminal(stream::standard().into_iter().find(|fd| is_in_foreground(fd).is_ok()))
 }
 
-/// Throws away what was typed on the terminal `fd` and not read.
+/// Drops what was typed on the terminal `fd` but not read.
 pub fn discard_input(fd: impl AsFd) {
     let _ = rustix::termios::tcflush(fd, QueueSelector::IFlush);
 }
 
-/// What reading a line came to.
+/// Result of reading a line.
 pub enum Line {
-    /// Nothing, or not all of a line yet.
+    /// No complete line yet.
     None,
     /// A line without its end.
     Whole(String),
@@ -81,18 +80,18 @@ pub enum Line {
     End,
 }
 
-/// The terminal at which a person is asked, whatever standard input is: the controlling one.
-/// Where there is none, but one of the standard descriptors is a terminal and whoever has
-/// started this process waits in its foreground, as su(1) does, it is that one. Its
-/// settings are never touched, so there is nothing to put back.
+/// The terminal on which scat asks the user, whatever standard input is: the controlling
+/// one. If there is none, but a standard descriptor is a terminal in whose foreground the
+/// starter of this process waits, as su(1) does, it is that one. Its settings are never
+/// changed, so there is nothing to restore.
 pub struct Tty {
     fd: OwnedFd,
-    /// It is not ours to set to non-blocking.
+    /// It is shared, so it cannot be set to non-blocking.
     blocks: bool,
-    /// Who has it, if it does not control this process.
+    /// The process that has its foreground, if it does not control this process.
     starter: Option<Starter>,
     line: Vec<u8>,
-    /// What the terminal has not taken yet: a person can stop it with Ctrl-S.
+    /// Text that the terminal has not taken yet, for example after Ctrl-S.
     unsent: Vec<u8>,
 }
 
@@ -100,7 +99,7 @@ impl Tty {
     /// Opens it; `None` if there is none.
     ///
     /// # Errors
-    /// The system's: it is there, and cannot be opened.
+    /// The system's: it exists but cannot be opened.
     pub fn open() -> io::Result<Option<Self>> {
         match rustix::fs::open(path(), OWN, Mode::empty()) {
             Ok(fd) => Ok(Some(Self::new(fd, false, None))),
@@ -113,13 +112,13 @@ impl Tty {
         Tty { fd, blocks, starter, line: Vec::new(), unsent: Vec::new() }
     }
 
-    /// `fd`, if it is a terminal at which this process's starter waits.
+    /// Returns `fd` if it is a terminal on which this process's starter waits.
     fn of_starter(fd: Inherited) -> Option<Self> {
         if !rustix::termios::isatty(fd) {
             return None;
         }
         let starter = Some(Starter::find(fd)?);
-        // Behind su(1) it may be another user's.
+        // Under su(1) it may belong to another user.
         let name = rustix::termios::ttyname(fd, []);
         if let Ok(own) = name.and_then(|name| rustix::fs::open(name, OWN, Mode::empty())) {
             return Some(Self::new(own, false, starter));
@@ -129,7 +128,7 @@ impl Tty {
         Some(Self::new(shared, true, starter))
     }
 
-    /// Asks `poller` for what is typed, under [`TTY`].
+    /// Watches for input under [`TTY`].
     ///
     /// # Errors
     /// The system's.
@@ -140,7 +139,7 @@ impl Tty {
     /// Whether scat may use it now.
     ///
     /// # Errors
-    /// The system's: it has hung up, or who has it is gone; it will not come back.
+    /// The system's: it has hung up or its starter has ended, for good.
     pub fn is_in_foreground(&self) -> io::Result<bool> {
         match &self.starter {
             None => is_in_foreground(&self.fd),
@@ -149,19 +148,19 @@ impl Tty {
         }
     }
 
-    /// Whether no signal tells that it is ours no more.
+    /// Whether it must be polled, because no signal reports that the foreground was lost.
     pub fn has_to_be_watched(&self) -> bool {
         self.starter.is_some()
     }
 
-    /// Whether a call does not wait.
+    /// Whether a call would not block.
     fn is_ready(&self, interest: Interest) -> bool {
         !self.blocks || stream::becomes_ready(self.fd.as_fd(), interest, Duration::ZERO)
     }
 
-    /// Stops this process and its job (SIGTTIN), as a program that reads a terminal in its
-    /// background is stopped, so that a shell or sudo(8) can hand it over. Returns when they
-    /// have; says whether anything could stop it.
+    /// Stops this process and its job with SIGTTIN, as the kernel stops a background
+    /// process that reads a terminal, so that a shell or sudo(8) can hand the terminal
+    /// over. Returns after that; tells whether anything could stop it.
     ///
     /// # Errors
     /// The system's: it has hung up.
@@ -172,7 +171,7 @@ impl Tty {
         let mut byte = [0];
         match rustix::io::read(&self.fd, &mut byte) {
             Ok(n) => self.line.extend_from_slice(&byte[..n]),
-            // The signal is ignored, or nobody is there to continue it.
+            // The signal is ignored, or no process could continue this one.
             Err(Errno::IO) => return Ok(false),
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(err) => return Err(err.into()),
@@ -180,17 +179,17 @@ impl Tty {
         Ok(true)
     }
 
-    /// [`left_edge`] of it.
+    /// Returns [`left_edge`] of it.
     pub fn left_edge(&self) -> String {
         left_edge(&self.fd)
     }
 
-    /// Whether it has not taken all that was shown.
+    /// Whether it has not yet taken all of the text.
     pub fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }
 
-    /// Shows `text`, or as much as the terminal takes, behind what is still unsent.
+    /// Shows `text`, after what is still unsent, as far as the terminal takes it.
     pub fn show(&mut self, text: &str) {
         self.unsent.extend_from_slice(text.as_bytes());
         while !self.unsent.is_empty() && self.is_ready(Interest::WRITABLE) {
@@ -203,7 +202,7 @@ impl Tty {
         }
     }
 
-    /// Throws away what was typed and not read. Returns whether a line had been entered.
+    /// Drops what was typed but not read. Returns whether it contained a complete line.
     pub fn discard_input(&mut self) -> bool {
         let has_read = !self.line.is_empty();
         self.line.clear();
@@ -215,7 +214,7 @@ impl Tty {
         was_entered
     }
 
-    /// The next line, if all of it was typed. One that is too long is cut.
+    /// Returns the next line once it is complete. Cuts one that is too long.
     ///
     /// # Errors
     /// The system's: it has hung up.
@@ -224,7 +223,8 @@ impl Tty {
             let mut bytes = [0; LINE];
             let n = match rustix::io::read(&self.fd, &mut bytes) {
                 Ok(0) => {
-                    // A terminal that has hung up reads like Ctrl-D, and is no refusal.
+                    // A terminal that has hung up reads like Ctrl-D, which must not count
+                    // as a refusal.
                     self.is_in_foreground()?;
                     return Ok(Line::End);
                 }

@@ -1,5 +1,5 @@
-//! The same as `linux` for systems without its calls. With the feature `portable` it
-//! is taken on Linux too, for tests.
+//! The functions of `linux` for systems without its calls. The feature `portable` selects
+//! them on Linux too, for tests.
 
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -18,25 +18,25 @@ pub fn reopen(_fd: BorrowedFd<'_>, _to_read: bool) -> Option<OwnedFd> {
     None
 }
 
-/// May wait: [`HAS_NOWAIT`] keeps everybody from calling it.
+/// May block; callers check [`HAS_NOWAIT`].
 pub fn read_now(fd: BorrowedFd<'_>, pieces: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
     rustix::io::readv(fd, pieces)
 }
 
-/// May wait as well.
+/// May block as well.
 pub fn write_now(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
     rustix::io::writev(fd, pieces)
 }
 
 pub fn widen(_fd: BorrowedFd<'_>) {}
 
-/// kqueue does not watch /dev/tty, so the terminal's own name is taken if a standard
+/// kqueue cannot watch /dev/tty, so this uses the terminal's own name if a standard
 /// descriptor tells it.
 pub fn terminal(own: Option<BorrowedFd<'_>>) -> CString {
     own.and_then(|fd| rustix::termios::ttyname(fd, []).ok()).unwrap_or(c"/dev/tty".into())
 }
 
-/// Here nobody knows.
+/// These systems cannot tell.
 pub struct Starter(std::convert::Infallible);
 
 impl Starter {
@@ -55,7 +55,7 @@ pub const KEEP_FROM_DUMPS: Option<rustix::mm::Advice> = None;
 
 pub fn limit_backoff(_socket: BorrowedFd<'_>, _most: Duration) {}
 
-/// Nobody knows.
+/// These systems cannot tell.
 pub fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<Duration> {
     None
 }

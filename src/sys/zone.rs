@@ -1,15 +1,15 @@
-//! Zones of link-local addresses: the interface behind the `%` (RFC 4007).
+//! Zones of link-local addresses: the interface after the `%` (RFC 4007).
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-/// The names of the interfaces that addresses have named so far. They are kept, because
-/// the system is asked over a socket, and a session makes none.
+/// Names of the interfaces used so far. They are cached, because asking the system takes
+/// a socket, which a session may not make.
 static NAMES: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
 
-/// The number of the interface `zone`, which is its name or that number.
+/// Returns the number of the interface `zone`, which is a name or a number.
 pub fn index(zone: &str) -> Option<u32> {
     let name = CString::new(zone).ok()?;
     // SAFETY: the name ends with a zero byte and is alive.
@@ -21,7 +21,7 @@ pub fn index(zone: &str) -> Option<u32> {
     }
 }
 
-/// Keeps the name of the interface of `address`, if that has one, for [`name`].
+/// Stores the name of the interface of `address`, if it has one, for [`name`].
 pub fn learn(address: SocketAddr) {
     let SocketAddr::V6(v6) = address else { return };
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -33,7 +33,7 @@ pub fn learn(address: SocketAddr) {
     }
 }
 
-/// The name of the interface with this number; the number itself if it is not known.
+/// Returns the name of the interface with this number, or the number if it is not known.
 pub fn name(index: u32) -> String {
     let names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     names.get(&index).cloned().unwrap_or_else(|| index.to_string())

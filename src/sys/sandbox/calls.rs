@@ -1,45 +1,46 @@
-//! System calls that are refused (EPERM) in a session, by a seccomp filter. It is a list
-//! of what no session makes, not of what it may make: the C library may change what it
-//! calls, and then a session goes on.
+//! System calls that a seccomp filter refuses (EPERM) in a session. It lists what no
+//! session calls, not what it may call, so that a C library that uses other calls still
+//! works.
 
 use libc::{c_long, sock_filter, sock_fprog};
 use std::io;
 
-/// Refused whatever their arguments are. (From 424 on a call has the same number on every
-/// architecture; it stands here where libc does not name it.)
+/// Refused with any arguments. (From 424 on, a call has the same number on every
+/// architecture; the number is used here if libc does not name it.)
 #[rustfmt::skip]
 const REFUSED: &[c_long] = &[
-    // Sockets: those that are needed are there, or are accepted.
+    // Sockets: all that a session needs already exist, or are accepted.
     libc::SYS_socket, libc::SYS_socketpair,
-    // Other processes: their memory, their descriptors, their share of the machine.
+    // Other processes: their memory, their descriptors, their scheduling.
     libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev,
     libc::SYS_process_madvise, libc::SYS_kcmp, libc::SYS_pidfd_open, libc::SYS_pidfd_getfd,
     libc::SYS_pidfd_send_signal, libc::SYS_setpriority, libc::SYS_sched_setaffinity,
     libc::SYS_sched_setscheduler, libc::SYS_sched_setparam, libc::SYS_sched_setattr,
     libc::SYS_ioprio_set, libc::SYS_migrate_pages, libc::SYS_move_pages,
     libc::SYS_perf_event_open,
-    // New processes, and namespaces, where any user has all capabilities.
+    // New processes, and namespaces, in which any user has all capabilities.
     libc::SYS_clone, libc::SYS_clone3, libc::SYS_execve, libc::SYS_execveat,
     libc::SYS_unshare, libc::SYS_setns,
-    // Memory and messages that programs share by a number and not by a descriptor.
+    // Memory and messages that programs share by number instead of descriptor.
     libc::SYS_shmget, libc::SYS_shmat, libc::SYS_shmctl, libc::SYS_semget, libc::SYS_semop,
     libc::SYS_semtimedop, libc::SYS_semctl, libc::SYS_msgget, libc::SYS_msgsnd,
     libc::SYS_msgrcv, libc::SYS_msgctl, libc::SYS_mq_open, libc::SYS_mq_unlink,
     // The kernel's keyrings.
     libc::SYS_add_key, libc::SYS_request_key, libc::SYS_keyctl,
-    // Files: what Landlock has no rules for, and the rest for kernels without it.
+    // Files: operations that Landlock does not cover, and the others for kernels without
+    // it.
     libc::SYS_fchmod, libc::SYS_fchmodat, 452 /* fchmodat2 */, libc::SYS_fchown,
     libc::SYS_fchownat, libc::SYS_utimensat, libc::SYS_setxattr, libc::SYS_lsetxattr,
     libc::SYS_fsetxattr, 463 /* setxattrat */, libc::SYS_removexattr, libc::SYS_lremovexattr,
     libc::SYS_fremovexattr, 466 /* removexattrat */, 469 /* file_setattr */,
     libc::SYS_truncate, libc::SYS_unlinkat, libc::SYS_renameat2, libc::SYS_linkat,
     libc::SYS_symlinkat, libc::SYS_mkdirat, libc::SYS_mknodat,
-    // Large parts of the kernel, and a way to make calls past this filter.
+    // Large parts of the kernel, and io_uring, which would bypass this filter.
     libc::SYS_bpf, libc::SYS_userfaultfd, libc::SYS_syslog, libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter, libc::SYS_io_uring_register,
 ];
 
-/// Older forms of them.
+/// Older forms of these calls.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 const OLDER: &[c_long] = &[
@@ -51,19 +52,19 @@ const OLDER: &[c_long] = &[
 #[cfg(target_arch = "aarch64")]
 const OLDER: &[c_long] = &[38 /* renameat */];
 
-/// Requests of ioctl(2). The first two type into a terminal, for the shell that reads
-/// there next.
+/// Requests of ioctl(2). The first two type into a terminal, which a shell might then
+/// execute.
 #[rustfmt::skip]
 const IOCTLS: &[u32] = &[
     libc::TIOCSTI as u32, 0x541c /* TIOCLINUX */,
-    // The console's output, another line discipline, signals at input to another process.
+    // Redirecting the console, another line discipline, signals to other processes.
     libc::TIOCCONS as u32, 0x5423 /* TIOCSETD */, 0x8901 /* FIOSETOWN */, 0x8902 /* SIOCSPGRP */,
 ];
 
-/// Commands of fcntl(2): signals at input to another process.
+/// Commands of fcntl(2) that send signals to another process.
 const FCNTLS: &[u32] = &[libc::F_SETOWN as u32, 10 /* F_SETSIG */, 15 /* F_SETOWN_EX */];
 
-/// Refuses all of these from now on. The caller has set no_new_privs.
+/// Refuses all of these from now on. The caller must have set no_new_privs.
 ///
 /// # Errors
 /// The kernel has no filters, or allows none.
@@ -77,8 +78,8 @@ pub fn refuse() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The filter: every refused call is compared in turn. (The kernel asks it only once
-/// about a call that is allowed whatever its arguments are.)
+/// Builds the filter, which compares a call with each refused one in turn. (For a call
+/// that is allowed with any arguments, the kernel asks it only once.)
 fn program() -> Vec<sock_filter> {
     let mut program = vec![
         load(ARCHITECTURE),
@@ -96,8 +97,8 @@ fn program() -> Vec<sock_filter> {
         requests.iter().for_each(|request| program.extend([unless(*request, 1), REFUSE]));
         program.push(ALLOW);
     }
-    // The first argument is a process. scat signals itself, when it ends by a signal, and
-    // its own limits have 0 there.
+    // The first argument is a process. scat signals itself when it ends by a signal, and
+    // passes 0 for its own limits.
     let own = std::process::id();
     for (call, allowed) in [
         (libc::SYS_kill, own),
@@ -115,24 +116,24 @@ fn program() -> Vec<sock_filter> {
     program
 }
 
-// What the filter is made of: seccomp(2), and struct seccomp_data there.
+// Constants of seccomp(2) and struct seccomp_data.
 
 /// Offset of the call's number.
 const NUMBER: u32 = 0;
 /// Offset of the architecture.
 const ARCHITECTURE: u32 = 4;
 
-/// Offset of an argument's lower half; both architectures are little-endian.
+/// Offset of the lower half of an argument; both architectures are little-endian.
 const fn argument(at: u32) -> u32 {
     16 + 8 * at
 }
 
-/// The architecture that the numbers above are for.
+/// The architecture that the numbers above belong to.
 #[cfg(target_arch = "x86_64")]
 const OWN: u32 = 0xc000_003e; // AUDIT_ARCH_X86_64
 #[cfg(target_arch = "aarch64")]
 const OWN: u32 = 0xc000_00b7; // AUDIT_ARCH_AARCH64
-/// From here on x86-64 has other numbers for the same calls, for x32.
+/// From here on, x86-64 has further numbers for the same calls (x32).
 const OTHER_NUMBERS: u32 = 0x4000_0000;
 
 const ALLOW: sock_filter = answer(libc::SECCOMP_RET_ALLOW);
@@ -147,12 +148,12 @@ const fn load(k: u32) -> sock_filter {
     sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k }
 }
 
-/// Compares what was loaded with `k`, and skips `jt` instructions if that holds, else `jf`.
+/// Compares the loaded value with `k`; skips `jt` instructions if true, else `jf`.
 const fn jump(comparison: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code: (libc::BPF_JMP | libc::BPF_K | comparison) as u16, jt, jf, k }
 }
 
-/// Skips `jf` instructions unless `k` was loaded.
+/// Skips `jf` instructions unless the loaded value is `k`.
 const fn unless(k: u32, jf: u8) -> sock_filter {
     jump(libc::BPF_JEQ, k, 0, jf)
 }

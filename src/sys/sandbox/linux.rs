@@ -11,15 +11,15 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::thread::{CapabilitySet, CapabilitySets, SecureComputingMode};
 
-/// Which steps may be taken. A filter that the process was started with, such as
-/// systemd's SystemCallFilter, may end it at a call that it does not know.
+/// The steps that are possible. A filter that the process was started with, such as
+/// systemd's SystemCallFilter, may kill it at a call that it does not know.
 pub struct Steps {
     landlock: bool,
     refuse: bool,
 }
 
 impl Steps {
-    /// Finds out which.
+    /// Finds out which steps are possible.
     pub fn find() -> Self {
         Steps {
             landlock: survives(|| drop(landlock(Some(1)))),
@@ -30,7 +30,7 @@ impl Steps {
         }
     }
 
-    /// Takes them.
+    /// Takes the possible steps.
     pub fn take(self, port: Option<u16>, held: &mut Held) {
         match self.landlock.then(|| landlock(port)) {
             Some(Ok(RestrictionStatus {
@@ -43,7 +43,7 @@ impl Steps {
             _ => held.lacks.push("Landlock"),
         }
         held.note("no new privileges", rustix::thread::set_no_new_privs(true).is_ok());
-        // Root could raise its limits again.
+        // Root could raise its limits again, so drop all capabilities.
         let none = CapabilitySet::empty();
         let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
         held.note("no capabilities", rustix::thread::set_capabilities(None, none).is_ok());
@@ -52,8 +52,7 @@ impl Steps {
     }
 }
 
-/// Handles every right that there is to grant, with no rule that grants one but to
-/// connect to `port`.
+/// Restricts every right that Landlock has, and grants only connecting to `port`.
 fn landlock(port: Option<u16>) -> Result<RestrictionStatus, RulesetError> {
     Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V7))?
@@ -66,16 +65,16 @@ fn landlock(port: Option<u16>) -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
-/// The list is for two architectures.
+/// The list of calls is for two architectures.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn refuse() -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-/// Whether a process that takes this step lives on. Where there is a filter, a child tries.
+/// Whether a process survives this step. If there is a filter, a child process tries it.
 fn survives(step: impl FnOnce()) -> bool {
     match rustix::thread::secure_computing_mode() {
-        // Or a kernel without filters.
+        // No filter is active, or the kernel has none.
         Ok(SecureComputingMode::Disabled) | Err(_) => return true,
         Ok(_) => {}
     }
