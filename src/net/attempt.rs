@@ -20,30 +20,30 @@ use crate::sys::random;
 use crate::ui::waiting::{Deadline, Limit};
 use std::time::Instant;
 
-/// One connection of a connector, before it is the peer's.
+/// One connection of a connector before its handshake is finished.
 pub struct Attempt<'a> {
     pub link: Link,
-    /// The present step's time.
+    /// Time limit of the current step.
     pub limit: Limit,
     local: &'a Local,
     policy: &'a Policy,
     deadline: &'a Deadline,
     limits: Limits,
     state: State<'a>,
-    /// Flight 3 may have left: no failure invites a retry from then on.
+    /// Flight 3 may have been sent: from then on no failure may invite a retry.
     pub has_revealed: bool,
 }
 
 enum State<'a> {
-    /// Flight 1 is written but for what is left in `unsent`; flight 2 is arriving.
+    /// Flight 1 is written except for `unsent`; flight 2 is arriving.
     Flight2 { initiator: Box<Initiator<'a>>, unsent: Vec<u8>, flight2: Vec<u8> },
-    /// Flight 3 is written but for what is left in `unsent`.
+    /// Flight 3 is written except for `unsent`.
     Flight3 { connected: Box<Connected>, unsent: Vec<u8> },
-    /// It has failed, or the connection has been handed over.
+    /// It has failed, or the connection was handed over.
     Over,
 }
 
-/// What became of an attempt after a visit.
+/// Result of a visit.
 pub enum Progress {
     Waiting,
     Failed(Error),
@@ -51,7 +51,7 @@ pub enum Progress {
 }
 
 impl<'a> Attempt<'a> {
-    /// Over `link`; flight 2 has to come until `answer_by`, if by some time.
+    /// Starts over `link`. If `answer_by` is set, flight 2 must arrive before then.
     ///
     /// # Errors
     /// [`Error::Random`].
@@ -77,7 +77,7 @@ impl<'a> Attempt<'a> {
             match &mut self.state {
                 State::Flight2 { unsent, flight2, .. } => {
                     self.link.send(unsent);
-                    // What has arrived is read even if sending has failed: it says more.
+                    // Read what has arrived even if sending has failed: it may say why.
                     self.link.receive(flight2, FLIGHT2_LEN);
                     let psk = self.local.has_psk();
                     match check_preface(flight2, Role::Listener, psk) {
@@ -125,8 +125,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Flight 2 is whole: if it verifies, flight 3 is due. It is revealing, and so is
-    /// made only for a listener that the policy admits.
+    /// Verifies a complete flight 2 and makes flight 3. That reveals this side's share of
+    /// the words, so it happens only for a listener that the policy admits.
     fn answer(&mut self) -> Result<(), Error> {
         let State::Flight2 { initiator, flight2, .. } = self.leave() else { return Ok(()) };
         let flight2 = flight2.try_into().map_err(|_| Error::HandshakeAltered)?;
@@ -145,7 +145,7 @@ impl<'a> Attempt<'a> {
         std::mem::replace(&mut self.state, State::Over)
     }
 
-    /// What it comes to that its time is up.
+    /// Returns the error if the time limit has passed.
     pub fn late(&self) -> Error {
         match self.has_revealed {
             true => Error::OpenTimeout(unopened(self.policy)),
@@ -155,7 +155,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// What a failure before OPEN comes to where `policy` holds.
+/// Returns how to treat a failure before OPEN under `policy`.
 pub fn unopened(policy: &Policy) -> Unopened {
     match policy.needs_no_words() {
         true => Unopened::Safe,
@@ -163,7 +163,7 @@ pub fn unopened(policy: &Policy) -> Unopened {
     }
 }
 
-/// What it means that the connection has ended after `len` bytes that fit: a listener
+/// Returns the error of a connection that ended after `len` matching bytes: a listener
 /// answers what it cannot read with its preface alone.
 fn hung_up(link: &Link, len: usize, psk: bool) -> Error {
     match len {

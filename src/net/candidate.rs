@@ -1,5 +1,5 @@
-//! One who has connected to a listener and is not yet the peer: as much of the
-//! handshake as it goes through.
+//! A candidate: an accepted connection that is not authenticated yet, with the
+//! responder's handshake.
 //!
 //! ```text
 //! Flight1 --whole--> Flight3 --whole, verified--> accepted
@@ -7,8 +7,8 @@
 //!    +---> Closing <----+        told why, then drained
 //! ```
 //!
-//! A candidate never makes the listener fail: whatever it does, it becomes the
-//! peer or a [`Rejection`].
+//! A candidate never makes the listener fail. Whatever it does, it becomes the peer or a
+//! [`Rejection`].
 
 use super::dialect::Dialect;
 use super::link::{End, Link};
@@ -29,13 +29,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Time for one that is turned away to take what it is told.
+/// Time for a rejected candidate to read the answer.
 const CLOSE: Duration = Duration::from_secs(2);
-/// Most bytes that are thrown away in one visit of a candidate that is turned away.
-/// A scat sends far less during a handshake; a flood would hold up the others.
+/// Most bytes dropped in one visit of a rejected candidate. A scat sends far less during
+/// a handshake; a flood must not hold up the others.
 const DISCARD: usize = 1 << 16;
 
-/// An IPv4 address or an IPv6 /64: what counts as one source.
+/// An IPv4 address or an IPv6 /64, which counts as one source.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Network {
     V4([u8; 4]),
@@ -54,13 +54,13 @@ impl Network {
     }
 }
 
-/// One connection to a listener, before it is the peer.
+/// One connection to a listener before it is the peer's.
 pub struct Candidate<'a> {
     pub link: Link,
-    /// What its place is counted under.
+    /// The network that its place counts for.
     pub network: Option<Network>,
     pub token: Token,
-    /// Its time.
+    /// Its time limit.
     pub limit: Limit,
     state: State<'a>,
 }
@@ -68,31 +68,31 @@ pub struct Candidate<'a> {
 enum State<'a> {
     /// Flight 1 is arriving.
     Flight1(Vec<u8>),
-    /// Flight 2 is written but for what is left in `unsent`; flight 3 is arriving.
+    /// Flight 2 is written except for `unsent`; flight 3 is arriving.
     Flight3 { reply: Box<ResponderReply<'a>>, unsent: Vec<u8>, flight3: Vec<u8> },
-    /// Turned away: told what is left in `unsent`, then drained, so that no reset
-    /// destroys it on its way.
+    /// Rejected: `unsent` is still to be sent; then the connection is drained, so that no
+    /// reset destroys the answer in transit.
     Closing { unsent: Vec<u8>, why: Rejection },
 }
 
 /// Why a candidate did not become the peer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
-    /// It closed before flight 1 was whole.
+    /// It closed before flight 1 was complete.
     Closed,
     /// It does not speak scat.
     Foreign(Dialect),
-    /// Its preface does not fit ours.
+    /// Its preface does not match ours.
     Preface(Mismatch),
-    /// It could not have the same pre-shared key.
+    /// It does not seem to have the same pre-shared key.
     PskDiffers,
-    /// It closed before flight 3 was whole.
+    /// It closed before flight 3 was complete.
     HungUp,
     /// Its connection failed.
     Lost,
     /// It took longer than the time for a handshake.
     TooSlow,
-    /// Flight 2 did not arrive there.
+    /// It did not acknowledge flight 2.
     Unheard,
     /// Its place was needed.
     TooMany,
@@ -105,8 +105,8 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// Whether the person here should know without `-v`: somebody who speaks
-    /// scat was started in a way that does not fit.
+    /// Whether the user should see it without `-v`: another scat was started in a way
+    /// that does not match.
     pub fn concerns_user(self) -> bool {
         use Mismatch::{Busy, Psk, Unknown, Version};
         matches!(
@@ -117,7 +117,7 @@ impl Rejection {
         )
     }
 
-    /// The same for programs.
+    /// Returns the word for programs.
     pub fn cause(self) -> Cause {
         match self {
             Rejection::Closed => Cause::Silent,
@@ -164,7 +164,7 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// What became of a candidate after a visit.
+/// Result of a visit.
 pub enum Progress {
     Waiting,
     Rejected(Rejection),
@@ -172,7 +172,7 @@ pub enum Progress {
 }
 
 impl<'a> Candidate<'a> {
-    /// One that has `time` for its whole handshake.
+    /// Starts a candidate that has `time` for its whole handshake.
     pub fn new(link: Link, token: Token, time: Duration) -> Self {
         Candidate {
             network: link.peer().map(Network::of),
@@ -202,7 +202,7 @@ impl<'a> Candidate<'a> {
                         Preface::Unfinished | Preface::Fits => {
                             return Ok(self.wait_or(Rejection::Closed));
                         }
-                        // Only another scat is told what we speak.
+                        // Only another scat gets our preface.
                         Preface::Foreign => {
                             let dialect = Dialect::of(flight1);
                             return Ok(Progress::Rejected(Rejection::Foreign(dialect)));
@@ -246,7 +246,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// More is to come, unless the connection has ended: then `at_fin` is why it goes.
+    /// Waits for more, unless the connection has ended: then rejects it for `at_fin`.
     fn wait_or(&self, at_fin: Rejection) -> Progress {
         match self.link.end() {
             Some(End::Fin) => Progress::Rejected(at_fin),
@@ -256,7 +256,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// The expensive step: flight 1 is whole.
+    /// Answers a complete flight 1, which is the expensive step.
     fn answer(&mut self, local: &'a Local, flight1: &[u8]) -> Result<(), Error> {
         match Responder::new(local).answer(flight1, random::ephemerals()?, &*random::key()?) {
             Ok((reply, flight2)) => {
@@ -266,17 +266,17 @@ impl<'a> Candidate<'a> {
                     flight3: Vec::with_capacity(FLIGHT3_LEN),
                 };
             }
-            // Under a pre-shared key, the preface alone says that the keys differ.
+            // With a pre-shared key, the preface alone tells that the keys differ.
             Err(_) if local.has_psk() => self.turn_away(local, Rejection::PskDiffers),
             Err(_) => self.close(Vec::new(), Rejection::Forged),
         }
         Ok(())
     }
 
-    /// Flight 3 is whole. `None`: turned away, and still to be told.
+    /// Verifies a complete flight 3. `None` if it was rejected and still has to be told.
     fn judge(&mut self, flight3: &[u8; FLIGHT3_LEN], policy: &Policy) -> Option<Progress> {
-        // `read_flight3` consumes the handshake, so something has to stand in its place
-        // until the result is known. Should that path be left early, it closes.
+        // `read_flight3` consumes the handshake, so `self` needs another state until the
+        // result is known. If this function returns early, the candidate closes.
         let closing = State::Closing { unsent: Vec::new(), why: Rejection::Forged };
         let State::Flight3 { reply, .. } = std::mem::replace(&mut self.state, closing) else {
             return None;
@@ -295,7 +295,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Tells another scat by our preface what we speak.
+    /// Rejects it, and sends another scat our preface.
     fn turn_away(&mut self, local: &Local, why: Rejection) {
         self.close(local.preface(Role::Listener).to_vec(), why);
     }
@@ -305,7 +305,7 @@ impl<'a> Candidate<'a> {
         self.state = State::Closing { unsent, why };
     }
 
-    /// Why it goes when its time is up.
+    /// Returns the rejection if the time limit has passed.
     pub fn late(&self) -> Rejection {
         match self.state {
             State::Closing { why, .. } => why,
@@ -315,7 +315,7 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// ABORT in the place of OPEN, for a peer whose key is not wanted.
+/// Makes an ABORT in place of OPEN, for a peer whose key is not admitted.
 fn refusal(accepted: &Accepted) -> Result<Vec<u8>, frame::Error> {
     let mut frame = vec![0; frame_len(1)];
     frame[CONTENT_AT] = Reason::Refused as u8;
@@ -324,8 +324,8 @@ fn refusal(accepted: &Accepted) -> Result<Vec<u8>, frame::Error> {
     Ok(frame)
 }
 
-/// Which of these gives its place up: of the network that holds the most, the oldest,
-/// whatever it has sent. So a newcomer always gets a place. Tokens count up.
+/// Returns which place to free: the oldest of the network that holds the most, whatever
+/// it has sent. So a new connection always gets a place. Tokens count up.
 pub fn greediest(places: impl Iterator<Item = (Option<Network>, Token)> + Clone) -> Option<Token> {
     let mut held: BTreeMap<Option<Network>, usize> = BTreeMap::new();
     for (network, _) in places.clone() {

@@ -1,11 +1,10 @@
 //! Connecting: from several addresses to one established peer.
 //!
-//! `Dial` connects to one address after the other until one takes the connection;
-//! whoever answers there has to go through the handshake (`Attempt`). Until flight 3 is
-//! sent nothing was revealed, so every failure is one that may be tried again (status 3),
-//! or says who is there (status 4), and the next address has its turn. From flight 3 on
-//! no failure invites a retry: each one would be another try at the words for a man in
-//! the middle.
+//! `Dial` connects to one address after another until one accepts; then that end must
+//! complete the handshake (`Attempt`). Until flight 3 is sent, nothing was revealed: a
+//! failure may be retried (status 3) or names what is there (status 4), and the next
+//! address is tried. From flight 3 on no failure invites a retry, because each would give
+//! a man in the middle another guess at the words.
 
 use super::attempt::{Attempt, Progress};
 use super::dial::Dial;
@@ -19,25 +18,25 @@ use crate::ui::waiting::Waiting;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-/// Where to connect to.
+/// The destination of a connection.
 pub struct Target {
-    /// What the user asked for: a name or an address.
+    /// The name or address that the user gave.
     pub host: String,
-    /// The same: a service's name or a port.
+    /// The service name or port that the user gave.
     pub service: String,
-    /// What they stand for; each is tried in turn.
+    /// The addresses of the host, tried in turn.
     pub addresses: Vec<SocketAddr>,
-    /// Where to connect from: one that fits; anything if there is none.
+    /// Addresses to connect from, one for each family; empty for any.
     pub sources: Vec<SocketAddr>,
 }
 
 impl Target {
-    /// What the user asked for: `example.org port 9000`.
+    /// Returns the host as the user gave it: `example.org port 9000`.
     pub fn name(&self) -> String {
         format!("{} port {}", self.host, self.service)
     }
 
-    /// One of its addresses, as what the user asked for: `example.org (192.0.2.7) port 9000`.
+    /// Returns one of its addresses with its name: `example.org (192.0.2.7) port 9000`.
     pub(super) fn at(&self, address: SocketAddr) -> String {
         match self.is_numeric() {
             true => Address(address).to_string(),
@@ -45,23 +44,22 @@ impl Target {
         }
     }
 
-    /// Whether the user asked for an address.
+    /// Whether the user gave an address, not a name.
     pub(super) fn is_numeric(&self) -> bool {
         let address = self.host.split_once('%').map_or(&*self.host, |(address, _zone)| address);
         address.parse::<IpAddr>().is_ok()
     }
 
-    /// Where to connect to `address` from, if that was asked for.
+    /// Returns the address to connect to `address` from, if the user gave one.
     pub(super) fn source(&self, address: SocketAddr) -> Option<SocketAddr> {
         self.sources.iter().copied().find(|source| source.is_ipv4() == address.is_ipv4())
     }
 }
 
-/// Connects to the first address that takes the connection and goes through the
-/// handshake.
+/// Connects to the first address that accepts and completes the handshake.
 ///
 /// # Errors
-/// Everything with exit status 3 or 4; after flight 3, [`Error::NotOpened`] and
+/// All with exit status 3 or 4; after flight 3, [`Error::NotOpened`] and
 /// [`Error::OpenTimeout`].
 pub fn connect(poller: &mut Poller, to: &Target, setup: Setup<'_>) -> Result<Established, Error> {
     let mut dial = Dial::new(to)?;
@@ -81,8 +79,7 @@ pub fn connect(poller: &mut Poller, to: &Target, setup: Setup<'_>) -> Result<Est
     }
 }
 
-/// The same over a connection that is there already. However late flight 2 comes, it is
-/// waited for.
+/// Does the same over an existing connection, and waits for flight 2 without limit.
 ///
 /// # Errors
 /// As for [`connect`].
@@ -100,8 +97,8 @@ fn established(link: Link, connected: Connected, setup: Setup<'_>) -> Establishe
     Established::connector(link, connected, open_by, setup)
 }
 
-/// The connector's three flights. After the inner error nothing was revealed, and
-/// another address may be tried; the outer one ends the run.
+/// Performs the connector's handshake. After the inner error nothing was revealed, and
+/// another address may be tried; the outer error ends the run.
 fn handshake(
     poller: &mut Poller,
     link: Link,
@@ -125,7 +122,7 @@ fn handshake(
             }
             None => {}
         }
-        // It has a time limit of its own then, and another exit status.
+        // From then on it has its own time limit and another exit status.
         if attempt.has_revealed {
             waiting.forget_deadline();
         }

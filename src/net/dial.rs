@@ -1,6 +1,5 @@
-//! From addresses to one that takes the connection, as in RFC 8305: the families
-//! alternate, and an address that does not answer holds up the next one for a quarter of
-//! a second only.
+//! Connects to one of several addresses as in RFC 8305: the families alternate, and an
+//! address that does not answer delays the next one by only a quarter of a second.
 
 use super::Setup;
 use super::connect::Target;
@@ -21,17 +20,19 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// The addresses of one target, tried until one of them is the peer's.
 pub struct Dial<'a> {
     to: &'a Target,
-    /// To be tried, or put off because another one took the connection first.
+    /// Addresses to try, including those put off because another one accepted first.
     left: VecDeque<SocketAddr>,
-    /// Connecting, all watched as [`LINK`].
+    /// Connections in progress, all watched as [`LINK`].
     trying: Vec<(SocketAddr, Socket)>,
-    /// What went wrong so far: the most telling of it.
+    /// The most informative failure so far.
     failure: Option<Error>,
 }
 
 impl<'a> Dial<'a> {
+    /// Prepares to dial.
+    ///
     /// # Errors
-    /// [`Error::Source`] if no address is of the kind of those to connect from.
+    /// [`Error::Source`] if no address has the family of the source address.
     pub fn new(to: &'a Target) -> Result<Self, Error> {
         let fits = |address: &SocketAddr| to.sources.is_empty() || to.source(*address).is_some();
         let left = alternate(to.addresses.iter().copied().filter(fits));
@@ -41,17 +42,17 @@ impl<'a> Dial<'a> {
         }
     }
 
-    /// Connects to the first address that takes the connection. The others are left for
-    /// later calls: who took it may not be the peer.
+    /// Connects to the first address that accepts. The others remain for later calls,
+    /// because that address may not be the peer's.
     ///
     /// # Errors
-    /// When no address is left, the most telling failure; [`Error::Bind`],
+    /// If no address is left, the most informative failure; [`Error::Bind`],
     /// [`Error::Waited`], [`Error::Signal`].
     pub fn next(&mut self, poller: &mut Poller, setup: &Setup<'_>) -> Result<Link, Error> {
         let stage = Stage::Connecting(self.to.name());
         let mut waiting = Waiting::new(stage, setup.deadline, setup.report);
-        // One that says nothing is not waited for, once another one has said no: less long
-        // where all are tried again.
+        // Once one address has refused, do not wait long for a silent one; even shorter
+        // with `-w`, which tries all again.
         let patience = match setup.deadline.is_set() {
             true => setup.limits.patience,
             false => setup.limits.step,
@@ -94,14 +95,14 @@ impl<'a> Dial<'a> {
                     }
                     Err(err) => self.not_taken(address, err, setup),
                 }
-                // Nothing is gained by waiting for it.
+                // Waiting would gain nothing.
                 start_at = Instant::now();
             }
         }
     }
 
-    /// When the time is up, an address that has failed tells more than the others, which
-    /// say nothing.
+    /// Returns the error after the deadline: that of an address that has failed is more
+    /// informative than those that did not answer.
     fn passed(&self, err: Error, setup: &Setup<'_>) -> Error {
         match (&err, &self.failure) {
             (Error::Waited(..), Some(failure)) => setup.deadline.passed(Stage::failing(failure)),
@@ -109,7 +110,8 @@ impl<'a> Dial<'a> {
         }
     }
 
-    /// Begins to connect. The inner error is that address's, the outer one is ours.
+    /// Starts to connect. The inner error concerns that address, the outer one this
+    /// process.
     fn start(&mut self, address: SocketAddr, poller: &Poller) -> Result<io::Result<()>, Error> {
         let socket = match Socket::tcp(address) {
             Ok(socket) => socket,
@@ -126,7 +128,8 @@ impl<'a> Dial<'a> {
         Ok(begun)
     }
 
-    /// One has taken the connection: no listener sees another one from us meanwhile.
+    /// Cancels the other attempts, because one address has accepted, so that no listener
+    /// sees a second connection from us.
     fn put_off(&mut self, poller: &Poller) {
         for (address, socket) in self.trying.drain(..).rev() {
             socket.unwatch(poller);
@@ -134,12 +137,12 @@ impl<'a> Dial<'a> {
         }
     }
 
-    /// This address did not take the connection.
+    /// Records that this address did not accept.
     fn not_taken(&mut self, address: SocketAddr, err: io::Error, setup: &Setup<'_>) {
         self.keep(Error::Connect { to: self.to.at(address), why: err }, setup);
     }
 
-    /// Whoever took the connection at this address is not the peer.
+    /// Records that the end that accepted at this address is not the peer.
     pub fn not_the_peer(&mut self, address: Option<SocketAddr>, err: Error, setup: &Setup<'_>) {
         let err = match address {
             Some(address) if !self.to.is_numeric() => {
@@ -152,7 +155,7 @@ impl<'a> Dial<'a> {
 
     fn keep(&mut self, err: Error, setup: &Setup<'_>) {
         setup.report.detail(&err);
-        // That somebody answered tells more than that nobody did.
+        // An answer is more informative than none.
         let telling = |err: &Error| match err {
             Error::Connect { why, .. } => u8::from(Refusal::of(why) == Refusal::Refused),
             err => 2 + err.weight(),
@@ -163,8 +166,8 @@ impl<'a> Dial<'a> {
     }
 }
 
-/// The families in turn, beginning with that of the first address; the system's order
-/// within each: RFC 8305 section 4.
+/// Alternates the families, starting with that of the first address, and keeps the
+/// system's order within each: RFC 8305 section 4.
 fn alternate(addresses: impl Iterator<Item = SocketAddr>) -> VecDeque<SocketAddr> {
     let mut addresses = addresses.peekable();
     let first = addresses.peek().is_some_and(SocketAddr::is_ipv4);

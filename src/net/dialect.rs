@@ -1,5 +1,5 @@
-//! What somebody speaks who does not speak scat, by the first bytes of it. A guess,
-//! for the message only: it says what was started at the other end.
+//! Guesses from its first bytes which protocol a non-scat peer speaks, so that the
+//! message can say what was started at the other end.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use std::fmt;
 pub enum Dialect {
     /// A TLS record: a handshake or an alert.
     Tls,
-    /// A request or an answer.
+    /// An HTTP request or response.
     Http,
-    /// A version line.
+    /// The version line of ssh.
     Ssh,
-    /// `220 ...`: mail and file servers greet so.
+    /// `220 ...`, the greeting of mail and file servers.
     Mail,
-    /// Something else that can be read: a line typed at nc.
+    /// Other readable text, such as a line typed into nc.
     Text,
     /// Anything else.
     Unknown,
 }
 
 impl Dialect {
-    /// Of what has arrived so far, which may be a single byte.
+    /// Guesses from what has arrived so far, possibly a single byte.
     pub fn of(bytes: &[u8]) -> Self {
         const HTTP: [&[u8]; 8] =
             [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"DELETE ", b"HTTP/"];
@@ -32,7 +32,7 @@ impl Dialect {
             bytes if HTTP.iter().any(|start| bytes.starts_with(start)) => Dialect::Http,
             bytes if bytes.starts_with(b"SSH-") => Dialect::Ssh,
             bytes if bytes.starts_with(b"220 ") || bytes.starts_with(b"220-") => Dialect::Mail,
-            // The beginning is enough: what follows may be cut in a character.
+            // The first bytes suffice: the last character may be cut.
             [_, ..] if bytes.iter().take(16).all(is_text) => Dialect::Text,
             _ => Dialect::Unknown,
         }

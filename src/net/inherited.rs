@@ -1,5 +1,5 @@
-//! `--fd`: a connection that somebody else made, be it a proxy, a superserver or a
-//! shell. There is one caller, and no second try.
+//! `--fd`: a connection that another program made, such as a proxy, a superserver or a
+//! shell. There is only one caller, and no second attempt.
 
 use super::candidate::{Candidate, Progress, Rejection};
 use super::link::Link;
@@ -11,15 +11,16 @@ use crate::sys::socket::{Socket, Unfit};
 use crate::text::Address;
 use crate::ui::waiting::Waiting;
 
-/// A connected stream socket, whatever made it.
+/// A connected stream socket of any kind.
 pub struct Inherited(Socket);
 
 impl Inherited {
-    /// Takes the descriptor `fd`, before anything else is opened and could get its number.
+    /// Takes the descriptor `fd`. Call it before anything else is opened and could get
+    /// that number.
     ///
     /// # Errors
-    /// [`Error::Usage`] for all that is no connected stream socket, or is standard
-    /// input, output or error as well.
+    /// [`Error::Usage`] unless it is a connected stream socket, and if it is also standard
+    /// input, output or error.
     pub fn take(fd: i32) -> Result<Self, Error> {
         Socket::inherited(fd).map(Inherited).map_err(|unfit| match unfit {
             Unfit::Usage(what) => Error::Usage {
@@ -31,7 +32,7 @@ impl Inherited {
         })
     }
 
-    /// Plays the connector. However late the listener comes, it is waited for.
+    /// Acts as the connector, and waits for the listener without limit.
     ///
     /// # Errors
     /// As for [`connect::connect`].
@@ -39,11 +40,12 @@ impl Inherited {
         connect::connect_over(poller, self.link(poller)?, setup)
     }
 
-    /// Plays the listener for the one caller, whose time runs from its first byte.
+    /// Acts as the listener for the only caller, whose time limit starts at its first
+    /// byte.
     ///
     /// # Errors
-    /// [`Error::CallerFailed`] or [`Error::CallerRefused`] for a caller that a listening
-    /// socket would let go to wait for the next one; [`Error::Waited`].
+    /// [`Error::CallerFailed`] or [`Error::CallerRefused`] where a listener with a port would
+    /// reject the caller and wait for the next one; [`Error::Waited`].
     pub fn listen(self, poller: &mut Poller, setup: Setup<'_>) -> Result<Established, Error> {
         let Setup { local, policy, deadline, limits, report, .. } = setup;
         let link = self.link(poller)?;
@@ -82,7 +84,7 @@ impl Inherited {
     }
 }
 
-/// What a rejection comes to where there is no next caller.
+/// Converts a rejection into an error, because no other caller will come.
 fn failure(caller: &Candidate<'_>, why: Rejection) -> Error {
     let error = match why {
         Rejection::Myself => Error::Myself,
@@ -93,7 +95,7 @@ fn failure(caller: &Candidate<'_>, why: Rejection) -> Error {
         why => Error::CallerFailed(why.to_string(), why.cause()),
     };
     match caller.link.peer() {
-        // For logs, and for what blocks addresses.
+        // For logs, and for programs that block addresses.
         Some(peer) => Error::At { at: Address(peer).to_string(), error: Box::new(error) },
         None => error,
     }

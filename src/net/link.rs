@@ -1,4 +1,4 @@
-//! The connection with its readiness: one read, one write, one meaning of "gone".
+//! The connection and its readiness, with one definition of "closed".
 
 use crate::error::Error;
 use crate::sys::poller::{Interest, Poller, Ready, Token};
@@ -9,32 +9,31 @@ use std::time::{Duration, Instant};
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// How the receiving half of a connection ended.
+/// How receiving ended.
 pub enum End {
-    /// The peer's FIN. Nothing authenticates it.
+    /// The peer's FIN, which is not authenticated.
     Fin,
     /// A reset, or another failure.
     Failed(io::Error),
 }
 
-/// A connected stream socket: TCP, or whatever `--fd` was given.
+/// A connected stream socket: TCP, or the one given with `--fd`.
 ///
-/// Reads and writes never fail by themselves: what went wrong is kept and asked
-/// for. Sending that has failed is no reason to stop receiving, because what the
-/// peer sent before may say why.
+/// Reads and writes do not return errors; the error is kept for a later question. After a
+/// failed write, reading continues, because the peer may have sent the reason.
 pub struct Link {
-    /// Until [`Link::close`].
+    /// `None` after [`Link::close`].
     socket: Option<Socket>,
     peer: Option<SocketAddr>,
     readable: bool,
     writable: bool,
-    /// The other end is gone, although something may be left to read.
+    /// The other end has closed, although data may be left to read.
     hung_up: bool,
-    /// Bytes that were read.
+    /// Bytes read so far.
     received: u64,
     end: Option<End>,
     send_error: Option<io::Error>,
-    /// When something was sent first after everything had been acknowledged.
+    /// When data was first sent after everything had been acknowledged.
     unacknowledged_since: Option<Instant>,
 }
 
@@ -62,17 +61,17 @@ impl Link {
         })
     }
 
-    /// The other end's address, if it has one.
+    /// Returns the other end's address, if it has one.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// Whether both ends are the same socket, as TCP allows.
+    /// Whether both ends are the same socket, which TCP allows.
     pub fn is_to_itself(&self) -> bool {
         self.socket.as_ref().is_some_and(Socket::is_to_itself)
     }
 
-    /// Goes on under another token.
+    /// Watches it under another token.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -81,25 +80,25 @@ impl Link {
         socket.rewatch(poller, token, BOTH).map_err(|err| Error::System("socket", err))
     }
 
-    /// Remembers what the loop saw of it.
+    /// Records readiness that the loop saw.
     pub fn note(&mut self, ready: Ready) {
         self.readable |= ready.readable;
         self.writable |= ready.writable;
         self.hung_up |= ready.hung_up;
     }
 
-    /// Whether a read may do something.
+    /// Whether a read may succeed.
     pub fn is_readable(&self) -> bool {
         self.readable && self.end.is_none() && self.socket.is_some()
     }
 
-    /// Whether a write may do something.
+    /// Whether a write may succeed.
     pub fn is_writable(&self) -> bool {
         self.writable && self.send_error.is_none() && self.socket.is_some()
     }
 
-    /// Reads what is there, up to the length of `buffer`. Zero means that there is
-    /// nothing now, or that [`Link::end`] has come.
+    /// Reads what is available, up to the length of `buffer`. Zero means that nothing is,
+    /// or that [`Link::end`] is set.
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         while self.is_readable() && !buffer.is_empty() {
             let Some(socket) = &self.socket else { break };
@@ -116,8 +115,7 @@ impl Link {
         0
     }
 
-    /// Writes as much of `bytes` as the socket takes: nothing more once sending has
-    /// failed.
+    /// Writes as much of `bytes` as the socket accepts; nothing after a write has failed.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let mut written = 0;
         while self.is_writable() && written < bytes.len() {
@@ -134,7 +132,7 @@ impl Link {
         written
     }
 
-    /// Appends what there is to `buffer`, up to `whole` bytes in all.
+    /// Appends what is available to `buffer`, until it has `whole` bytes.
     pub fn receive(&mut self, buffer: &mut Vec<u8>, whole: usize) {
         let mut len = buffer.len();
         buffer.resize(whole, 0);
@@ -147,64 +145,65 @@ impl Link {
         buffer.truncate(len);
     }
 
-    /// Writes what it takes of `unsent`, and leaves the rest there.
+    /// Writes what the socket accepts of `unsent`, and keeps the rest there.
     pub fn send(&mut self, unsent: &mut Vec<u8>) {
         let n = self.write(unsent);
         unsent.drain(..n);
     }
 
-    /// Whether [`Link::unacknowledged_for`] may have something to tell.
+    /// Whether [`Link::unacknowledged_for`] may have a result.
     pub fn may_be_unacknowledged(&self) -> bool {
         self.unacknowledged_since.is_some()
     }
 
-    /// For how long the other end's TCP has acknowledged nothing, not even that it has no
-    /// room, although something was sent. A peer that lives and does not read does so.
-    /// `None` also where the system does not tell.
+    /// Returns for how long the other end's TCP has acknowledged nothing at all, although
+    /// something was sent. (A peer that is alive but does not read still acknowledges
+    /// probes.) `None` also if the system cannot tell.
     pub fn unacknowledged_for(&mut self) -> Option<Duration> {
         let silence = self.socket.as_ref().and_then(Socket::unacknowledged);
         if silence.is_none() {
             self.unacknowledged_since = None;
         }
-        // The last acknowledgement may be older than what was sent.
+        // The last acknowledgement may be older than the data.
         Some(silence?.min(self.unacknowledged_since?.elapsed()))
     }
 
-    /// Whether the other end's TCP lacks what was sent more than a moment ago, although it
-    /// may have said something since.
+    /// Whether data sent more than a moment ago is still unacknowledged, even if the
+    /// other end has sent something since.
     pub fn is_unheard(&self) -> bool {
         const MOMENT: Duration = Duration::from_secs(1);
         let is_old = self.unacknowledged_since.is_some_and(|at| at.elapsed() >= MOMENT);
         is_old && self.socket.as_ref().and_then(Socket::unacknowledged).is_some()
     }
 
-    /// Whether sending has failed, or it is closed.
+    /// Whether sending has failed, or the link is closed.
     pub fn is_broken(&self) -> bool {
         self.send_error.is_some() || self.socket.is_none()
     }
 
-    /// Gives it up: it ends with this error.
+    /// Ends the connection with this error.
     pub fn fail(&mut self, err: io::Error) {
         self.end = Some(End::Failed(err));
     }
 
-    /// Whether the other end is gone, although something may be left to read.
+    /// Whether the other end has closed, although data may be left to read.
     pub fn has_hung_up(&self) -> bool {
         self.hung_up || self.is_broken() || self.end.is_some()
     }
 
-    /// Bytes that were read.
+    /// Returns the number of bytes read.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// How receiving has ended, if it has.
+    /// Returns how receiving ended, if it has.
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
-    /// What made the connection fail, if something did. The system tells a failure once,
-    /// to whichever call comes first: then the other one sees an end, or a broken pipe.
+    /// Returns why the connection failed, if it did. The system reports a failure only
+    /// once, to whichever call comes first; the other call then sees an end or a broken
+    /// pipe.
     pub fn error(&self) -> Option<io::Error> {
         let received = match &self.end {
             Some(End::Failed(err)) => Some(err),
@@ -215,33 +214,33 @@ impl Link {
         received.or(told).map(again)
     }
 
-    /// Sends FIN behind what was written. A connection that is gone refuses, and
-    /// needs none.
+    /// Sends FIN after what was written. A broken connection returns an error, which does
+    /// not matter.
     pub fn shutdown(&self) {
         if let Some(socket) = &self.socket {
             socket.shutdown();
         }
     }
 
-    /// Closes it as it is. Nothing is read or written any more.
+    /// Closes it at once. Nothing is read or written afterwards.
     pub fn close(&mut self, poller: &Poller) {
         drop(self.take(poller));
     }
 
-    /// The socket itself, which this no longer reads or writes.
+    /// Returns the socket, which this no longer reads or writes.
     pub fn take(&mut self, poller: &Poller) -> Option<Socket> {
         let socket = self.socket.take()?;
         socket.unwatch(poller);
         Some(socket)
     }
 
-    /// The socket, until it is closed.
+    /// Returns the socket, until it is closed.
     pub fn socket(&self) -> Option<&Socket> {
         self.socket.as_ref()
     }
 }
 
-/// The same system error once more: it cannot be cloned.
+/// Copies a system error, which cannot be cloned.
 fn again(why: &io::Error) -> io::Error {
     why.raw_os_error().map_or_else(|| why.kind().into(), io::Error::from_raw_os_error)
 }

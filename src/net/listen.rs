@@ -1,8 +1,8 @@
-//! Listening: many candidates, of whom the first good one becomes the peer.
+//! Listening: of many candidates, the first good one becomes the peer.
 //!
-//! Nothing that a candidate does stops the listener. Each has a time limit for its
-//! whole handshake; when all places are taken, the network that holds the most gives
-//! one up. The source is scat-protocol(7), LISTENING.
+//! No candidate can stop the listener. Each has a time limit for its whole handshake;
+//! when all places are taken, the network that holds the most loses one. The source is
+//! scat-protocol(7), LISTENING.
 
 use super::candidate::{Candidate, Progress, Rejection, greediest};
 use super::dialect::Dialect;
@@ -23,17 +23,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Handshakes at once.
+/// Handshakes at the same time.
 const CANDIDATES: usize = 64;
-/// Time from one connection to the next while all places are taken. So each place
-/// lasts 64 times as long at least: enough for a handshake over a path of 100 ms,
-/// however fast others come.
+/// Pause between two connections while all places are taken. So each candidate keeps its
+/// place for at least 64 times as long, enough for a handshake over a path of 100 ms,
+/// however fast others arrive.
 const PACE: Duration = Duration::from_millis(2);
-/// Connections that the system holds for us meanwhile: about a second of [`PACE`].
+/// Connections that the system queues meanwhile: about a second of [`PACE`].
 const BACKLOG: i32 = 512;
-/// Time until accept is tried again after it has failed.
+/// Pause before accept is tried again after a failure.
 const RETRY: Duration = Duration::from_millis(200);
-/// Binds the first of `addresses` that is to be had.
+/// Binds the first address that works.
 ///
 /// # Errors
 /// [`Error::Bind`].
@@ -42,7 +42,7 @@ pub fn bind(
     any: bool,
     family: Family,
 ) -> Result<socket::Listener, Error> {
-    // One socket for both kinds: the IPv6 one, which takes IPv4 as well.
+    // One socket for both families: an IPv6 socket that also accepts IPv4.
     let (first, then): (Vec<SocketAddr>, Vec<SocketAddr>) =
         addresses.iter().partition(|address| !any || address.is_ipv6());
     let mut refused = None;
@@ -53,8 +53,8 @@ pub fn bind(
                 let at = Address(address).to_string();
                 let is_taken = why.kind() == io::ErrorKind::AddrInUse;
                 refused = Some(Error::Bind { at, why });
-                // Somebody has the port on one kind of address: listening on the
-                // other one alone would leave half of the callers to them.
+                // Another program has the port for one family. Listening for the other
+                // alone would leave it half of the callers.
                 if is_taken {
                     break;
                 }
@@ -67,13 +67,14 @@ pub fn bind(
     }))
 }
 
-/// Listens until a candidate completes the handshake. Every other candidate is gone when
-/// this returns, and so is the listening socket, unless the session can go on over
-/// another connection; then it is left to [`Reconnect`], which knows no handshake.
-/// Whatever this process does from then on, it reveals one opening at most.
+/// Listens until a candidate completes the handshake. When this returns, all other
+/// candidates are closed, and so is the listening socket, unless the session can
+/// reconnect: then [`Reconnect`] has the socket, and never reads a flight 1. So this
+/// process reveals at most one opening.
 ///
 /// # Errors
 /// [`Error::Waited`], [`Error::Signal`], [`Error::System`], [`Error::Random`]; never because
+/// of a candidate.
 /// of a candidate.
 pub fn listen(
     poller: &mut Poller,
@@ -103,7 +104,7 @@ pub fn listen(
             let hangs = !listener.candidates.is_empty();
             return Err(deadline.passed(Stage::Listening { hangs, refused: listener.refused }));
         }
-        // Whoever has come, port scanners too, shows that the port can be reached.
+        // Any connection, even a port scan, shows that the port is reachable.
         if listener.next_token != FIRST_CANDIDATE {
             alone_at = None;
         } else if alone_at.is_some_and(|at| at <= Instant::now()) {
@@ -132,7 +133,8 @@ pub fn listen(
             listener.accept_at = listener.accept(poller).map(|pause| Instant::now() + pause);
         }
     };
-    // The door is closed behind the peer before anything of the opening is used.
+    // Close the socket and all other candidates first: a process may reveal its opening
+    // only once.
     let Listener { socket, candidates, .. } = listener;
     drop(candidates);
     let port = limits
@@ -143,7 +145,7 @@ pub fn listen(
     Ok(Established { reconnect: port, ..established })
 }
 
-/// A candidate whose handshake is done, and what came of it.
+/// A candidate that has completed the handshake, and the result.
 type Winner<'a> = (Candidate<'a>, Accepted);
 
 /// The listening socket and its candidates.
@@ -155,14 +157,14 @@ struct Listener<'a> {
     candidates: Vec<Candidate<'a>>,
     next_token: usize,
     failed: u64,
-    /// The user was told of one.
+    /// A rejection was shown to the user.
     refused: bool,
-    /// There may be connections to accept from then on.
+    /// When to accept again; there may be connections to accept from then on.
     accept_at: Option<Instant>,
-    /// What made accept fail last, as far as it was told.
+    /// The last error of accept, if it was reported.
     accept_error: Option<i32>,
     log: RateLimit,
-    /// What those spoke who did not speak scat, as far as it was told.
+    /// Protocols of non-scat candidates, if they were reported.
     dialects: Vec<Dialect>,
     report: &'a Report,
 }
@@ -188,7 +190,7 @@ impl<'a> Listener<'a> {
         })
     }
 
-    /// Somebody waits to be taken in, or a candidate can go on.
+    /// Handles an event: accepts connections, or advances a candidate.
     ///
     /// # Errors
     /// [`Error::Random`].
@@ -212,8 +214,8 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Takes in those who wait. Returns the pause until the next ones, or nothing when
-    /// the queue is empty: then an event will tell of them.
+    /// Accepts what is queued. Returns how long to pause, or `None` if the queue is
+    /// empty, so that an event will follow.
     fn accept(&mut self, poller: &Poller) -> Option<Duration> {
         loop {
             let socket = match self.socket.accept() {
@@ -233,14 +235,15 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Whatever makes accept fail may pass; an error is never a reason to stop listening.
+    /// Handles an error of accept, which may always be temporary and never stops the
+    /// listener.
     fn accept_failed(&mut self, failure: NotAccepted) -> Option<Duration> {
         let err = match failure {
             NotAccepted::Empty => return None,
-            // Not in a loop of its own: signals and candidates are not kept waiting.
+            // Returning lets signals and candidates have their turn.
             NotAccepted::Next => return Some(Duration::ZERO),
             NotAccepted::NoRoom(_) if !self.candidates.is_empty() => {
-                // A candidate gives its own up.
+                // A candidate gives up its descriptor.
                 self.evict();
                 return Some(PACE);
             }
@@ -253,7 +256,7 @@ impl<'a> Listener<'a> {
         Some(RETRY)
     }
 
-    /// Drops one.
+    /// Drops one candidate to free its place.
     fn evict(&mut self) {
         let places = self.candidates.iter().map(|it| (it.network, it.token));
         if let Some(token) = greediest(places) {
@@ -261,7 +264,7 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Rejects those whose time is up.
+    /// Rejects candidates whose time limit has passed.
     fn reject_late(&mut self) {
         let mut late = Vec::new();
         for candidate in &mut self.candidates {
@@ -274,13 +277,13 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// When something has to be done although no event comes.
+    /// Returns when to act although no event comes.
     fn poll_timeout(&self, deadline: &Limit) -> Option<Instant> {
         let late = self.candidates.iter().filter_map(|it| it.limit.at()).min();
         [self.accept_at, late, deadline.at()].into_iter().flatten().min()
     }
 
-    /// Lets a candidate go, and says so as far as it concerns the user.
+    /// Rejects a candidate, and reports it if it concerns the user.
     fn reject(&mut self, token: Token, why: Rejection) {
         let Some(at) = self.candidates.iter().position(|it| it.token == token) else {
             return;
@@ -294,8 +297,8 @@ impl<'a> Listener<'a> {
             };
             self.report.event(&Line::Rejected(address, why.cause(), key));
         }
-        // Who does not speak scat may still be the person who is waited for; where nobody
-        // sits, it is a port scan.
+        // At a terminal, a non-scat peer may be the expected person with another program;
+        // otherwise it is a port scan.
         let news = match why {
             Rejection::Foreign(dialect) if self.report.talk >= Talk::Usual => {
                 Some(dialect).filter(|it| !self.dialects.contains(it))

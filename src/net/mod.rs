@@ -1,11 +1,11 @@
-//! From names and addresses to one established peer.
+//! From names and addresses to one authenticated peer.
 //!
-//! [`resolve`] asks for addresses; [`connect`] and [`listen`] turn them into a
-//! peer whose handshake is done: the one tries addresses in turn (`dial`) and makes one
-//! `attempt` after the other, the other one has many a `candidate`;
-//! [`inherited`] does the same with a connection that somebody else made;
-//! [`link`] is the connection itself; [`reconnect`] replaces one that is lost; `dialect` guesses what those speak who do not speak
-//! scat.
+//! [`resolve`] looks up addresses. [`connect`] and [`listen`] return a peer whose
+//! handshake is complete: the former tries addresses in turn (`dial`) and makes one
+//! `attempt` after another, the latter chooses among any number of `candidate`s.
+//! [`inherited`] does the same with a connection that another program made. [`link`] is
+//! the connection itself, and [`reconnect`] replaces a lost one. `dialect` guesses which
+//! protocol a non-scat peer speaks.
 
 mod attempt;
 mod candidate;
@@ -31,28 +31,27 @@ use link::Link;
 use reconnect::Reconnect;
 use std::time::{Duration, Instant};
 
-/// How long the other end may take. Only `--idle` and `--reconnect` are options; tests have
+/// Time limits for the other end. Only `--idle` and `--reconnect` are options; tests use
 /// shorter ones.
 #[derive(Clone, Copy)]
 pub struct Limits {
     /// For each step of the handshake.
     pub step: Duration,
-    /// For an address that says nothing, once another one has said no and `-w` tries both
-    /// again.
+    /// For a silent address, after another one has refused and if `-w` tries both again.
     pub patience: Duration,
-    /// To acknowledge what was sent: a peer that does not has vanished.
+    /// Until a peer that acknowledges nothing counts as vanished.
     pub vanished: Duration,
-    /// To send something, while nobody here reads what it sends.
+    /// For the peer to send something, once nobody reads our output.
     pub unread: Duration,
-    /// To close, once this end has closed.
+    /// For the peer to close, after this end has closed.
     pub close: Duration,
-    /// `--idle`: to send, receive or write out any data.
+    /// `--idle`: until a session without data in either direction ends.
     pub idle: Option<Duration>,
-    /// `--reconnect`: to come back over another connection.
+    /// `--reconnect`: until a lost connection is given up.
     pub away: Option<Duration>,
     /// For a connection that replaces a lost one.
     pub reconnect: reconnect::Times,
-    /// Until a person is told what goes on.
+    /// Until the user is told what scat waits for.
     pub tell: Patience,
 }
 
@@ -73,47 +72,46 @@ impl Default for Limits {
     }
 }
 
-/// What every way to a peer needs, and the session after it.
+/// What every way to a peer, and then the session, needs.
 pub struct Setup<'a> {
     /// This side's part of the handshake.
     pub local: &'a Local,
-    /// Who may be the peer.
+    /// The policy for the peer.
     pub policy: &'a Policy,
-    /// When there has to be one.
+    /// When the handshake must be complete.
     pub deadline: &'a Deadline,
-    /// How long each step on the way there may take.
+    /// Time limits of the steps.
     pub limits: Limits,
-    /// Where it is said how that goes.
+    /// Where progress is reported.
     pub report: &'a Report,
-    /// The session's memory.
+    /// Buffers of the session.
     pub buffers: Buffers,
 }
 
-/// A peer whose handshake is done.
+/// A peer whose handshake is complete.
 pub struct Established {
     /// The connection, registered as [`LINK`].
     pub link: Link,
-    /// The session, not begun.
+    /// The session, not started yet.
     pub session: Session,
-    /// What this side still waits for, or already has.
+    /// The commitment's opening, or when it must arrive.
     pub opening: Opening,
-    /// How long the other end may take.
+    /// Time limits for the other end.
     pub limits: Limits,
-    /// What replaces a lost connection, where both ends have agreed on that.
+    /// Replaces a lost connection, if both ends agreed on that.
     pub reconnect: Option<Reconnect>,
 }
 
-/// The listener's opening of its commitment.
+/// The opening of the listener's commitment.
 pub enum Opening {
-    /// The listener has the words: they are shown before OPEN leaves.
+    /// At the listener: the words, shown before OPEN is sent.
     Ours(Sas),
-    /// The connector has them when OPEN comes, which has to be by then; what it comes to
-    /// if it does not.
+    /// At the connector: when OPEN must arrive, and how to treat it if it does not.
     Theirs(Instant, Unopened),
 }
 
 impl Established {
-    /// A listener's peer.
+    /// Makes a listener's peer.
     fn listener(
         poller: &Poller,
         mut link: Link,
@@ -126,15 +124,15 @@ impl Established {
         Ok(Established { link, session, opening: Opening::Ours(sas), limits, reconnect: None })
     }
 
-    /// A connector's peer, which owes OPEN until `open_by`.
+    /// Makes a connector's peer, which must send OPEN before `open_by`.
     fn connector(link: Link, connected: Connected, open_by: Instant, setup: Setup<'_>) -> Self {
         let session = Session::connector(connected, setup.buffers);
         let opening = Opening::Theirs(open_by, attempt::unopened(setup.policy));
         Established { link, session, opening, limits: setup.limits, reconnect: None }
     }
 
-    /// A connector's peer, whose addresses are dialled again when the connection is lost, if
-    /// both ends have agreed on that.
+    /// Lets a connector dial the addresses again if the connection is lost and both ends
+    /// agreed on that.
     fn redialled(self, to: &Target) -> Result<Self, Error> {
         let Some(within) = self.limits.away.filter(|_| self.session.may_reconnect()) else {
             return Ok(self);

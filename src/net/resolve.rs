@@ -1,4 +1,4 @@
-//! Names to addresses.
+//! Looks up names.
 
 use crate::error::{Error, Stage};
 use crate::sys::poller::Poller;
@@ -10,17 +10,17 @@ use crate::ui::waiting::{Deadline, Waiting};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes of stack for the resolver, which loads modules that we do not know.
+/// Bytes of stack for the resolver, which loads modules of unknown size.
 const STACK: usize = 2 << 20;
 
-/// Asks for the addresses of `host` (of every interface without one) and the
-/// number of `service`, in the system's order. With `numeric`, asks no server.
+/// Looks up the addresses of `host` (without one, of every interface) and the number of
+/// `service`, in the system's order. With `numeric`, asks no server.
 ///
-/// The system's resolver cannot be interrupted, so it gets a thread; a signal
-/// or `deadline` does not wait for it. Addresses and port numbers need neither.
+/// The system's resolver cannot be interrupted, so it runs in a thread, which a signal or
+/// `deadline` abandons. Addresses and port numbers need neither thread nor resolver.
 ///
 /// # Errors
-/// [`Error::Resolve`], [`Error::Usage`] for what no retry can mend, [`Error::Waited`] at
+/// [`Error::Resolve`], [`Error::Usage`] if no retry can help, [`Error::Waited`] at
 /// `deadline`, [`Error::Signal`].
 pub fn resolve(
     poller: &mut Poller,
@@ -95,7 +95,7 @@ pub fn resolve(
     }
 }
 
-/// The same in a thread, which is left to itself when a signal or the deadline comes first.
+/// Looks up in a thread, which is abandoned if a signal or the deadline comes first.
 fn look_up_aside(
     poller: &mut Poller,
     host: Option<&str>,
@@ -113,9 +113,9 @@ fn look_up_aside(
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         let _ = waker.wake();
     };
-    // A size of our own: the environment (RUST_MIN_STACK) has no say in it.
+    // Set explicitly, so that the environment (RUST_MIN_STACK) has no effect.
     if std::thread::Builder::new().stack_size(STACK).spawn(job).is_err() {
-        // There is no thread, so a signal has to wait. A second one ends the process.
+        // Without a thread, a signal has to wait. A second one ends the process.
         return Ok(look_up(host, service, family, numeric));
     }
     loop {
