@@ -53,7 +53,7 @@ fn w_never_ends_a_running_session() {
     connector.line("you say");
     listener.line("you say");
     // Twice the time passes: that of a third scat that waits in vain.
-    Scat::listen_with(&["-w2"]).0.end().expect(3, "within 2 s");
+    Scat::listen_with(&["-w2"]).0.end().expect(3, "no session in 2 s");
     connector.write(b"late");
     assert_eq!(listener.read(4), b"late");
     listener.end_input();
