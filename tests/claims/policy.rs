@@ -446,6 +446,19 @@ fn a_file_of_peers_names_who_has_come_at_both_ends() {
     at_l.end().expect(0, "");
 }
 
+/// Whoever knows the other person can ask whether that is their key.
+#[test]
+fn a_key_that_is_not_the_one_expected_is_shown_and_none_is_told_apart() {
+    let Keys { l, other, .. } = keys();
+    let pinned = ["--peer", &other.public];
+    let (_l, port) = Scat::listen_with(&["-i", l.file.arg()]);
+    let shown = format!("scat: its key: {}\nscat: hint: ask them first", l.public);
+    Scat::connect_with(&pinned, port).end().expect(4, &shown);
+    let (_l, port) = Scat::listen();
+    let ended = Scat::connect_with(&pinned, port).end().expect(4, "gave no key (-i)");
+    assert!(!ended.stderr.contains("scat-public:"), "{}", ended.stderr);
+}
+
 #[test]
 fn a_listener_shows_the_key_that_it_refuses() {
     let Keys { c, other, .. } = keys();

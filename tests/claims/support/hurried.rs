@@ -4,6 +4,7 @@
 use super::scat::Scat;
 use scat::net::Limits;
 use scat::net::reconnect::Times;
+use scat::ui::waiting::Patience;
 use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -31,6 +32,15 @@ pub const RECONNECT: Times = Times {
     quiet: Duration::from_secs(3),
     steady: Duration::from_secs(60),
     linger: STEP,
+};
+
+/// Until a person is told what goes on. A line shows at once how far a transfer has come.
+const TELL: Patience = Patience {
+    alone: Duration::from_millis(300),
+    ends: Duration::from_millis(200),
+    stuck: Duration::from_secs(10),
+    progress: Duration::ZERO,
+    refresh: Duration::from_millis(20),
 };
 
 /// Set where this test program is scat: to the milliseconds of a close.
@@ -73,7 +83,14 @@ fn this_program_is_scat_where_it_was_started_as_scat() {
     let args = std::env::args_os().skip_while(|arg| arg != "--").skip(1).collect();
     let code = main::program(
         args,
-        Limits { step: STEP, vanished: VANISHED, reconnect: RECONNECT, close, ..Limits::default() },
+        Limits {
+            step: STEP,
+            vanished: VANISHED,
+            reconnect: RECONNECT,
+            tell: TELL,
+            close,
+            ..Limits::default()
+        },
     );
     // ExitCode does not tell its number.
     let number = (0..=u8::MAX).find(|number| code == (*number).into());

@@ -3,6 +3,7 @@
 mod ceremony;
 mod screen;
 mod stdio;
+mod told;
 
 use crate::support::peer::{Peer, Role};
 

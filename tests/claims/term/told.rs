@@ -1,0 +1,102 @@
+//! What a person at a terminal is told without having asked: what to type at the other
+//! end, why nobody comes, how far a transfer has come, that nobody sends.
+
+use super::at_terminals;
+use crate::support::hurried;
+use crate::support::peer::{CONTENT, DATA, Options, Peer, REKEY2};
+use crate::support::pty::Terminal;
+use crate::support::scat::{Scat, dial, key_file};
+
+/// What takes the place of a progress line.
+const CLEAR: &str = "\r\x1b[K";
+
+/// A hurried scat here, its input and output as `redirections` say, its messages on the
+/// screen.
+fn hurried(terminal: &Terminal, redirections: &str, args: &[&str]) -> Scat {
+    let words: Vec<String> = hurried::words().iter().map(|word| format!("'{word}'")).collect();
+    let script = format!("shift && exec {} \"$@\" 2>\"$0\" {redirections}", words.join(" "));
+    Scat::spawn(terminal.shell(&script, args))
+}
+
+#[test]
+fn a_listener_says_what_to_type_at_the_other_end() {
+    at_terminals!();
+    let psk = key_file("psk", &[5; 32]);
+    for (args, redirections, typed) in [
+        (&[][..], "<\"$0\" >\"$0\"", "scat 127.0.0.1 PORT\r\n"),
+        (&["--psk", psk.arg()], "</dev/null >\"$0\"", "scat --psk FILE 127.0.0.1 PORT\r\n"),
+        (&[], "<\"$0\" | cat >/dev/null", "scat 127.0.0.1 PORT < FILE\r\n"),
+    ] {
+        let mut screen = Terminal::new();
+        let script = format!("\"$@\" 2>\"$0\" {redirections}");
+        let args = [&["-l", "127.0.0.1", "0"], args].concat();
+        let scat = Scat::spawn(screen.shell(&script, &args));
+        let port = screen.port().to_string();
+        screen.wait_for(&format!("at the other end: {}", typed.replace("PORT", &port)));
+        screen.keys("\x03");
+        drop(scat);
+    }
+    // Not in a log.
+    let (l, _) = Scat::listen_with(&["-w0.1"]);
+    assert!(!l.end().expect(3, "").stderr.contains("at the other end"));
+}
+
+#[test]
+fn a_listener_that_nobody_calls_says_what_may_be_wrong() {
+    at_terminals!();
+    let mut screen = Terminal::new();
+    let _alone = hurried(&screen, "", &["-l", "127.0.0.1", "0"]);
+    let port = screen.port();
+    screen.wait_for(&format!("nobody yet: is port {port} open in the firewall"));
+}
+
+#[test]
+fn a_transfer_shows_how_far_it_has_come_and_leaves_nothing_of_it_behind() {
+    at_terminals!();
+    let mut screen = Terminal::new();
+    let mut l = hurried(&screen, "</dev/null", &["-l", "127.0.0.1", "0"]);
+    let mut peer = Peer::connect(dial(screen.port()), Options::default()).unwrap();
+    for _ in 0..2 {
+        peer.send(DATA, &[7; CONTENT]).unwrap();
+        l.read(CONTENT);
+    }
+    screen.wait_for(&format!("{CLEAR}scat: "));
+    assert!(screen.wait_for(" received, ").len() < 12);
+    peer.finish().unwrap();
+    screen.wait_for(&format!("{CLEAR}scat: complete: "));
+    assert!(!screen.wait_for(" received\r\n").contains(CLEAR));
+    l.end_by_itself().expect(0, "");
+    assert!(screen.screen().ends_with(" received\r\n"), "{:?}", screen.screen());
+}
+
+#[test]
+fn a_chat_shows_no_progress_however_much_comes() {
+    at_terminals!();
+    let mut screen = Terminal::new();
+    let args = ["--no-confirm", "-l", "127.0.0.1", "0"];
+    let chat = hurried(&screen, "<\"$0\" >\"$0\"", &args);
+    let mut peer = Peer::connect(dial(screen.port()), Options::default()).unwrap();
+    for _ in 0..2 {
+        peer.send(DATA, &[b'x'; CONTENT]).unwrap();
+    }
+    assert!(screen.wait_until(|screen| screen.matches('x').count() >= 2 * CONTENT));
+    // The loop has gone round since: a line would be there.
+    peer.start_ratchet().unwrap();
+    assert_eq!(peer.recv().unwrap().0, REKEY2);
+    peer.finish().unwrap();
+    chat.end_by_itself().expect(0, "");
+    let screen = screen.screen();
+    assert!(!screen.contains(CLEAR) && !screen.contains("complete"), "{screen:?}");
+}
+
+#[test]
+fn who_only_receives_is_told_that_nobody_sends() {
+    at_terminals!();
+    let mut screen = Terminal::new();
+    let args = ["--no-confirm", "-l", "127.0.0.1", "0"];
+    let l = hurried(&screen, "<\"$0\"", &args);
+    let mut peer = Peer::connect(dial(screen.port()), Options::default()).unwrap();
+    screen.wait_for("nothing received yet: is the other end to send? (< FILE)");
+    peer.finish().unwrap();
+    l.end_by_itself().expect(0, "");
+}
