@@ -17,6 +17,7 @@ ip link set lo up
 ip address add 203.0.113.7 dev lo
 ip address add 198.51.100.4 dev lo
 ip route replace local 203.0.113.7 dev lo table local src 198.51.100.4
+ip route add default dev lo src 203.0.113.7
 mount --bind "$1/hosts" /etc/hosts
 exec "$2" --inside "$1" "$3"
 """
@@ -64,7 +65,7 @@ def play(room):
         bob.types("scat ann.example.com 9000")
         said = ann.sees(r"you say +(\w+ \w+ \w+)")[1]
         bob.sees("they say:$")
-        bob.types(" ".join(word[:5] for word in said.split()))  # as much as is needed
+        bob.types(" ".join(word[:6] for word in said.split()))  # as much as is needed
         answer = bob.sees(r"you answer +(\w+ \w+ \w+)")[1]
         ann.sees("they answer:$")
         ann.types(answer)
