@@ -456,3 +456,21 @@ impl Default for RateLimit {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::rows;
+
+    #[test]
+    fn a_line_is_broken_between_words_and_never_inside_one() {
+        for (line, broken) in [
+            ("", &[""][..]),
+            ("  you say   kiwi", &["  you say   kiwi"]),
+            ("one two three four five", &["one two three", "  four five"]),
+            ("1234567890123456 one", &["1234567890123456", "  one"]),
+            ("one 12345678901234567890 two", &["one", "  12345678901234567890", "  two"]),
+        ] {
+            assert_eq!(rows(line, 16), broken, "{line:?}");
+        }
+    }
+}

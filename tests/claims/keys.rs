@@ -121,8 +121,9 @@ fn a_key_of_the_wrong_kind_is_refused_by_name() {
     let public = private_file("public", &shown);
     let bare = private_file("bare", bare_key);
     let empty = private_file("empty", "# nobody\n");
-    let [secret, psk, public, bare, empty] =
-        [&secret, &psk, &public, &bare, &empty].map(Place::arg);
+    let ssh = private_file("ssh", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n");
+    let [secret, psk, public, bare, empty, ssh] =
+        [&secret, &psk, &public, &bare, &empty, &ssh].map(Place::arg);
     let place = ["127.0.0.1", "1"];
     for (option, path, said, hint) in [
         ("--psk", public, "a public key, not a pre-shared key", "a public key is no secret"),
@@ -131,6 +132,7 @@ fn a_key_of_the_wrong_kind_is_refused_by_name() {
         ("--psk", empty, "contains no key", "--genpsk"),
         ("-i", public, "a public key, not a secret key", "--peer at the other end"),
         ("-i", psk, "a pre-shared key, not a secret key", "with --psk"),
+        ("-i", ssh, "a key of ssh or another program, not of scat", "scat --genkey FILE"),
         ("-i", bare, "the prefix scat-secret: is missing", "scat-secret: before"),
         ("--pubkey", psk, "a pre-shared key, which has no public key", "--psk FILE"),
         ("--pubkey", public, "this is a public key already", "--peer @FILE"),
