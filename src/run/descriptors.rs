@@ -1,11 +1,11 @@
-//! The descriptors that the process was started with and the command line names.
+//! Inherited descriptors that the command line names.
 
 use crate::cli::Descriptors;
 use crate::error::Error;
 use crate::net::inherited::Inherited;
 use crate::sys::stream;
 
-/// Those that may be used, and why the others may not.
+/// The named descriptors, or why they cannot be used.
 pub struct Claimed {
     /// `--status-fd`, if given.
     pub status: Result<Option<stream::Inherited>, Error>,
@@ -16,8 +16,8 @@ pub struct Claimed {
 }
 
 impl Claimed {
-    /// Takes what is `named`. To be called before anything is opened, which could get the
-    /// number of a descriptor that is not open.
+    /// Claims the descriptors in `named`. Call it before anything is opened that could
+    /// get the number of one that is not open.
     pub fn new(named: &Descriptors) -> Self {
         let status = named.status.map(|fd| status(fd, &named.connections)).transpose();
         let confirm = named.confirm.map(|fd| confirm(fd, named)).transpose();
@@ -26,8 +26,8 @@ impl Claimed {
     }
 }
 
-/// A descriptor that takes lines, and is neither standard input, nor where the data goes,
-/// nor one of the `connections`.
+/// Claims a descriptor to which lines can be written. It must not be standard input, the
+/// output of the data, or one of the `connections`.
 fn status(number: i32, connections: &[i32]) -> Result<stream::Inherited, Error> {
     let wrong = |what: &str| usage(format!("--status-fd {number}: {what}"));
     if number <= 1 {
@@ -40,7 +40,7 @@ fn status(number: i32, connections: &[i32]) -> Result<stream::Inherited, Error> 
     if !stream::is_for_writing(fd) {
         return Err(wrong("not open for writing"));
     }
-    // Of messages in the file of the data, and lines among them, it is found out elsewhere.
+    // Messages in the file of the data, and so lines in it, are rejected elsewhere.
     let has_messages = stream::are_one(fd, stream::stderr());
     let takes_data = |kind| stream::are_same(kind, fd, stream::stdout());
     if [stream::Kind::Pipe, stream::Kind::Socket].into_iter().any(takes_data)
@@ -51,7 +51,7 @@ fn status(number: i32, connections: &[i32]) -> Result<stream::Inherited, Error> 
     Ok(fd)
 }
 
-/// A descriptor that gives lines, and is not one that has another use.
+/// Claims a descriptor from which lines can be read, and which has no other use.
 fn confirm(number: i32, named: &Descriptors) -> Result<stream::Inherited, Error> {
     let wrong = |what: &str| usage(format!("--confirm-fd {number}: {what}"));
     if number <= 2 {
@@ -67,7 +67,7 @@ fn confirm(number: i32, named: &Descriptors) -> Result<stream::Inherited, Error>
     if !stream::is_for_reading(fd) {
         return Err(wrong("not open for reading"));
     }
-    // Data would be taken for an answer, and answers sent as data.
+    // Data would be taken for answers, and answers sent as data.
     let same = |kind| stream::are_same(kind, fd, stream::stdin());
     if [stream::Kind::Pipe, stream::Kind::Socket, stream::Kind::File].into_iter().any(same) {
         return Err(wrong("standard input is the same file"));
@@ -75,7 +75,7 @@ fn confirm(number: i32, named: &Descriptors) -> Result<stream::Inherited, Error>
     Ok(fd)
 }
 
-/// Whether `fd` is one of these, by its number or under another one.
+/// Whether `fd` is one of these, under its own or another number.
 fn is_one_of(fd: stream::Inherited, connections: &[i32]) -> bool {
     let mut connections = connections.iter().filter_map(|&fd| stream::inherited(fd).ok());
     connections.any(|connection| {

@@ -1,8 +1,8 @@
-//! Key files: one key and any number of `#` lines, their owner's alone.
+//! Key files: one key and any number of `#` lines, readable only by the owner.
 //!
-//! There are no passphrases: whoever listens in could try them out on flight 1,
-//! at leisure. A key that is kept encrypted comes through a pipe:
-//! `-i <(age -d key.age)`.
+//! There are no passphrases, because an eavesdropper could test them offline against
+//! flight 1. A key that is stored encrypted is passed through a pipe: `-i <(age -d
+//! key.age)`.
 
 use crate::auth::keys::{self, ENCODED, Kind, KnownKey, Why, parse, parse_public, public};
 use crate::error::{Error, Stage};
@@ -17,14 +17,14 @@ use std::io;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Bytes of the longest file: some ten thousand public keys.
+/// Largest file in bytes: some ten thousand public keys.
 const LIMIT: usize = 1 << 20;
 
-/// Reads a secret key or a pre-shared key, as `wanted` says. A FIFO is waited for
-/// until `deadline`.
+/// Reads a secret key or a pre-shared key, as `wanted` says. Waits for a FIFO until
+/// `deadline`.
 ///
 /// # Errors
-/// [`Error::Key`] if it is not there, not ours alone, or not that; [`Error::Waited`],
+/// [`Error::Key`] if the file is missing, exposed or not such a key; [`Error::Waited`],
 /// [`Error::Signal`].
 #[inline(never)] // what it leaves on the stack is wiped by its caller's next wait
 pub fn read(
@@ -39,14 +39,14 @@ pub fn read(
     let key = keys.next().unwrap_or(Err(Why::Empty(wanted))).map_err(|why| failed(path, why))?;
     match (keys.next(), content.unsafe_because) {
         (Some(_), _) => Err(failed(path, Why::Several)),
-        // No generator makes it, and a stranger would guess it first.
+        // No generator produces it, and an attacker would try it first.
         _ if key.iter().all(|&byte| byte == 0) => Err(failed(path, Why::Zero)),
         (None, Some(why)) => Err(failed(path, why)),
         (None, None) => Ok(key),
     }
 }
 
-/// Reads an identity for the public key that belongs to it.
+/// Reads an identity and returns its public key.
 ///
 /// # Errors
 /// As [`read`].
@@ -65,10 +65,11 @@ pub fn read_public(
     }
 }
 
-/// Reads public keys, one a line. There is one at least: none would admit everybody.
+/// Reads public keys, one per line. There must be at least one: none would admit
+/// everyone.
 ///
 /// # Errors
-/// As [`read`]; others may read such a file, but not write it.
+/// As [`read`]; but others may read such a file, only not write it.
 pub fn read_known(
     path: &Path,
     poller: &mut Poller,
@@ -88,19 +89,19 @@ pub fn read_known(
     }
 }
 
-/// The lines that are neither empty nor comments, without the white space around them, and
-/// their numbers. A byte-order mark, as Notepad writes it, is none of the first one.
+/// Returns the lines that are neither empty nor comments, without surrounding white
+/// space, and their numbers. Skips a byte-order mark, as Notepad writes it.
 fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let lines = (1..).zip(text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii));
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"))
 }
 
-/// All that is in a file.
+/// Content of a file.
 struct Content {
     text: Zeroizing<Vec<u8>>,
-    /// Others may do with it what they must not. That is said only of a file that would
-    /// do otherwise: the wrong file is not to be made safe.
+    /// Others have access to the file that they must not have. This is reported only if
+    /// the content is right, so that nobody is told to chmod the wrong file.
     unsafe_because: Option<Why>,
 }
 
@@ -123,7 +124,7 @@ fn content(
         Kind::Secret | Kind::Psk if file.is_exposed() => Some(Why::Exposed),
         _ => None,
     };
-    // One that others may write is not waited for.
+    // Do not wait for a file that others may write.
     let unsafe_because = match unsafe_because {
         Some(why) if file.is_fifo() => return Err(failed(path, why)),
         other => other,
@@ -143,7 +144,7 @@ fn content(
             if len >= LIMIT {
                 return Err(failed(path, Why::TooLong(wanted)));
             }
-            // A vector that grows by itself leaves its old bytes behind.
+            // A vector that grows by itself would leave copies of the key behind.
             let mut longer = Zeroizing::new(vec![0; 2 * len]);
             longer[..len].copy_from_slice(&text);
             text = longer;
@@ -160,17 +161,17 @@ fn content(
     }
     file.unwatch(poller);
     text.truncate(len);
-    // With a byte-order mark, or an ASCII character first.
+    // UTF-16: a byte-order mark, or an ASCII character first.
     if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..0x80, ..] | [1..0x80, 0, ..] = text[..] {
         return Err(failed(path, Why::Utf16));
     }
     Ok(Content { text, unsafe_because })
 }
 
-/// Writes an identity to a new file that is its owner's alone.
+/// Writes an identity to a new file, readable only by its owner.
 ///
 /// # Errors
-/// [`Error::Key`], above all if there is a file of that name.
+/// [`Error::Key`], mostly if the file exists already.
 pub fn create_secret(path: &Path, secret: &Secret) -> Result<(), Error> {
     let public = public(secret);
     let comment = format!(
@@ -181,7 +182,7 @@ pub fn create_secret(path: &Path, secret: &Secret) -> Result<(), Error> {
     create(path, &comment, Kind::Secret, secret)
 }
 
-/// Writes a pre-shared key to a new file that is its owner's alone.
+/// Writes a pre-shared key to a new file, readable only by its owner.
 ///
 /// # Errors
 /// As [`create_secret`].
@@ -220,7 +221,7 @@ mod tests {
         std::array::from_fn(|i| i as u8)
     }
 
-    /// A directory of this test's own, gone with it.
+    /// A directory of one test, removed at its end.
     struct Place(PathBuf);
 
     impl Place {
@@ -296,7 +297,7 @@ mod tests {
         let names: Vec<_> = known.iter().map(|known| known.name.as_deref()).collect();
         assert_eq!(names, [Some("ann"), None]);
         assert!(known.iter().all(|known| known.key == counting()));
-        // None would admit everybody.
+        // An empty list would admit everyone.
         assert!(matches!(read_all(&place.file("# nobody\n", 0o644)), Err(Why::Empty(_))));
         let secret = format!("scat-public:{KEY}\nscat-secret:{KEY}\n");
         assert!(matches!(read_all(&place.file(&secret, 0o600)), Err(Why::Kind { .. })));
@@ -313,7 +314,7 @@ mod tests {
             let read = read_as(&place.file(&secret, 0o600 | bit), Kind::Secret);
             assert!(matches!(read, Err(Why::Exposed)), "{bit:o}");
         }
-        // The wrong file is called that, and not one that others may read.
+        // The report is that it is the wrong file, not that others may read it.
         for (text, mode) in [("", 0o644), (public.as_str(), 0o644), ("nothing\n", 0o666)] {
             let read = read_as(&place.file(text, mode), Kind::Secret);
             assert!(!matches!(read, Ok(_) | Err(Why::Exposed)), "{text:?}");

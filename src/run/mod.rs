@@ -35,7 +35,7 @@ use std::path::PathBuf;
 /// Runs one session, from the options to its end.
 ///
 /// # Errors
-/// Why it did not end well.
+/// Why it failed.
 pub fn session(
     options: Options,
     claimed: Claimed,
@@ -55,7 +55,8 @@ pub fn session(
     let limits = Limits { idle: options.idle, away: options.reconnect, ..limits };
     let is_verified = !peers.is_empty() || options.psk.is_some();
     let mut asker = Asker::choose(ask, is_verified, confirm)?;
-    // Whoever makes the connections could make one after the other, unseen.
+    // Whoever makes the connections could make one after another, each a guess at the
+    // words.
     if matches!(endpoint, Endpoint::Inherited { .. }) && !is_verified && asker.is_none() {
         return Err(Error::Unverified);
     }
@@ -100,7 +101,7 @@ pub fn session(
     let mut place = Place { endpoint, family, numeric, connection, target: None };
     let mut retry = Retry::new(&deadline, report);
     loop {
-        // What may fail for want of something here does so before there is a peer.
+        // Allocate now: a failure later would cost the peer its session.
         let stdio = Stdio::new(&poller)?;
         let no_memory = |_| Error::System("session", io::ErrorKind::OutOfMemory.into());
         let buffers = Buffers::new().map_err(no_memory)?;
@@ -121,24 +122,24 @@ pub fn session(
     }
 }
 
-/// Where the peer is met.
+/// Where to meet the peer.
 struct Place {
     endpoint: Endpoint,
     family: Family,
     numeric: bool,
-    /// `--fd`, until it is used.
+    /// The connection of `--fd`, until it is used.
     connection: Option<Inherited>,
-    /// Where to connect to, once it has been found.
+    /// Where to connect, once the name is looked up.
     target: Option<Target>,
 }
 
 impl Place {
-    /// Whether a try that has failed can be followed by another one.
+    /// Whether another attempt can follow a failed one.
     fn can_be_met_again(&self) -> bool {
         matches!(self.endpoint, Endpoint::Connect { .. })
     }
 
-    /// Listens, connects, or takes the connection that is there.
+    /// Listens, connects, or takes the existing connection.
     fn meet(&mut self, poller: &mut Poller, setup: Setup<'_>) -> Result<Established, Error> {
         let Setup { deadline, report, .. } = setup;
         let (family, numeric) = (self.family, self.numeric);

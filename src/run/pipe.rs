@@ -1,15 +1,14 @@
-//! The loop: shuttles a session's bytes between stdin, stdout and the socket.
+//! The loop: moves a session's bytes between stdin, stdout and the socket.
 //!
 //! It ends
-//! * well, when both ends have sent and received EOF and DONE;
-//! * by the peer's ABORT, by the connection's end or failure, by a frame that
-//!   is forged or not allowed: then what was authentic is still written out;
-//! * by stdin, stdout or a signal of this side: then the peer is told.
+//! * successfully, when both ends have sent and received EOF and DONE;
+//! * by the peer's ABORT, a lost connection, or a forged or forbidden frame: then data that
+//!   has verified is still written out;
+//! * by this side's stdin, stdout or a signal: then the peer is told.
 //!
-//! Every end closes the same way: what is sealed is sent, sending is shut down,
-//! and what still comes is read and thrown away until the peer has closed as
-//! well, for 2 s at most. A close with unread data would send a reset, which
-//! can destroy the last frames on their way.
+//! Every end closes alike: send what is sealed, shut down sending, and read and discard
+//! what arrives until the peer has closed too, for at most 2 s. A close with unread data
+//! would send a reset, which can destroy the last frames in transit.
 
 use crate::auth::policy::Policy;
 use crate::error::{Cause, Error, Totals, Unopened};
@@ -35,46 +34,47 @@ use crate::ui::waiting::Limit;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// PROGRESS is told at most once in this time.
+/// Shortest time between two PROGRESS lines.
 const PROGRESS: Duration = Duration::from_secs(1);
-/// How often it is looked, within the time for it, whether what was sent is acknowledged.
+/// Number of checks, within the time for it, whether sent data is acknowledged.
 const LOOKS: u32 = 60;
-/// Rounds without a poll while there is always something to do.
+/// Rounds without a poll while there is always work.
 const ROUNDS: u32 = 16;
 
-/// What a session that does not move waits for.
+/// What a session that makes no progress waits for.
 #[derive(Clone, Copy)]
 enum Wait {
-    /// The end of an input, or its beginning: a person who watches may want to know.
+    /// The start or end of an input; of interest to a user who is watching.
     Input(&'static str),
-    /// Something that could move and does not.
+    /// Something that could continue and does not.
     Stuck(&'static str),
 }
 
-/// A session that does not move.
+/// Detects a session that makes no progress.
 #[derive(Default)]
 struct Still {
-    /// What had moved, and which inputs had ended.
+    /// The counters, and which inputs had ended.
     seen: (Counters, [bool; 3]),
-    /// When that was noticed.
+    /// When they last changed.
     since: Option<Instant>,
-    /// When it is to be explained next, if it is still so.
+    /// When to explain it, if nothing changes before.
     tell_at: Option<Instant>,
 }
 
-/// A time in which no data moves.
+/// A period in which no data passes.
 struct Quiet {
     seen: Counters,
     limit: Limit,
 }
 
 impl Quiet {
-    /// Not begun.
+    /// Starts without a period.
     fn new() -> Self {
         Quiet { seen: Counters::default(), limit: Limit::new(None) }
     }
 
-    /// Whether `counters` have stayed as they are for `time`, from when there was one.
+    /// Whether `counters` have not changed for `time`. The period starts when there is a
+    /// time.
     fn has_lasted(&mut self, counters: Counters, time: Option<Duration>) -> bool {
         if time.is_none() || self.seen != counters || self.limit.at().is_none() {
             let until = time.and_then(|time| Instant::now().checked_add(time));
@@ -85,19 +85,19 @@ impl Quiet {
     }
 }
 
-/// What is given up as soon as there is a session: no other one can follow.
+/// What is dropped as soon as there is a session.
 pub struct Before {
-    /// This side's part of the handshake: the session needs no long-lived secret.
+    /// This side's part of the handshake: a session needs no long-lived secret.
     pub local: Local,
-    /// Entered then. Only a test of the loop in its own process has none.
+    /// Entered at that moment. Only tests of the loop in their own process have none.
     pub sandbox: Option<Sandbox>,
 }
 
-/// A session with the descriptors that it runs between.
+/// A session and the descriptors between which it runs.
 pub struct Pipe<'a> {
     poller: &'a mut Poller,
     link: Link,
-    /// What replaces a lost connection, where both ends have agreed on that.
+    /// Replaces a lost connection, if both ends agreed on that.
     reconnect: Option<Reconnect>,
     session: Session,
     verification: Verification<'a>,
@@ -105,33 +105,33 @@ pub struct Pipe<'a> {
     stdout: Output,
     report: &'a Report,
     started: Instant,
-    /// A connector's time limit for OPEN, until that has come, and what it comes to if it
-    /// does not.
+    /// The connector's time limit for OPEN until it arrives, and how to treat its
+    /// absence.
     open_by: Option<(Limit, Unopened)>,
-    /// Until OPEN has come or is about to leave.
+    /// Dropped when OPEN has arrived or is about to be sent.
     before: Option<Before>,
-    /// What the last PROGRESS told, and when the next one may.
+    /// The counters in the last PROGRESS, and when the next may follow.
     told: (Counters, Instant),
     limits: Limits,
-    /// Against `--idle`.
+    /// For `--idle`.
     idle: Quiet,
-    /// While nobody reads standard output.
+    /// For a standard output that nobody reads.
     unread: Quiet,
-    /// Since when all is as it was, and whether it is known what that was.
+    /// Since when nothing has changed, and whether that was explained.
     still: Still,
-    /// When it is looked next whether what was sent is acknowledged.
+    /// When to check next whether sent data is acknowledged.
     look_at: Instant,
-    /// What a person at a terminal sees of it.
+    /// The progress line on a terminal.
     progress: Progress,
 }
 
 impl<'a> Pipe<'a> {
-    /// Runs the session of a peer to its end, in the sandbox. With an `asker`, a person is asked
-    /// there first.
+    /// Runs a peer's session to its end, in the sandbox. With an `asker`, asks the user
+    /// to compare the words first.
     ///
     /// # Errors
-    /// Why it did not end well; the peer knows it too, if it could be told. `before`, if
-    /// it has not come to a session.
+    /// Why it failed; the peer was told if possible. Also returns `before` if there was no
+    /// session yet.
     pub fn run(
         poller: &'a mut Poller,
         established: Established,
@@ -178,7 +178,7 @@ impl<'a> Pipe<'a> {
             still: Still::default(),
             progress,
         };
-        // A listener shows the words before OPEN leaves.
+        // A listener shows the words before it sends OPEN.
         if let Some(sas) = sas {
             pipe.verify(&sas);
         }
@@ -191,8 +191,9 @@ impl<'a> Pipe<'a> {
         if pipe.before.is_none() {
             report.keys(&pipe.session);
         }
-        // The person who confirmed, or sits at a terminal, sees nothing else of a file. In a
-        // log, the last line tells a run that went well from one that was killed.
+        // A user who has confirmed, or is at a terminal, has seen no other sign of a file
+        // transfer. In a log, the last line tells a successful run from one that was
+        // killed.
         let is_watched = (is_asked || report.is_watched()) && !pipe.is_chat();
         if result.is_ok() && (report.talk == Talk::Stages || is_watched) {
             report.complete(pipe.session.counters(), pipe.started.elapsed());
@@ -200,12 +201,12 @@ impl<'a> Pipe<'a> {
         result.map_err(|err| (err, pipe.before.take()))
     }
 
-    /// Moves bytes until the session is complete or cannot go on.
+    /// Moves bytes until the session is complete or fails.
     fn shuttle(&mut self) -> Result<(), Error> {
         let mut round = 0;
         loop {
             if !self.has_work() {
-                // By now the peer has what it has to have first: OPEN.
+                // The peer already has what it needs first: OPEN.
                 self.verification.claim_terminal()?;
                 self.poll(self.poll_timeout())?;
                 round = 0;
@@ -221,7 +222,7 @@ impl<'a> Pipe<'a> {
             self.fill_inbound()?;
             self.drain_inbound()?;
             self.follow_end()?;
-            // The peer's last frame and its FIN may come together.
+            // The peer's last frame and its FIN may arrive together.
             if self.session.is_finished() && self.session.has_told() {
                 return Ok(());
             }
@@ -238,13 +239,13 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// Whether the connection is lost, and another one may take its place.
+    /// Whether the connection is lost but may be replaced.
     fn is_away(&self) -> bool {
         self.reconnect.as_ref().is_some_and(|it| it.lost_at().is_some())
     }
 
-    /// `--idle`, and a standard output that nobody reads: while no person is asked here and
-    /// the connection is there.
+    /// Ends an idle session (`--idle`), or one whose output nobody reads; not while a
+    /// user is asked or the connection is lost.
     fn judge_quiet(&mut self) -> Result<(), Error> {
         let counters = self.session.counters();
         let stands = self.open_by.is_some() || self.verification.is_asking() || self.is_away();
@@ -254,7 +255,8 @@ impl<'a> Pipe<'a> {
         {
             return Err(Error::Idle(time));
         }
-        // A peer that has ended loses nothing, and what is being sent may be what matters.
+        // The peer loses nothing if it has ended, and what this side sends may be what
+        // matters.
         let sends = counters.sent > 0 && !self.session.input_ended();
         let loses = self.stdout.is_unread() && !self.session.peer_has_ended() && !sends;
         let unread = Some(self.limits.unread).filter(|_| loses && !stands);
@@ -268,7 +270,7 @@ impl<'a> Pipe<'a> {
         Ok(())
     }
 
-    /// The connection is gone.
+    /// Returns the error of a lost connection.
     fn cut(&self, why: Option<io::Error>) -> Error {
         match &self.open_by {
             Some((_, unopened)) => Error::NotOpened(*unopened, why),
@@ -276,7 +278,7 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// Whether a step of the loop could do something without waiting.
+    /// Whether any step of the loop could proceed without waiting.
     fn has_work(&self) -> bool {
         self.takes_input()
             || self.link.is_writable() && !self.session.sealed().is_empty()
@@ -285,19 +287,19 @@ impl<'a> Pipe<'a> {
             || self.verification.wants_input()
     }
 
-    /// Whether input can be had and sent. What is taken once the peer is gone is
-    /// lost, and would count as sent.
+    /// Whether to read stdin. Not once the connection is broken: those bytes would be
+    /// lost, but counted as sent.
     fn takes_input(&self) -> bool {
         let has_peer = self.reconnect.is_some() || !self.link.is_broken();
         has_peer && self.stdin.is_ready() && self.session.wants_input()
     }
 
-    /// Whether a read from the socket may do something, and is allowed.
+    /// Whether a read from the socket may succeed and is allowed.
     fn may_receive(&self) -> bool {
         self.link.is_readable() && !self.reconnect.as_ref().is_some_and(Reconnect::is_paused)
     }
 
-    /// When something has to be done although no event comes.
+    /// Returns when to act although no event comes.
     fn poll_timeout(&self) -> Option<Instant> {
         let open_by = self.open_by.as_ref().and_then(|(limit, _)| limit.at());
         let ask = self.verification.poll_timeout();
@@ -312,14 +314,14 @@ impl<'a> Pipe<'a> {
         own.into_iter().chain(of_others).flatten().min()
     }
 
-    /// When PROGRESS has to be told, if there is any.
+    /// Returns when the next PROGRESS is due, if any.
     fn progress_at(&self) -> Option<Instant> {
         let (told, at) = self.told;
         (self.report.has_status() && told != self.session.counters()).then_some(at)
     }
 
-    /// Whether a terminal may show how far it has come: nobody is asked there, and no data
-    /// goes to it or comes from it.
+    /// Whether a terminal may show progress: it is not in use for a question or for the
+    /// data.
     fn shows_progress(&self) -> bool {
         let Counters { sent, received, .. } = self.session.counters();
         let has_data =
@@ -333,7 +335,7 @@ impl<'a> Pipe<'a> {
         self.told = (counters, now + PROGRESS);
     }
 
-    /// Waits until `timeout` and notes what has become ready.
+    /// Waits until `timeout` and records what is ready.
     fn poll(&mut self, timeout: Option<Instant>) -> Result<(), Error> {
         let signals = self.poller.wait(timeout)?;
         for ready in self.poller.ready() {
@@ -375,15 +377,15 @@ impl<'a> Pipe<'a> {
                 self.report.answer(why);
             }
         }
-        // The shell or the report has written over the prompt.
+        // The shell or the report has overwritten the prompt.
         if signals.resumed || signals.report {
             self.verification.ask_again();
         }
     }
 
-    /// PROGRESS, the connector's ratchets, and a peer that has vanished while something
-    /// was on its way to it. (One that is idle is noticed by TCP's keepalive, which does
-    /// nothing as long as bytes are unacknowledged.)
+    /// Handles PROGRESS, the connector's ratchets, and a peer that vanished while data
+    /// was in flight. (TCP's keepalive detects an idle peer that vanished; it does
+    /// nothing while bytes are unacknowledged.)
     fn handle_timeout(&mut self) -> Result<(), Error> {
         let now = Instant::now();
         if self.progress_at().is_some_and(|at| at <= now) {
@@ -411,7 +413,7 @@ impl<'a> Pipe<'a> {
         Ok(())
     }
 
-    /// Explains a silence, once for each.
+    /// Explains a standstill, once.
     fn explain_standstill(&mut self, now: Instant) {
         let tell = self.limits.tell;
         let session = &self.session;
@@ -432,7 +434,7 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// What the session waits for, if that is nothing that a person knows.
+    /// Returns what the session waits for, unless the user knows it anyway.
     fn standstill(&mut self) -> Option<Wait> {
         if self.open_by.is_some() || self.verification.is_asking() || self.is_away() {
             return None;
@@ -493,8 +495,8 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// sealed -> socket. With a peer that is gone everything is lost; why it is gone,
-    /// only its last frames can tell.
+    /// sealed -> socket. On failure drops what is queued; reading continues, because the
+    /// peer's last frame may say why.
     fn drain_outbound(&mut self) {
         let n = self.link.write(self.session.sealed());
         self.session.drained(n);
@@ -517,8 +519,7 @@ impl<'a> Pipe<'a> {
         Ok(())
     }
 
-    /// Replaces a connection that is lost; where that was not agreed on, the session ends
-    /// with it.
+    /// Replaces a lost connection; without an agreement on that, the session ends.
     fn keep_connected(&mut self) -> Result<(), Error> {
         let change = match &mut self.reconnect {
             Some(reconnect) if self.session.may_reconnect() => {
@@ -575,7 +576,7 @@ impl<'a> Pipe<'a> {
             Event::Abort(reason) => {
                 self.report.event(&Line::Abort(reason));
                 return Err(match reason {
-                    // In the place of OPEN, it is the key that is refused.
+                    // Instead of OPEN, it means that the key is refused.
                     Reason::Refused if self.open_by.is_some() => {
                         let before = self.before.as_ref();
                         let long_lived = before.is_some_and(|it| it.local.is_long_lived());
@@ -588,7 +589,7 @@ impl<'a> Pipe<'a> {
         Ok(())
     }
 
-    /// The words are there, and with them a session.
+    /// The words are known, and with them the session starts.
     fn verify(&mut self, sas: &Sas) {
         if let Some(Before { local, sandbox }) = self.before.take() {
             drop(local);
@@ -620,7 +621,8 @@ impl<'a> Pipe<'a> {
             Err(why) => match why.kind() {
                 io::ErrorKind::WouldBlock => Ok(()),
                 io::ErrorKind::InvalidData if self.stdout.is_terminal() => Err(Error::NoText),
-                // Nobody reads it: a pipe says the one, a socket either.
+                // The reader is gone: EPIPE from a pipe, EPIPE or ECONNRESET from a
+                // socket.
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
                     Err(Error::OutputClosed)
                 }
@@ -630,14 +632,14 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// When the peer has ended and all is written out, whoever reads our output
-    /// sees its end too. And a person at a terminal is not left waiting for
-    /// nobody: what was entered is sent, what was only typed is thrown away.
+    /// After the peer's end, once all is written out, closes the output, so that its
+    /// reader sees the end too. If a user types the input, this side then ends as well:
+    /// it sends the lines that were entered, and drops a line that was only begun.
     fn follow_end(&mut self) -> Result<(), Error> {
         if !self.session.output_ended() {
             return Ok(());
         }
-        // DONE says that everything arrived, so a file that is not stored has to be known by then.
+        // DONE confirms that everything is stored, so find out now.
         self.stdout.store().map_err(Error::Output)?;
         self.session.stored()?;
         self.stdout.close();
@@ -651,14 +653,15 @@ impl<'a> Pipe<'a> {
         Ok(())
     }
 
-    /// Leaves the terminal, tells the peer, closes, and settles what the end was.
+    /// Clears the prompt, sends ABORT if this side failed, closes, and picks the error to
+    /// return.
     fn end(&mut self, result: Result<(), Error>) -> Result<(), Error> {
         self.verification.leave();
         if let Err(error) = &result {
             self.tell(error);
         }
-        // What has arrived is authentic and is written out, even after a cut or a forgery;
-        // not if it was this side's terminal, input or output that failed.
+        // Data that has verified is written out, even after a lost connection or a
+        // forgery; but not if this side's terminal, input or output failed.
         let deliver = !matches!(
             result,
             Err(Error::Signal(_)
@@ -674,34 +677,34 @@ impl<'a> Pipe<'a> {
         }
         self.close(deliver, &mut errors);
         self.linger(&mut errors);
-        // The peer could not be told that all is well here.
+        // The peer did not get our EOF and DONE, so it cannot know that all is well.
         if errors.is_empty() && !self.session.has_told() {
             errors.push(Error::Cut(None));
         }
         let mut errors: Vec<Error> =
             errors.into_iter().map(|error| self.with_totals(error)).collect();
-        // All are reported, the one that sets the exit status last.
+        // Report all errors, the one that sets the exit status last.
         let heaviest = (0..errors.len()).max_by_key(|&at| errors[at].weight());
         let last = heaviest.map(|at| errors.remove(at));
         errors.iter().for_each(|error| self.report.error(error));
         last.map_or(Ok(()), Err)
     }
 
-    /// Tells the peer of a failure here. Nothing more is confirmed to it from then on.
+    /// Tells the peer of a failure here, after which nothing more is confirmed to it.
     fn tell(&mut self, error: &Error) {
         if let Some(reason) = error.abort() {
             let _ = self.session.abort(reason);
         }
     }
 
-    /// Sends what is sealed and closes; with `deliver`, also writes out what has
-    /// been received, however long that takes after the close. What goes wrong on the
-    /// way is added to `errors`. A second signal ends the process meanwhile.
+    /// Sends what is sealed and closes. With `deliver`, also writes out what was
+    /// received, however long that takes after the close. Adds failures to `errors`. A
+    /// second signal ends the process meanwhile.
     fn close(&mut self, mut deliver: bool, errors: &mut Vec<Error>) {
         let mut limit = Limit::new(Some(Instant::now() + self.limits.close));
         let mut is_shut = false;
-        // Two things go on side by side: the connection is closed, within `limit`, and the
-        // output takes what has been received, however slow it is.
+        // Two things happen side by side: the connection is closed within `limit`, and
+        // the output takes what was received, however slow it is.
         loop {
             let is_late = limit.is_up();
             self.drain_outbound();
@@ -720,7 +723,7 @@ impl<'a> Pipe<'a> {
                 }
             }
             if deliver && let Err(error) = self.drain_inbound() {
-                // In time only if the connection is still open.
+                // The peer learns of it only if the connection is still open.
                 self.tell(&error);
                 errors.push(error);
                 deliver = false;
@@ -743,8 +746,8 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// A peer that has not closed may lack the last frames: stays for a while, so that it
-    /// can get them over another connection. All is well here, whatever comes of that.
+    /// Stays for a while if the peer has not closed, because it may lack the last frames
+    /// and can get them over another connection. Success here does not depend on that.
     #[inline(never)] // as `discard`
     fn linger(&mut self, errors: &mut Vec<Error>) {
         let Some(mut reconnect) = self.reconnect.take() else { return };
@@ -782,9 +785,9 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// Throws away what still comes, and returns how many bytes that were. If nothing is
-    /// delivered because this side has failed, the peer may have failed too: an ABORT
-    /// behind its data is looked for.
+    /// Drops what still arrives, and returns how many bytes that were. If nothing is
+    /// delivered because this side failed, it still opens frames, to find an ABORT after
+    /// the data: the peer may have failed too.
     #[inline(never)] // in a frame of `run`, its buffer would cover what `wipe_stack` is to reach
     fn discard(&mut self, deliver: bool) -> Result<usize, Error> {
         if deliver || !self.session.may_open() {
@@ -802,8 +805,8 @@ impl<'a> Pipe<'a> {
         Ok(n)
     }
 
-    /// How far it had come belongs to a bad end, but not to a chat's: nobody counts what
-    /// was said there, unless it may have gone to the wrong person.
+    /// Adds the byte counts to an error. A chat has none, unless the words were refused:
+    /// then they tell what may have gone to the wrong person.
     fn with_totals(&self, error: Error) -> Error {
         match error {
             Error::Aborted(Reason::Refused) => error.with_totals(self.totals()),

@@ -1,5 +1,5 @@
-//! Who is at the other end: what the handshake has proved is told, or a person
-//! compares the words.
+//! Verification of the peer: reports what the handshake has proved, or asks the user to
+//! compare the words.
 
 use crate::auth::keys;
 use crate::auth::policy::{Policy, Proof};
@@ -21,21 +21,21 @@ pub struct Verification<'a> {
     address: Option<SocketAddr>,
     peer: Peer,
     proof: Proof<'a>,
-    /// Who is to ask a person, until that begins.
+    /// Where to ask the user, until that begins.
     asker: Option<Asker>,
-    /// A person is being asked, or waits for the other one.
+    /// The user is being asked, or waits for the other user.
     ceremony: Option<Ceremony>,
-    /// The person here has accepted, and nothing says yet that the one there has.
+    /// The user has accepted, and the peer's user is not known to have.
     awaits_peer: bool,
-    /// The person here types what is sent, and sees what comes.
+    /// The user types what is sent, and sees what is received.
     is_chat: bool,
     advice: Option<&'static str>,
     report: &'a Report,
 }
 
 impl<'a> Verification<'a> {
-    /// Of the peer at `address`, which TCP has and others may not, as `policy` says. With
-    /// an `asker`, a person is asked, and holds the stream of `session` until then.
+    /// Verifies the peer at `address` (only TCP has one) as `policy` says. With an
+    /// `asker`, asks the user, and holds the stream of `session` until then.
     pub fn new(
         session: &mut Session,
         address: Option<SocketAddr>,
@@ -62,7 +62,7 @@ impl<'a> Verification<'a> {
         }
     }
 
-    /// The words are there: shows them, or begins to ask for them.
+    /// The words are known: shows them, or starts to ask for them.
     pub fn begin(&mut self, sas: &Sas) {
         match self.asker.take() {
             Some(asker) => self.ask(asker, sas),
@@ -70,47 +70,47 @@ impl<'a> Verification<'a> {
         }
     }
 
-    /// The loop saw an event for the answers.
+    /// Records an event for the answers.
     pub fn set_readable(&mut self) {
         if let Some(ceremony) = &mut self.ceremony {
             ceremony.set_readable();
         }
     }
 
-    /// The screen shows something else by now.
+    /// Asks again, because something else is on the screen.
     pub fn ask_again(&mut self) {
         if let Some(ceremony) = &mut self.ceremony {
             ceremony.ask_again();
         }
     }
 
-    /// Whether [`Verification::advance`] could do something without waiting.
+    /// Whether [`Verification::advance`] could proceed without waiting.
     pub fn wants_input(&self) -> bool {
         self.ceremony.as_ref().is_some_and(Ceremony::wants_input)
     }
 
-    /// Whether a person is asked, here or still at the other end.
+    /// Whether a user is being asked, here or still at the other end.
     pub fn is_asking(&self) -> bool {
         self.ceremony.is_some()
     }
 
-    /// When to call [`Verification::advance`] although no event comes.
+    /// Returns when to call [`Verification::advance`] although no event comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.ceremony.as_ref().and_then(Ceremony::poll_timeout)
     }
 
-    /// It is over: leaves the terminal as it was.
+    /// Clears an open question from the terminal.
     pub fn leave(&mut self) {
         if let Some(ceremony) = self.ceremony.take() {
             ceremony.leave(self.report);
         }
     }
 
-    /// There is nothing else to do: gets the terminal for a question that waits for it. Until
-    /// then the process is stopped.
+    /// Gets the terminal for a question that waits for it. Call it when there is nothing
+    /// else to do: the process is stopped until then.
     ///
     /// # Errors
-    /// [`Error::HungUp`]: the terminal's.
+    /// [`Error::HungUp`] if the terminal has hung up.
     pub fn claim_terminal(&mut self) -> Result<(), Error> {
         let Some(ceremony) = &mut self.ceremony else { return Ok(()) };
         ceremony.claim(self.report).map_err(|_| Error::HungUp)
@@ -123,7 +123,7 @@ impl<'a> Verification<'a> {
         if is_program {
             self.report.met(self.role, self.address);
         }
-        // A connector's person says nothing before the listener's words are right.
+        // A connector's user speaks second, once the listener's words are accepted.
         if self.role == Role::Listener {
             self.report.event(&Line::OwnWords(sas.half(self.role)));
         }
@@ -139,17 +139,17 @@ impl<'a> Verification<'a> {
             None => report.compare(*role, *address, sas, self.advice),
         }
         self.tell_programs(proof.token());
-        // Who has come is always said: by name, or by the key itself.
+        // Always say who has connected: by name, or by the key.
         if report.talk == Talk::Stages || proof.key.is_some() && proof.name().is_none() {
             self.tell_key();
         }
     }
 
-    /// Asks, reads what was typed, and lets the stream of `session` move once it is right.
+    /// Asks, reads the answer, and releases the stream of `session` once it is right.
     ///
     /// # Errors
-    /// [`Error::WordsDiffer`], [`Error::NotAccepted`], [`Error::Left`]; [`Error::HungUp`]:
-    /// the terminal's.
+    /// [`Error::WordsDiffer`], [`Error::NotAccepted`], [`Error::Left`]; [`Error::HungUp`] if
+    /// the terminal has hung up.
     pub fn advance(&mut self, session: &mut Session) -> Result<(), Error> {
         let Some(ceremony) = &mut self.ceremony else {
             return Ok(());
@@ -167,7 +167,7 @@ impl<'a> Verification<'a> {
                 }
                 self.tell_programs("words");
                 self.tell_key();
-                // The listener's person accepts last.
+                // The listener's user accepts last.
                 if self.role == Role::Connector && !session.peer_streams() {
                     self.awaits_peer = true;
                     self.tell_person("waiting for the other person to type your words");
@@ -179,14 +179,14 @@ impl<'a> Verification<'a> {
         }
     }
 
-    /// Something of the peer's stream has come.
+    /// The first data of the peer has arrived.
     pub fn peer_streams(&mut self, session: &Session) {
         if std::mem::take(&mut self.awaits_peer) {
             self.tell_verified(session);
         }
     }
 
-    /// The words are compared, and nothing is in the way of the stream any more.
+    /// Reports success: the words are compared and the stream is released.
     fn tell_verified(&mut self, session: &Session) {
         let verified = if session.peer_accepted() { "both verified" } else { "verified" };
         self.tell_person(&match self.is_chat {
@@ -202,7 +202,7 @@ impl<'a> Verification<'a> {
         }
     }
 
-    /// Tells programs how the peer was verified, and its key if it keeps one.
+    /// Reports to programs how the peer was verified, and its key if it is long-lived.
     fn tell_programs(&self, by: &str) {
         self.report.event(&Line::Verified(by, self.proof.name()));
         if self.peer.long_lived {
@@ -210,7 +210,7 @@ impl<'a> Verification<'a> {
         }
     }
 
-    /// Tells whose key it is, or the key of a peer that keeps it, for `--peer` next time.
+    /// Shows the name of the peer's key, or a long-lived key for `--peer` next time.
     fn tell_key(&self) {
         match self.proof.key {
             Some(known) => self.report.peer_key(known),

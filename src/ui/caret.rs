@@ -1,5 +1,5 @@
-//! What a terminal is shown is shown, not obeyed: control characters in caret
-//! notation, as `cat -v` has it.
+//! Makes text safe for a terminal: control characters in caret notation, as `cat -v`
+//! shows them.
 //!
 //! ```text
 //! 00..1f but newline, tab    ^@ ^A .. ^_      7f    ^?
@@ -8,39 +8,39 @@
 //! scat:                      scat (the peer): (lines of ours begin with it)
 //! ```
 //!
-//! Bytes 80 to 9f also occur inside other UTF-8 characters, where they are left
-//! alone. Everything else passes as it is, valid or not.
+//! Bytes 80 to 9f are left alone inside other UTF-8 characters. Everything else passes
+//! unchanged, valid or not.
 
 use crate::text::hides;
 use std::io::IoSlice;
 
 /// Received bytes that are shown at once.
 const CHUNK: usize = 1024;
-/// Bytes that one received byte can become: `M-^[`.
+/// Most bytes that one received byte can become: `M-^[`.
 const LONGEST: usize = 4;
-/// What our own lines begin with.
+/// How our own lines begin.
 const OURS: &[u8] = b"scat:";
-/// What stands before the colon where the peer writes that.
+/// Inserted before the colon if the peer writes such a line.
 const NOT_OURS: &[u8] = b" (the peer)";
 
-/// The way to a terminal, between the received bytes and what is shown of them.
+/// Text between the received bytes and a terminal.
 pub struct Caret {
     shown: [u8; CHUNK * LONGEST + 4],
-    /// Of `shown`: what the terminal has not taken yet.
+    /// The range of `shown` that the terminal has not taken yet.
     unsent: std::ops::Range<usize>,
-    /// How many received bytes `shown` stands for.
+    /// Received bytes that `shown` represents.
     chunk: usize,
     utf8: Utf8,
-    /// Of a character that is not whole yet. It counts as shown.
+    /// Bytes of an incomplete character. They count as shown.
     held: Vec<u8>,
-    /// How many of [`OURS`] came last.
+    /// How many characters of [`OURS`] came last.
     ours: usize,
-    /// The last byte that was shown.
+    /// The last byte shown.
     last: u8,
 }
 
 impl Caret {
-    /// At the start of a stream.
+    /// Starts at the start of a stream.
     pub fn new() -> Self {
         Caret {
             shown: [0; CHUNK * LONGEST + 4],
@@ -53,20 +53,20 @@ impl Caret {
         }
     }
 
-    /// Whether what was shown ends within a line.
+    /// Whether the text shown so far ends within a line.
     pub fn is_within_line(&self) -> bool {
         self.last != b'\n'
     }
 
-    /// What is held back at the end of the stream: it is no character.
+    /// Returns the bytes held back at the end of the stream, which are no character.
     pub fn held(&self) -> &[u8] {
         &self.held
     }
 
-    /// Shows the first of `pieces` by way of `write`, which says how many bytes the
+    /// Shows the first of `pieces` through `write`, which returns how many bytes the
     /// terminal took. Returns how many received bytes are on the screen now. After an
-    /// error the same bytes have to come again: none of them counts before all that
-    /// it is shown as is written.
+    /// error the caller must pass the same bytes again: they count only once all of their
+    /// text is written.
     ///
     /// # Errors
     /// Those of `write`.
@@ -131,7 +131,7 @@ impl Caret {
     }
 }
 
-/// The one character that these bytes are.
+/// Returns the character that these bytes encode.
 fn char_of(bytes: &[u8]) -> Option<char> {
     std::str::from_utf8(bytes).ok()?.chars().next()
 }
@@ -142,19 +142,19 @@ impl Default for Caret {
     }
 }
 
-/// Where a byte stands.
+/// Position of a byte in UTF-8.
 enum Place {
-    /// A further byte of a UTF-8 character.
+    /// A further byte of a character.
     Inside,
-    /// The first one, or part of none.
+    /// The first byte, or not part of a character.
     Alone,
 }
 
-/// What may follow in a UTF-8 character that has begun (RFC 3629, section 4).
+/// What may follow in a UTF-8 character (RFC 3629, section 4).
 struct Utf8 {
-    /// Bytes that are missing.
+    /// Number of missing bytes.
     missing: u8,
-    /// The next one's least and greatest value.
+    /// Lowest and highest value of the next byte.
     next: (u8, u8),
 }
 
@@ -164,11 +164,11 @@ impl Default for Utf8 {
     }
 }
 
-/// Every value of a further byte.
+/// Values of any further byte.
 const ANY: (u8, u8) = (0x80, 0xbf);
 
 impl Utf8 {
-    /// Whether a character has begun and is not whole.
+    /// Whether a character is incomplete.
     fn is_within(&self) -> bool {
         self.missing > 0
     }
@@ -181,7 +181,8 @@ impl Utf8 {
             return Place::Inside;
         }
         (self.missing, self.next) = match byte {
-            // Below a0 follow the controls U+0080..U+009F: their second byte stands alone.
+            // A second byte below a0 encodes a control character, U+0080..U+009F, and is
+            // shown as one.
             0xc2 => (1, (0xa0, 0xbf)),
             0xc3..0xe0 => (1, ANY),
             0xe0 => (2, (0xa0, 0xbf)),
@@ -200,13 +201,14 @@ impl Utf8 {
 mod tests {
     use super::*;
 
-    /// What a terminal that takes `at_once` bytes in a call is shown of `received`.
+    /// Returns what is shown of `received` by a terminal that takes `at_once` bytes per
+    /// call.
     fn shown(received: &[&[u8]], at_once: usize) -> Vec<u8> {
         let mut caret = Caret::new();
         let mut shown = Vec::new();
         for mut rest in received.iter().copied() {
             while !rest.is_empty() {
-                // Every second call it takes nothing.
+                // Every second call takes nothing.
                 let mut is_full = false;
                 let result = caret.write(&[IoSlice::new(&[]), IoSlice::new(rest)], |bytes| {
                     if std::mem::replace(&mut is_full, true) {
@@ -222,7 +224,8 @@ mod tests {
         shown
     }
 
-    /// The same in one call, byte by byte, and at a terminal that takes one at a time.
+    /// Checks in one call, byte by byte, and with a terminal that takes one byte at a
+    /// time.
     #[track_caller]
     fn is_shown(received: &[u8], expected: &[u8]) {
         let pieces: Vec<&[u8]> = received.chunks(1).collect();

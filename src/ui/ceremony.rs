@@ -1,10 +1,9 @@
-//! The ceremony: a person types what the other person says, at the terminal or in
-//! another program's window.
+//! Asks the user to type the other person's words, on the terminal or in another
+//! program's window.
 //!
-//! At a terminal it takes place on the terminal itself, never on standard input. It shows
-//! neither side the half that its person has to hear: what is not on the screen
-//! cannot be clicked through. The terminal's settings are not touched, so there
-//! is nothing to put back, however this ends.
+//! It uses the terminal itself, never standard input, and shows neither side the half
+//! that its user has to hear: what is not on the screen cannot be clicked through. The
+//! terminal's settings are never changed, so there is nothing to restore.
 
 use crate::auth::policy::Confirm;
 use crate::error::Error;
@@ -20,27 +19,27 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How often it looks whether it has the terminal: no event tells.
+/// How often to check for the foreground, which no event reports.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
-/// Where a person is asked.
+/// Where the user is asked.
 pub enum Asker {
     /// At the terminal.
     Terminal(Tty),
-    /// By a program, which reads the questions among the events (`--confirm-fd`).
+    /// By a program, which receives the questions as events (`--confirm-fd`).
     Program(Answers),
 }
 
 impl Asker {
-    /// The one that is to ask, if a person is asked at all; `is_verified` says that a key
-    /// or a pre-shared key does without, `program` is `--confirm-fd`. To be decided before
-    /// anything connects.
+    /// Chooses where to ask, if the user is to be asked at all. `is_verified` says that a
+    /// key or a pre-shared key makes it unnecessary; `program` is `--confirm-fd`. Call it
+    /// before anything connects.
     ///
-    /// What the peer sends to a screen can look like this program's own lines. So where a
-    /// person sits, nothing may move before the words are typed.
+    /// What the peer sends to a screen can look like scat's own lines. So with a user at
+    /// a terminal, nothing may pass before the words are typed.
     ///
     /// # Errors
-    /// [`Error::NoTerminal`] if there is none to ask at, or it cannot be opened;
+    /// [`Error::NoTerminal`] if there is no terminal to ask on, or it cannot be opened;
     /// [`Error::System`].
     pub fn choose(
         confirm: Confirm,
@@ -61,15 +60,15 @@ impl Asker {
                 .map(|answers| Some(Asker::Program(answers)))
                 .map_err(|err| Error::System("--confirm-fd", err));
         }
-        // A screen has a person before it, to whom the peer's data could show anything: where
-        // nobody can be asked (setsid), it does not start.
+        // A user at the screen could be shown anything by the peer's data. So without a
+        // way to ask (setsid), scat does not start.
         match Tty::open().map_err(|err| Error::NoTerminal(Some(err)))? {
             Some(tty) => Ok(Some(Asker::Terminal(tty))),
             None => Err(Error::NoTerminal(None)),
         }
     }
 
-    /// Asks `poller` for answers. To be called outside the sandbox.
+    /// Watches for answers. Call it outside the sandbox.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -82,84 +81,85 @@ impl Asker {
     }
 }
 
-/// How far a ceremony has come.
+/// State of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It goes on, or was over before.
+    /// Undecided, or decided before.
     Waiting,
-    /// The person has accepted.
+    /// The user has accepted.
     Accepted,
     /// Three wrong answers.
     Wrong,
-    /// The person has said no.
+    /// The user has said no.
     No,
-    /// The person has left.
+    /// The user has left.
     Left,
 }
 
-/// Where it stands.
+/// Steps of the question.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The question has to be asked, or asked again: the screen shows something else.
+    /// The question must be asked, or asked again because something else is on the
+    /// screen.
     Unasked,
-    /// The person sees the question.
+    /// The user sees the question.
     Asked,
-    /// The answer was right, and the terminal has not taken all that follows it.
+    /// The answer was right, and the terminal has not taken all text that follows it.
     Right,
-    /// The person has accepted.
+    /// The user has accepted.
     Accepted,
-    /// The person has not, and will not.
+    /// The user has refused or left.
     Refused,
 }
 
-/// A person, comparing the words.
+/// Asks one user to compare the words.
 pub struct Ceremony {
     asker: Asker,
     dialogue: Dialogue,
     peer: Option<SocketAddr>,
     state: State,
     is_readable: bool,
-    /// A terminal in the background stops the process.
+    /// The process can be stopped for using the terminal from the background.
     can_be_stopped: bool,
 }
 
-/// A shell shows that a job has stopped, and sudo hands the terminal over at once; others
-/// do neither.
+/// Shown when the question waits in the background. A shell shows a stopped job, and sudo
+/// hands the terminal over at once; other programs do neither.
 const BACKGROUND: &str =
     "waiting for the terminal, to ask for the words (fg; timeout --foreground)";
 
 impl Ceremony {
-    /// Not begun: the first question comes with [`Ceremony::advance`].
+    /// Prepares; the first [`Ceremony::advance`] asks the question.
     pub fn new(asker: Asker, dialogue: Dialogue, peer: Option<SocketAddr>) -> Self {
         let state = State::Unasked;
         Ceremony { asker, dialogue, peer, state, is_readable: true, can_be_stopped: true }
     }
 
-    /// What the person here says.
+    /// Returns the words that the user here reads out.
     pub fn own_words(&self) -> Half {
         self.dialogue.own_words()
     }
 
-    /// The loop saw an event for the answers.
+    /// Records an event for the answers.
     pub fn set_readable(&mut self) {
         self.is_readable = true;
     }
 
-    /// The screen shows something else by now: the process was stopped and goes on,
-    /// or a message has come in between.
+    /// Asks again, because something else is on the screen: the process was stopped, or a
+    /// message was printed.
     pub fn ask_again(&mut self) {
         if self.state == State::Asked && matches!(self.asker, Asker::Terminal(_)) {
             self.state = State::Unasked;
         }
     }
 
-    /// Whether something may have been typed.
+    /// Whether the user may have typed something.
     pub fn wants_input(&self) -> bool {
         self.state == State::Asked && self.is_readable
     }
 
-    /// When to look whether the terminal's foreground is ours, or a terminal that is stopped
-    /// with Ctrl-S goes on.
+    /// Returns when to check whether the terminal's foreground is ours, or whether a
+    /// terminal stopped by Ctrl-S continues.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let Asker::Terminal(tty) = &self.asker else { return None };
         let is_asked = self.state == State::Asked && tty.has_to_be_watched();
@@ -167,7 +167,7 @@ impl Ceremony {
         is_waiting.then(|| Instant::now() + LOOK_AGAIN)
     }
 
-    /// Whether a question would be seen now.
+    /// Whether the user would see a question now.
     ///
     /// # Errors
     /// The system's: the terminal has hung up.
@@ -178,8 +178,8 @@ impl Ceremony {
         }
     }
 
-    /// There is nothing else to do: where the question waits for another job's terminal,
-    /// gets it. Until then the process is stopped.
+    /// Gets the terminal if the question waits for another job. Call it when there is
+    /// nothing else to do: the process is stopped until then.
     ///
     /// # Errors
     /// The system's: the terminal has hung up.
@@ -204,11 +204,11 @@ impl Ceremony {
             return Ok(Progress::Waiting);
         }
         if !self.is_in_foreground()? {
-            // When it is back, the screen is another one.
+            // After that, something else is on the screen.
             self.ask_again();
             return Ok(Progress::Waiting);
         }
-        // What the terminal has not taken yet.
+        // Retry text that the terminal has not taken yet.
         self.show("");
         if self.state == State::Unasked {
             self.ask(report);
@@ -226,7 +226,7 @@ impl Ceremony {
                 Line::End => return Ok(Progress::Left),
                 Line::Whole(line) => self.dialogue.answer(&line),
             };
-            // The person's own newline has ended it.
+            // The user's own newline has ended the line.
             report.set_within_line(false);
             match answer {
                 Answer::Again(why) => self.explain(&why, report),
@@ -234,7 +234,7 @@ impl Ceremony {
                     self.state = State::Right;
                     self.show(&self.dialogue.closing());
                 }
-                // Its line ends with the person's own newline.
+                // Its line ends with the user's own newline.
                 end => {
                     self.state = State::Refused;
                     return Ok(match end {
@@ -245,7 +245,7 @@ impl Ceremony {
                 }
             }
         }
-        // The connector's person has to see what to answer.
+        // The connector's user must see what to answer.
         if self.state != State::Right || self.has_unsent() {
             return Ok(Progress::Waiting);
         }
@@ -256,7 +256,7 @@ impl Ceremony {
     fn ask(&mut self, report: &Report) {
         match &mut self.asker {
             Asker::Terminal(tty) => {
-                // What was typed before the question is no answer to it.
+                // Text typed before the question is not an answer to it.
                 let was_typed = tty.discard_input();
                 tty.show(&tty.left_edge());
                 tty.show(&self.dialogue.opening(self.peer, was_typed));
@@ -284,7 +284,7 @@ impl Ceremony {
         }
     }
 
-    /// Tells the person something where the question was.
+    /// Shows the user something in place of the question.
     pub fn tell(&mut self, text: &str, report: &Report) {
         match &mut self.asker {
             Asker::Terminal(tty) => tty.show(&format!("scat: {text}\n")),
@@ -302,11 +302,11 @@ impl Ceremony {
         matches!(&self.asker, Asker::Terminal(tty) if tty.has_unsent())
     }
 
-    /// Leaves an open prompt behind as a person would: on a new line, and nothing half
-    /// typed for the shell.
+    /// Leaves an open prompt as a user would: on a new line, with nothing half-typed left
+    /// for the shell.
     pub fn leave(mut self, report: &Report) {
         let Asker::Terminal(tty) = &mut self.asker else { return };
-        // What was typed after that is for the other person.
+        // Anything typed after that is for the other person.
         if self.state != State::Accepted {
             tty.discard_input();
         }

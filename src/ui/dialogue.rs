@@ -1,5 +1,5 @@
-//! What is said when a person compares the words, and what an answer means: no terminal,
-//! only lines.
+//! The text of the comparison, and the meaning of answers. It knows lines, but no
+//! terminal.
 
 use crate::protocol::role::Role;
 use crate::protocol::sas::{Half, Sas};
@@ -8,25 +8,25 @@ use crate::text::{ascii_digits, printable};
 use crate::ui::report::Met;
 use std::net::SocketAddr;
 
-/// Complete answers that may be wrong before the third ends it.
+/// Wrong complete answers that are allowed; the last of them ends the comparison.
 const TRIES: u8 = 3;
 
-/// What an answer comes to.
+/// Meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is what the other end's words are.
+    /// The other end's words.
     Right,
-    /// Not an answer yet, or a wrong one with tries left: what to tell, in lines.
+    /// Not a complete answer, or a wrong one with tries left: the lines to show.
     Again(String),
-    /// Wrong for the third time.
+    /// Wrong for the last time.
     Wrong,
-    /// The person says no.
+    /// The user says no.
     No,
-    /// The person leaves.
+    /// The user leaves.
     Left,
 }
 
-/// The comparison by itself: no terminal, only lines.
+/// One comparison, without its terminal.
 pub struct Dialogue {
     role: Role,
     own: Half,
@@ -35,24 +35,24 @@ pub struct Dialogue {
 }
 
 impl Dialogue {
-    /// For the person at `role`, who has to hear the other role's half.
+    /// Starts for the user at `role`, who has to hear the other role's half.
     pub fn new(role: Role, sas: &Sas) -> Self {
         Dialogue { role, own: sas.half(role), wanted: sas.half(role.peer()), wrong: 0 }
     }
 
-    /// What the person here says.
+    /// Returns the words that the user here reads out.
     pub fn own_words(&self) -> Half {
         self.own
     }
 
-    /// How many complete answers may be wrong before that ends it.
+    /// Returns how many complete answers may be wrong before that ends it.
     pub fn tries(&self) -> u8 {
         TRIES - self.wrong
     }
 
-    /// What the screen says before the first answer; `was_typed` says that something was
-    /// thrown away. The listener's person speaks first; the connector's half appears only
-    /// when it has accepted.
+    /// Returns the text before the first answer; `was_typed` says that earlier input was
+    /// dropped. The listener's user speaks first; the connector's half appears only after
+    /// its user has accepted.
     pub fn opening(&self, peer: Option<SocketAddr>, was_typed: bool) -> String {
         let met = Met { role: self.role, peer };
         let lost = if was_typed { LOST } else { "" };
@@ -72,7 +72,7 @@ impl Dialogue {
         }
     }
 
-    /// What stands before the answer.
+    /// Returns the prompt.
     pub fn prompt(&self) -> &'static str {
         match self.role {
             Role::Listener => "scat: they answer: ",
@@ -80,7 +80,7 @@ impl Dialogue {
         }
     }
 
-    /// What the screen says after the right answer.
+    /// Returns the text after the right answer.
     pub fn closing(&self) -> String {
         match self.role {
             Role::Listener => String::new(),
@@ -92,8 +92,8 @@ impl Dialogue {
         }
     }
 
-    /// Judges one line. Only complete answers are compared; what helps with the
-    /// others is taken from the word list and never from the answer.
+    /// Judges one line. Only complete answers are compared; hints for the others come
+    /// from the word list, never from the answer.
     pub fn answer(&mut self, line: &str) -> Answer {
         let is_separator = |c: char| c.is_whitespace() || "-–—,.;:/()!\"'".contains(c);
         let parts: Vec<&str> = line.split(is_separator).filter(|part| !part.is_empty()).collect();
@@ -131,7 +131,7 @@ impl Dialogue {
         ))
     }
 
-    /// The number that a complete answer stands for, or what to say of any other.
+    /// Returns the number of a complete answer, or what to say about any other line.
     fn read(&self, parts: &[&str]) -> Result<u32, String> {
         if parts.is_empty() {
             return Err("type the three words that they read out (or: help, no, q)".to_owned());
@@ -170,8 +170,8 @@ impl Dialogue {
     }
 }
 
-/// The bytes that three words stand for, the first of them at `first`, or why none. What
-/// it says depends on what was typed alone.
+/// Returns the bytes of three words, the first at position `first`, or a message that
+/// depends only on what was typed.
 fn find(first: usize, parts: &[&str]) -> Result<[u8; 3], String> {
     let is_word = |at: usize, typed: &str| matches!(words::find(at, typed), Found::Word(_));
     let is_any = |typed: &&&str| is_word(0, typed) || is_word(1, typed);
@@ -189,7 +189,7 @@ fn find(first: usize, parts: &[&str]) -> Result<[u8; 3], String> {
     if known == 0 && (0..3).any(is_none) {
         return Err(NO_CHAT.to_owned());
     }
-    // Each list has its places: words of the other one were heard in another order.
+    // Each list has its positions: words of the other list were heard in another order.
     let is_swapped = (0..3).all(|i| is_any(&&parts[i]));
     let word = |i: usize, typed: &str| {
         let found = words::find(first + i, typed);
@@ -212,7 +212,7 @@ fn find(first: usize, parts: &[&str]) -> Result<[u8; 3], String> {
     Ok([word(0, a)?, word(1, b)?, word(2, c)?])
 }
 
-/// Bytes of a word that are repeated on the screen.
+/// Most bytes of a word that the screen repeats.
 const LONGEST: usize = 20;
 const NTH: [&str; 3] = ["first", "second", "third"];
 const LOST: &str = "scat: what you typed before this question is lost\n";
@@ -232,7 +232,7 @@ mod tests {
         Dialogue::new(role, &sas(seed))
     }
 
-    /// What the person at `role` has to type.
+    /// What the user at `role` has to type.
     fn right(role: Role, seed: u8) -> Half {
         sas(seed).half(role.peer())
     }
@@ -349,7 +349,7 @@ mod tests {
         let mut dialogue = dialogue(Role::Connector, 1);
         let wrong = "00000000";
         assert!(matches!(dialogue.answer(wrong), Answer::Again(_)));
-        // What is no complete answer is not counted.
+        // An incomplete answer does not count.
         for unfinished in
             ["", "16777216", "tro", "kiwi", "1234", "trouble suspicious", "yes", "no no"]
         {
@@ -379,12 +379,12 @@ mod tests {
         }
     }
 
-    /// Each line that is no answer is told what it was, and counts for nothing.
+    /// Each line that is no answer gets an explanation and does not count.
     #[test]
     fn what_is_no_answer_is_told_what_it_was() {
         for role in ROLES {
             let first = right(role, 1).first_position();
-            // Each word of the other list, as if one had been missed.
+            // Every word is from the other list, as if one had been missed.
             let swapped = [1, 2, 3].map(|i| words::word(first + i, 7)).join(" ");
             for (line, told) in [
                 ("help", "make sure of the voice"),
@@ -409,7 +409,7 @@ mod tests {
         }
     }
 
-    /// Whatever is typed that is not the answer itself, the reply is the same for every answer.
+    /// For any input except the answer itself, the reply does not depend on the answer.
     #[test]
     fn replies_give_nothing_of_the_answer_away() {
         for role in ROLES {
@@ -447,7 +447,7 @@ mod tests {
             assert!(!all.contains(&theirs.words().join(" ")));
             assert!(!all.contains(&theirs.to_string()));
             let own = sas(1).half(role).to_string();
-            // The connector's person speaks second.
+            // The connector's user speaks second.
             assert_eq!(asked.opening(Some(PEER), false).contains(&own), role == Role::Listener);
             assert_eq!(asked.closing().contains(&own), role == Role::Connector);
         }

@@ -1,4 +1,4 @@
-//! What people and programs see: messages, poller, the ceremony, and the data on a
+//! What users and programs see: messages, the comparison of words, and data on a
 //! terminal.
 
 pub mod caret;

@@ -1,4 +1,4 @@
-//! The line that shows a person at a terminal how far a transfer has come.
+//! The line on a terminal that shows the progress of a transfer.
 
 use crate::protocol::session::Counters;
 use crate::text::{Bytes, Rounded};
@@ -6,33 +6,33 @@ use crate::ui::waiting::Patience;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Less than this is a chat, or over before anybody wonders: bytes.
+/// Bytes below which it is a chat, or over too soon to show.
 const LITTLE: u64 = 1 << 16;
-/// What was moved is remembered for so many lines: the rate is that of the last seconds.
+/// Number of lines remembered: the rate is that of the last seconds.
 const SAMPLES: usize = 8;
 
-/// How far a transfer has come, and when to show it next.
+/// The progress of a transfer, and when to show it next.
 pub struct Progress {
-    /// Bytes of the input, where that is known.
+    /// Bytes of the input, if known.
     total: Option<u64>,
     patience: Patience,
     next: Option<Instant>,
-    /// When so many bytes had moved.
+    /// Times and the bytes moved by then.
     samples: VecDeque<(Instant, u64)>,
 }
 
 impl Progress {
-    /// Of a transfer whose input has `total` bytes, if that is known.
+    /// Starts a transfer whose input has `total` bytes, if that is known.
     pub fn new(total: Option<u64>, patience: Patience) -> Self {
         Progress { total, patience, next: None, samples: VecDeque::new() }
     }
 
-    /// When [`Progress::line`] has something to show next.
+    /// Returns when [`Progress::line`] next has something to show.
     pub fn at(&self) -> Option<Instant> {
         self.next
     }
 
-    /// The line to show now, if it is time for one.
+    /// Returns the line to show, if it is time for one.
     pub fn line(&mut self, now: Instant, counters: Counters) -> Option<String> {
         let Counters { sent, received, .. } = counters;
         let moved = sent + received;
@@ -77,7 +77,7 @@ impl Progress {
 mod tests {
     use super::*;
 
-    /// What is shown at these seconds when so much was sent and received by then.
+    /// Returns what is shown at these seconds, given the bytes sent and received by then.
     fn shown(total: Option<u64>, moved: &[(u64, u64, u64)]) -> Vec<Option<String>> {
         let mut progress = Progress::new(total, Patience::default());
         let start = Instant::now();
@@ -107,7 +107,7 @@ mod tests {
     fn what_is_not_known_is_left_out() {
         let last = |total, moved| shown(total, moved).pop().unwrap().unwrap();
         assert_eq!(last(None, &[(0, 0, MIB), (4, 0, 3 * MIB)]), "3.0 MiB received, 512 KiB/s");
-        // A file that has grown, and a line that stands still.
+        // A file that grew, and a transfer that stands still.
         assert_eq!(last(Some(MIB), &[(0, MIB, 0), (4, 3 * MIB, 0)]), "3.0 MiB sent, 512 KiB/s");
         assert_eq!(
             last(Some(2 * MIB), &[(0, MIB, 0), (4, MIB, 0)]),

@@ -1,5 +1,5 @@
-//! All that is said on standard error, and to programs on `--status-fd`. Nothing that
-//! came from the network is among it but addresses, keys and numbers.
+//! Everything on standard error, and for programs on `--status-fd`. Of the peer's data it
+//! contains only addresses, keys and numbers.
 
 use crate::auth::keys;
 use crate::auth::policy::Policy;
@@ -20,54 +20,53 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// What every line begins with.
+/// Prefix of every line.
 const PREFIX: &str = "scat: ";
-/// Characters of a line at a terminal.
+/// Characters of a line on a terminal.
 const COLUMNS: usize = 80;
 /// Clears the line of a terminal.
 const CLEAR: &str = "\r\x1b[K";
-/// How long the last lines are waited for.
+/// Longest wait for the last lines.
 const LAST: Duration = Duration::from_secs(2);
 
-/// How much a run says on standard error while all is well.
+/// How much to print while all is well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Talk {
     /// `--quiet`: nothing.
     Nothing,
-    /// Nothing, but callers that were rejected: a key verifies the peer, nobody is asked
-    /// and no terminal shows it, so that cron(8) has nothing to mail.
+    /// Only rejected callers: a key verifies the peer, nobody is asked and no terminal
+    /// shows it. So cron(8) has nothing to mail.
     Troubles,
-    /// What a person needs.
+    /// What a user needs.
     Usual,
-    /// `-v`: also the stages on the way, and how it ended.
+    /// `-v`: also the stages, and a summary at the end.
     Stages,
 }
 
-/// What is told, and how much. Nothing here waits for standard error, and one that
-/// cannot be written is no reason to stop.
+/// Where messages go, and how many there are. Nothing here waits for standard error, and
+/// a failure to write it is ignored.
 pub struct Report {
-    /// How much is said.
+    /// How much to print.
     pub talk: Talk,
     /// Standard error, if it is open.
     messages: Option<Rc<Lines>>,
     /// `--status-fd`
     status: Option<Rc<Lines>>,
-    /// Something else stands on the screen, in the line where the next one of ours would
-    /// begin.
+    /// Other text is on the screen where our next line would begin.
     is_within_line: Cell<bool>,
-    /// A person may have typed something there.
+    /// The user may have typed something there.
     is_typed_at: Cell<bool>,
     /// The terminal's last line is [`Report::progress`].
     has_progress: Cell<bool>,
 }
 
 impl Report {
-    /// For standard error, without `-v`, and for programs at `status`.
+    /// Prints to standard error, without `-v`, and for programs to `status`.
     pub fn new(status: Option<Inherited>) -> Self {
         Self::to(Some(stream::stderr()), status)
     }
 
-    /// For people at `messages` and programs at `status`, if anywhere.
+    /// Prints for people to `messages` and for programs to `status`, if given.
     pub fn to(messages: Option<Inherited>, status: Option<Inherited>) -> Self {
         let lost = |count| match count {
             1 => "scat: 1 message lost\n".to_owned(),
@@ -75,7 +74,7 @@ impl Report {
         };
         let messages = messages.and_then(|fd| Lines::new(fd, lost).ok()).map(Rc::new);
         let status = match status {
-            // A poll watches a descriptor only once.
+            // A poll can watch a descriptor only once.
             Some(fd) if stream::are_one(fd, stream::stderr()) => messages.clone(),
             fd => fd.and_then(|fd| Lines::new(fd, |_| String::new()).ok()).map(Rc::new),
         };
@@ -89,19 +88,19 @@ impl Report {
         }
     }
 
-    /// Whether something else stands on the screen where our next line would begin.
+    /// Sets whether other text is on the screen where our next line would begin.
     pub fn set_within_line(&self, is: bool) {
         self.is_within_line.set(is);
     }
 
-    /// From now on a person types at the screen.
+    /// From now on the user types on the screen.
     pub fn set_typed_at(&self) {
         self.is_typed_at.set(true);
     }
 
-    /// A whole line, at the left edge of a screen, or several where a terminal would break
-    /// one inside a word. Control characters are spelled out, so that no argument, path or
-    /// name can write a line of its own.
+    /// Formats a line that begins at the left edge of a screen; on a terminal, breaks it
+    /// at spaces. Control characters are spelled out, so that no argument, path or name
+    /// can write a line of its own.
     fn text(&self, line: impl fmt::Display) -> String {
         let line = printable(&line.to_string());
         if !self.is_watched() {
@@ -111,7 +110,7 @@ impl Report {
         self.edge() + &rows.map(|row| format!("{PREFIX}{row}\n")).collect::<String>()
     }
 
-    /// What brings the next line to the left edge of the screen.
+    /// Returns what moves to the left edge of the screen.
     fn edge(&self) -> String {
         if self.has_progress.take() {
             return CLEAR.to_owned();
@@ -123,7 +122,7 @@ impl Report {
         }
     }
 
-    /// From now on `events` writes what was not taken at once.
+    /// From now on `poller` writes what was not taken at once.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -139,18 +138,18 @@ impl Report {
         Ok(())
     }
 
-    /// Whether a program is told what happens.
+    /// Whether a program receives events.
     pub fn has_status(&self) -> bool {
         self.status.is_some()
     }
 
-    /// A line for programs. PROGRESS may be lost, because the next one says more, and
-    /// REJECTED, because strangers can cause any number of them.
+    /// Reports an event to programs. PROGRESS may be lost, because the next one replaces
+    /// it, and REJECTED, because strangers can cause any number of them.
     pub fn event(&self, line: &Line<'_>) {
         let Some(status) = &self.status else {
             return;
         };
-        // One event is one line, whatever a message or a name has in it.
+        // One event is one line, whatever a message or a name contains.
         let text = line.to_string().replace('\n', " ").replace(char::is_control, "?") + "\n";
         match line {
             Line::Progress(_) | Line::Rejected(..) => status.offer(&text),
@@ -164,28 +163,28 @@ impl Report {
         self.messages.as_ref().is_some_and(|messages| messages.is_terminal())
     }
 
-    /// A line that even `--quiet` does not keep back.
+    /// Prints a line even with `--quiet`.
     pub fn insist(&self, line: impl fmt::Display) {
         if let Some(messages) = &self.messages {
             messages.keep(&self.text(line));
         }
     }
 
-    /// A line that says how it goes: it is kept until standard error takes it.
+    /// Prints a line about the session, and keeps it until standard error takes it.
     pub fn say(&self, line: impl fmt::Display) {
         if self.talk >= Talk::Usual {
             self.insist(line);
         }
     }
 
-    /// A line for a person who watches: at a terminal, or under `-v`.
+    /// Prints a line for a user who is watching: at a terminal, or with `-v`.
     pub fn remark(&self, line: impl fmt::Display) {
         if self.talk == Talk::Stages || self.is_watched() {
             self.say(line);
         }
     }
 
-    /// Shows `line` at the terminal, in the place of the one that was shown before.
+    /// Shows `line` at the terminal in place of the previous one.
     pub fn progress(&self, line: &str) {
         let Some(messages) = self.messages.as_ref().filter(|it| it.is_terminal()) else { return };
         if self.talk >= Talk::Usual && stream::shows(stream::stderr(), COLUMNS) {
@@ -194,36 +193,36 @@ impl Report {
         }
     }
 
-    /// Takes away what [`Report::progress`] has shown.
+    /// Clears what [`Report::progress`] has shown.
     pub fn end_progress(&self) {
         if let (true, Some(messages)) = (self.has_progress.take(), &self.messages) {
             messages.keep(CLEAR);
         }
     }
 
-    /// An answer to SIGUSR1. It may be lost, and is counted then, if standard error does
-    /// not take it now; so may the next two.
+    /// Prints an answer to SIGUSR1. It is lost, and counted, if standard error does not
+    /// take it now; so may be the next two.
     pub fn answer(&self, line: impl fmt::Display) {
         if let Some(messages) = &self.messages {
             messages.offer(&self.text(line));
         }
     }
 
-    /// Something went wrong and does not end the run.
+    /// Reports a problem that does not end the run.
     pub fn trouble(&self, line: impl fmt::Display) {
         if self.talk >= Talk::Troubles {
             self.answer(line);
         }
     }
 
-    /// A line under `-v`.
+    /// Prints a line with `-v`.
     pub fn detail(&self, line: impl fmt::Display) {
         if self.talk == Talk::Stages {
             self.answer(line);
         }
     }
 
-    /// The process is about to end: waits a moment for what was not written yet.
+    /// Waits a moment for unwritten lines before the process ends.
     pub fn finish(&self) {
         self.end_progress();
         let deadline = Instant::now() + LAST;
@@ -232,7 +231,7 @@ impl Report {
         }
     }
 
-    /// What ended the run, how far it had come, and what the user can do.
+    /// Reports the error that ended the run, the byte counts, and a hint.
     pub fn error(&self, error: &Error) {
         let Some(messages) = &self.messages else {
             return;
@@ -246,14 +245,14 @@ impl Report {
         }
     }
 
-    /// How far the session had come that `error` ended.
+    /// Reports the byte counts of the session that `error` ended.
     pub fn totals(&self, error: &Error) {
         if let (Some(messages), Some(totals)) = (&self.messages, error.totals()) {
             messages.keep_last(&self.text(totals));
         }
     }
 
-    /// Where a listener listens; `only_v6` if its socket takes no IPv4.
+    /// Reports where a listener listens; `only_v6` if its socket excludes IPv4.
     pub fn listening(&self, at: SocketAddr, only_v6: bool) {
         let address = match (at.ip(), only_v6) {
             (ip, _) if !ip.is_unspecified() => Ip(at).to_string(),
@@ -265,8 +264,8 @@ impl Report {
         self.event(&Line::Listening(at));
     }
 
-    /// What the other end has to type to reach a listener at `at`, with what it needs for
-    /// `policy`.
+    /// Prints the command for the other end to reach a listener at `at`, with the options
+    /// that match `policy`.
     pub fn invite(&self, at: SocketAddr, psk: bool, policy: &Policy) {
         let psk = if psk { "--psk FILE " } else { "" };
         let key = if policy.peers.is_empty() { "" } else { "-i FILE " };
@@ -274,13 +273,13 @@ impl Report {
         self.remark(format_args!("at the other end: scat {psk}{key}{ip} {port}{data}"));
     }
 
-    /// Who is at the other end, by its address.
+    /// Reports the other end's address.
     pub fn met(&self, role: Role, peer: Option<SocketAddr>) {
         self.say(Met { role, peer });
     }
 
-    /// Verified `by` something else than the words, as whoever `name` is; the other
-    /// person may still ask for this side's half.
+    /// Reports a peer that was verified `by` something other than the words, under the
+    /// name `name`; its user may still ask for this side's half.
     pub fn verified(
         &self,
         role: Role,
@@ -295,8 +294,8 @@ impl Report {
         self.say(format_args!("if they ask, read out: {}", sas.half(role)));
     }
 
-    /// Nobody is verified, and data moves: both halves, the listener's first, each as
-    /// seen from this side; and `advice`.
+    /// Reports an unverified peer with which data is exchanged: both halves, the
+    /// listener's first, as seen from this side; and `advice`.
     pub fn compare(
         &self,
         role: Role,
@@ -324,18 +323,18 @@ impl Report {
         }
     }
 
-    /// A key that the peer keeps: the name that the user gave it, or the key in the form
-    /// that `--peer` takes.
+    /// Reports a long-lived key of the peer: the name that the user gave it, or the key
+    /// in the form that `--peer` takes.
     pub fn peer_key(&self, key: impl fmt::Display) {
         self.say(format_args!("their key: {key}"));
     }
 
-    /// The key (32 bytes, public) of somebody who was rejected: anybody can make one.
+    /// Reports the key (32 bytes, public) of a rejected caller. Anyone can make one.
     pub fn unverified_key(&self, key: &[u8; 32]) {
         self.trouble(format_args!("unverified key: {}", keys::public_text(key)));
     }
 
-    /// All is well; how much was moved, and under `-v` how fast.
+    /// Reports success and the byte counts, with `-v` also the rate.
     pub fn complete(&self, moved: Counters, time: Duration) {
         let what = match (moved.sent, moved.received) {
             (0, 0) => "nothing sent or received".to_owned(),
@@ -350,7 +349,7 @@ impl Report {
         }
     }
 
-    /// What SIGUSR1 asks for.
+    /// Prints what SIGUSR1 asks for.
     pub fn counters(&self, session: &Session, started: Instant) {
         let (counters, time) = (session.counters(), Rounded(started.elapsed()));
         let (sent, received) = (Bytes(counters.sent), Received(counters));
@@ -358,7 +357,7 @@ impl Report {
         self.answer(Keys(session));
     }
 
-    /// What `-v` tells at the end about the keys.
+    /// Prints the age of the keys, with `-v` at the end.
     pub fn keys(&self, session: &Session) {
         if self.talk == Talk::Stages {
             self.say(Keys(session));
@@ -372,7 +371,7 @@ impl Default for Report {
     }
 }
 
-/// `line`, broken at spaces into rows of `width` characters at most, where words are not
+/// Breaks `line` at spaces into rows of at most `width` characters, unless a word is
 /// longer.
 fn rows(line: &str, width: usize) -> Vec<String> {
     let mut rows = vec![String::new()];
@@ -388,7 +387,7 @@ fn rows(line: &str, width: usize) -> Vec<String> {
     rows
 }
 
-/// How often the keys were exchanged, and when.
+/// How many key exchanges there were, and when.
 struct Keys<'a>(&'a Session);
 
 impl fmt::Display for Keys<'_> {
@@ -403,11 +402,11 @@ impl fmt::Display for Keys<'_> {
     }
 }
 
-/// Who is at the other end: `connection from 198.51.100.4 port 40312`.
+/// Formats who is at the other end: `connection from 198.51.100.4 port 40312`.
 pub struct Met {
     /// Which end this is.
     pub role: Role,
-    /// The other one's address, if it has one.
+    /// The other end's address, if it has one.
     pub peer: Option<SocketAddr>,
 }
 
@@ -421,7 +420,7 @@ impl fmt::Display for Met {
     }
 }
 
-/// Lets a few lines through in each second and counts the others.
+/// Lets a few lines per second through and counts the others.
 pub struct RateLimit {
     since: Instant,
     passed: u32,
@@ -436,7 +435,7 @@ impl RateLimit {
         RateLimit { since: Instant::now(), passed: 0, kept: 0 }
     }
 
-    /// Whether a line may pass, and how many were kept back before it.
+    /// Returns whether a line may pass, with the number of lines suppressed before it.
     pub fn pass(&mut self) -> Option<u64> {
         if self.since.elapsed() >= Duration::from_secs(1) {
             self.since = Instant::now();

@@ -1,7 +1,7 @@
-//! `--status-fd`: what happens, for programs: one event a line.
+//! `--status-fd`: events for programs, one per line.
 //!
-//! The lines are a promise, and scat(1), STATUS LINES, is where it is made: fields are
-//! only added at the end, and unknown events are skipped.
+//! The format is stable, and scat(1), STATUS LINES, documents it: fields are only added
+//! at the end, and readers skip unknown events.
 
 use crate::auth::keys;
 use crate::error::{Cause, Error};
@@ -11,24 +11,24 @@ use crate::text::Ip;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// What happens.
+/// An event.
 pub enum Line<'a> {
     /// The port is open.
     Listening(SocketAddr),
-    /// The handshake is done. A peer of `--fd` may have no address.
+    /// The handshake is complete. A peer of `--fd` may have no address.
     Connected(Option<SocketAddr>),
-    /// What the person here says.
+    /// The words that the user here reads out.
     OwnWords(Half),
-    /// What the person there has to say: never where this side is to type it.
+    /// The words of the other user; never if the user here has to type them.
     PeerWords(Half),
     /// How the peer was verified, and its name in a file of `--peer`.
     Verified(&'a str, Option<&'a str>),
-    /// The public key (32 bytes) of a peer that keeps it.
+    /// The long-lived public key (32 bytes) of the peer.
     PeerKey(&'a [u8; 32]),
-    /// A line is wanted at `--confirm-fd`: what the other person says. How many complete
-    /// answers may be wrong before that ends it, and what was wrong with the last one.
+    /// A line is expected at `--confirm-fd`: what the other person says. With the number
+    /// of complete answers that may be wrong, and what was wrong with the last one.
     Ask(u8, Option<&'a str>),
-    /// So many exchanges of fresh keys.
+    /// The number of exchanges of fresh keys.
     Ratchet(u64),
     /// Bytes so far.
     Progress(Counters),
@@ -38,14 +38,14 @@ pub enum Line<'a> {
     Done,
     /// The peer gives up.
     Abort(Reason),
-    /// This caller was turned away; why, and the key (32 bytes) of one that keeps it and
-    /// has none of the right ones.
+    /// A caller was rejected: why, and its key (32 bytes) if that is long-lived but not
+    /// admitted.
     Rejected(SocketAddr, Cause, Option<&'a [u8; 32]>),
-    /// The connection is lost, and waited for; why, and in the system's words.
+    /// The connection is lost and may come back: why, also in the system's words.
     Lost(Cause, &'a str),
-    /// Another connection is in its place.
+    /// Another connection has replaced it.
     Back(Option<SocketAddr>),
-    /// The last line of all: why it ended, unless all is well.
+    /// The last line: the error, unless the run succeeded.
     Exit(Option<&'a Error>),
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for Line<'_> {
             Line::Back(None) => f.write_str("BACK - -"),
             Line::Exit(None) => f.write_str("EXIT 0 complete"),
             Line::Exit(Some(error)) => {
-                // As the shell shows it.
+                // As the shell reports it.
                 let signal = error.signal().map(|number| 128 + number);
                 let status = signal.unwrap_or(error.status() as i32);
                 write!(f, "EXIT {status} {} {error}", error.cause())?;
@@ -95,7 +95,7 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// What ABORT's code says.
+/// Returns the name of an ABORT code.
 fn name(reason: Reason) -> &'static str {
     match reason {
         Reason::Refused => "refused",

@@ -1,5 +1,5 @@
-//! Standard input and output: what their ends mean, and what a terminal in the
-//! background may do.
+//! Standard input and output: what their ends mean, and the rules for a terminal in the
+//! background.
 
 use crate::error::Error;
 use crate::sys::poller::{Interest, Poller, STDIN, STDOUT};
@@ -8,12 +8,12 @@ use crate::sys::tty;
 use crate::ui::caret::Caret;
 use std::io::{self, IoSlice, IoSliceMut};
 
-/// Finds out before anybody has come what would stop a session.
+/// Rejects a stdin or stdout that cannot work, before there is a peer.
 ///
 /// # Errors
-/// [`Error::Input`] for a directory; [`Error::Output`] where data could only come, and
-/// would go to the file of the messages. (Who has something to send may log both to one
-/// file: then it is found out when data comes.)
+/// [`Error::Input`] for a directory; [`Error::Output`] if received data would go to the
+/// file of the messages. (If there is something to send, both may be logged to one file;
+/// then the error comes with the first data.)
 pub fn check() -> Result<(), Error> {
     let stdin = Kind::of(stream::stdin());
     if stdin == Some(Kind::Directory) {
@@ -26,7 +26,7 @@ pub fn check() -> Result<(), Error> {
     }
 }
 
-/// Sends nothing (`-d`): `/dev/null` in the place of standard input.
+/// Sends nothing (`-d`): replaces standard input with `/dev/null`.
 ///
 /// # Errors
 /// [`Error::System`].
@@ -34,7 +34,7 @@ pub fn no_input() -> Result<(), Error> {
     stream::no_input().map_err(|err| Error::System("/dev/null", err))
 }
 
-/// What the other end has to add to its command line, if only this one's input or output
+/// Returns the redirection that the other end needs, if only this one's input or output
 /// is redirected.
 pub fn counterpart() -> &'static str {
     let is_data = |fd| matches!(Kind::of(fd), Some(Kind::File | Kind::Pipe | Kind::Socket));
@@ -45,7 +45,7 @@ pub fn counterpart() -> &'static str {
     }
 }
 
-/// Whether it is the regular file that standard error goes to.
+/// Whether standard error goes to the same regular file.
 fn has_messages(stdout: Inherited) -> bool {
     stream::are_same(Kind::File, stdout, stream::stderr())
 }
@@ -54,7 +54,7 @@ fn messages_among_data() -> io::Error {
     io::Error::other("messages go to the same file; redirect them: 2>log")
 }
 
-/// Both of them, to be had before there is a peer.
+/// Both of them, opened before there is a peer.
 pub struct Stdio {
     /// Standard input.
     pub input: Input,
@@ -63,7 +63,7 @@ pub struct Stdio {
 }
 
 impl Stdio {
-    /// Descriptors 0 and 1.
+    /// Uses descriptors 0 and 1.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -71,7 +71,7 @@ impl Stdio {
         Self::over(stream::stdin(), stream::stdout(), poller)
     }
 
-    /// Two others that are used in the same way, for tests. `output` is closed at its end.
+    /// Uses two other descriptors, for tests. `output` is closed at its end.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -86,7 +86,7 @@ impl Stdio {
 /// Standard input.
 pub struct Input {
     stream: Stream,
-    /// What a read came upon behind bytes that had to be handed over first.
+    /// An error seen after some bytes were read; the next call returns it.
     pending_error: Option<io::Error>,
 }
 
@@ -103,46 +103,46 @@ impl Input {
         self.stream.is_terminal
     }
 
-    /// Bytes that it has, where that is known.
+    /// Returns the bytes that it has, if known.
     pub fn rest_of_file(&self) -> Option<u64> {
         stream::rest_of_file(self.stream.fd())
     }
 
-    /// Whether it was a terminal, and has hung up.
+    /// Whether it was a terminal and has hung up.
     pub fn has_hung_up(&self) -> bool {
         self.is_terminal() && tty::has_hung_up(self.stream.fd())
     }
 
-    /// Whether a read may do something.
+    /// Whether a read may succeed.
     pub fn is_ready(&self) -> bool {
         self.stream.ready
     }
 
-    /// The loop saw an event for it, or the process was resumed: what the background
-    /// could not read may be ours now.
+    /// Records an event, or that the process was resumed and may now be in the
+    /// foreground.
     pub fn set_ready(&mut self) {
         self.stream.ready = true;
     }
 
-    /// Reads into `pieces`. Zero, without an error, is the end.
+    /// Reads into `pieces`. Zero, without an error, means the end.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when there is nothing now, or this is a
-    /// terminal and scat is in its background; else the system's.
+    /// [`io::ErrorKind::WouldBlock`] if there is no data yet, or if this is a terminal and scat
+    /// is in its background; otherwise the system's.
     pub fn read(&mut self, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         if self.is_terminal() && !self.is_in_foreground() {
             self.stream.ready = false;
             return Err(io::ErrorKind::WouldBlock.into());
         }
         match self.read_full(pieces) {
-            // A window that was closed is not Ctrl-D.
+            // A closed window is not Ctrl-D.
             Ok(0) if self.has_hung_up() => Err(io::ErrorKind::ConnectionAborted.into()),
             result => result,
         }
     }
 
-    /// What one call hands over can be less than a frame takes. Full frames are
-    /// cheaper, so a pipe is asked again until it is empty.
+    /// Reads until the frame is full or a pipe is empty, because one call may return less
+    /// than a frame holds and full frames are cheaper.
     fn read_full(&mut self, mut pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut len = 0;
         loop {
@@ -154,7 +154,7 @@ impl Input {
                         return Ok(len);
                     }
                 }
-                // The end is there again next time.
+                // The end will be reported again.
                 Ok(n) => return Ok(len + n),
                 Err(err) if len == 0 => return Err(err),
                 Err(err) => {
@@ -167,14 +167,15 @@ impl Input {
         }
     }
 
-    /// Throws away what was typed and not entered, so that it does not land in the shell.
+    /// Drops what was typed but not entered, so that it does not reach the shell.
     pub fn discard_typed(&self) {
         if self.is_terminal() && self.is_in_foreground() {
             tty::discard_input(self.stream.fd());
         }
     }
 
-    /// A terminal that is not our controlling one, or has hung up, has no background.
+    /// Whether it may be read. A terminal that is not the controlling one, or has hung
+    /// up, has no background.
     fn is_in_foreground(&self) -> bool {
         tty::is_in_foreground(self.stream.fd()).unwrap_or(true)
     }
@@ -182,19 +183,18 @@ impl Input {
 
 /// Standard output.
 pub struct Output {
-    /// Until it is closed.
+    /// `None` once it is closed.
     stream: Option<Stream>,
-    /// A terminal's: everything else gets the bytes as they are.
+    /// For a terminal: everything else gets the bytes unchanged.
     caret: Option<Box<Caret>>,
-    /// Of what a terminal is to be shown next, so many bytes are text.
+    /// Bytes of the next data for a terminal that are known to be text.
     text: usize,
-    /// A regular file's.
+    /// For a regular file.
     store: Option<Store>,
-    /// It is the file that standard error goes to, so that messages would stand among
-    /// the data. A pipe or a terminal for both can be meant so; a file with messages
-    /// in it is a copy that is wrong.
+    /// It is the file that standard error goes to. A pipe or a terminal for both can be
+    /// intended, but messages in a file would corrupt the received data.
     has_messages: bool,
-    /// An event told that nobody reads it.
+    /// An event reported that nobody reads it.
     is_unread: bool,
 }
 
@@ -218,19 +218,19 @@ impl Output {
         self.caret.is_some()
     }
 
-    /// Whether nobody reads it any more, so that a write would fail. Of a terminal a signal
-    /// tells that.
+    /// Whether nobody reads it any more, so that a write would fail. For a terminal, a
+    /// signal reports that instead.
     pub fn is_unread(&self) -> bool {
         self.is_unread && !self.is_terminal()
     }
 
-    /// The loop saw that nobody reads it.
+    /// Records that nobody reads it.
     pub fn set_unread(&mut self) {
         self.is_unread = true;
     }
 
-    /// Lets the next poll tell anew whether nobody reads it: a FIFO may have another reader
-    /// by now, and who polled before may have missed it.
+    /// Makes the next poll check again whether nobody reads it: a FIFO may have a new
+    /// reader, and an earlier event may have been missed.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -240,31 +240,31 @@ impl Output {
         stream.look_again(poller, STDOUT).map_err(|err| Error::System("standard output", err))
     }
 
-    /// Whether it was a terminal, and has hung up.
+    /// Whether it was a terminal and has hung up.
     pub fn has_hung_up(&self) -> bool {
         let has = |stream: &Stream| stream.is_terminal && tty::has_hung_up(stream.fd());
         self.stream.as_ref().is_some_and(has)
     }
 
-    /// Whether a write may do something.
+    /// Whether a write may succeed.
     pub fn is_ready(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.ready)
     }
 
-    /// The loop saw an event for it.
+    /// Records an event.
     pub fn set_ready(&mut self) {
         if let Some(stream) = &mut self.stream {
             stream.ready = true;
         }
     }
 
-    /// Writes from `pieces`; returns how many of their bytes were taken. What was not has
-    /// to come again. A terminal is shown their control characters instead.
+    /// Writes from `pieces`; returns how many of their bytes were taken. The caller must
+    /// pass the rest again. A terminal shows control characters in caret notation.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when it takes nothing now;
-    /// [`io::ErrorKind::InvalidData`] for a terminal and bytes that are no text, of which
-    /// nothing was shown; else the system's.
+    /// [`io::ErrorKind::WouldBlock`] if it takes nothing now; [`io::ErrorKind::InvalidData`] if
+    /// the bytes for a terminal are not text, of which nothing was shown; otherwise the
+    /// system's.
     pub fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.has_messages {
             return Err(messages_among_data());
@@ -275,7 +275,7 @@ impl Output {
         let Some(caret) = &mut self.caret else {
             return stream.write(pieces);
         };
-        // All that is there is looked at before the first byte is shown.
+        // Check all data before showing its first byte.
         let mut text = self.text;
         for piece in pieces {
             let unseen = &piece[text.min(piece.len())..];
@@ -290,18 +290,18 @@ impl Output {
         Ok(shown)
     }
 
-    /// Whether a terminal was shown the beginning of a line, and not its end.
+    /// Whether a terminal shows an unfinished line.
     pub fn is_within_line(&self) -> bool {
         self.caret.as_ref().is_some_and(|caret| caret.is_within_line())
     }
 
-    /// Whether what is written counts only after [`Output::store`].
+    /// Whether written data counts only after [`Output::store`].
     pub fn has_to_store(&self) -> bool {
         self.store.is_some()
     }
 
-    /// Everything is written: finds out whether the file system has stored it. The first
-    /// call counts.
+    /// Finds out whether the file system has stored everything that was written. Only the
+    /// first call has an effect.
     ///
     /// # Errors
     /// The system's, such as a disk that is full after all.
@@ -309,7 +309,7 @@ impl Output {
         self.store.take().map_or(Ok(()), Store::close)
     }
 
-    /// Lets go of standard output, so that its reader sees the end.
+    /// Closes standard output, so that its reader sees the end.
     pub fn close(&mut self) {
         if let Some(mut stream) = self.stream.take() {
             if let Some(held) = self.caret.as_ref().map(|caret| caret.held()) {

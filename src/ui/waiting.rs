@@ -1,26 +1,25 @@
-//! Waiting before there is a session: until when (`-w`), for what, and not in silence.
+//! Waiting before there is a session: until when (`-w`), for what, and what to print.
 
 use crate::error::{Error, Stage};
 use crate::sys::poller::Poller;
 use crate::ui::report::Report;
 use std::time::{Duration, Instant};
 
-/// How long nothing is said of a stage. A person who sees nothing for longer
-/// wonders whether it has hung.
+/// How long a stage may be silent before the user wonders whether scat hangs.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// How long a person sees nothing until something is said.
+/// How long to wait before telling the user something.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// A listener that nobody has called: what may be wrong.
+    /// Nobody has called a listener: what may be wrong.
     pub alone: Duration,
-    /// A session that waits for the end of an input.
+    /// A session waits for the end of an input.
     pub ends: Duration,
-    /// A session in which something could move.
+    /// A session makes no progress although it could.
     pub stuck: Duration,
-    /// A transfer: how far it has come.
+    /// The progress of a transfer.
     pub progress: Duration,
-    /// The same again.
+    /// Interval at which progress is updated.
     pub refresh: Duration,
 }
 
@@ -36,76 +35,76 @@ impl Default for Patience {
     }
 }
 
-/// A time limit in a loop that polls and reads. A process that was stopped, or is slow,
-/// is not judged by the clock alone: what had come by the limit is read first.
+/// A time limit in a loop that polls and reads. A process that was suspended or slow does
+/// not judge by the clock alone: it first reads what arrived in time.
 pub struct Limit {
     at: Option<Instant>,
     had_passed: bool,
 }
 
 impl Limit {
-    /// The moment; without one there is no limit.
+    /// Sets the limit; `None` for no limit.
     pub fn new(at: Option<Instant>) -> Self {
         Limit { at, had_passed: false }
     }
 
-    /// The moment, as the time to poll until.
+    /// Returns the limit, as the time to poll until.
     pub fn at(&self) -> Option<Instant> {
         self.at
     }
 
-    /// Lets it pass at `at`, unless it does so earlier.
+    /// Lowers the limit to `at` if it is later.
     pub fn shorten(&mut self, at: Instant) {
         self.at = Some(self.at.map_or(at, |before| before.min(at)));
     }
 
-    /// Whether the limit had passed at the last call; reads the clock for the next one.
-    /// Called between reading and polling, so that a poll and a read lie between the
-    /// clock and the verdict.
+    /// Whether the limit had passed at the previous call; then reads the clock for the
+    /// next call. Call it between reading and polling, so that a poll and a read lie
+    /// between reading the clock and the verdict.
     pub fn is_up(&mut self) -> bool {
         let has_passed = self.at.is_some_and(|at| at <= Instant::now());
         std::mem::replace(&mut self.had_passed, has_passed)
     }
 }
 
-/// `-w`: the moment by which there has to be a session, if there is one.
+/// `-w`: the time by which there must be a session, if set.
 #[derive(Clone, Copy)]
 pub struct Deadline(Option<(Duration, Instant)>);
 
 impl Deadline {
-    /// `within` from now.
+    /// Sets it to `within` from now.
     pub fn new(within: Option<Duration>) -> Self {
         Deadline(within.and_then(|time| Some((time, Instant::now().checked_add(time)?))))
     }
 
-    /// Whether there is one.
+    /// Whether it is set.
     pub fn is_set(&self) -> bool {
         self.0.is_some()
     }
 
-    /// As a limit for a loop.
+    /// Returns it as a limit for a loop.
     pub fn limit(&self) -> Limit {
         Limit::new(self.0.map(|(_, at)| at))
     }
 
-    /// The earlier one of the deadline and `other`.
+    /// Returns the earlier one of the deadline and `other`.
     pub fn or(&self, other: Instant) -> Instant {
         self.0.map_or(other, |(_, at)| at.min(other))
     }
 
-    /// It has passed in this stage.
+    /// Returns the error if it has passed in this stage.
     pub fn passed(&self, stage: Stage) -> Error {
         Error::Waited(self.0.map_or(Duration::ZERO, |(within, _)| within), stage)
     }
 }
 
-/// One stage while it lasts.
+/// Waits within one stage.
 pub struct Waiting<'a> {
     stage: Stage,
     deadline: &'a Deadline,
     limit: Limit,
     report: &'a Report,
-    /// When it is said what is waited for, unless it has been, or is to last.
+    /// When to print what scat waits for; `None` once printed, or if waiting is normal.
     tell_at: Option<Instant>,
 }
 
@@ -117,17 +116,17 @@ impl<'a> Waiting<'a> {
         Waiting { stage, deadline, limit: deadline.limit(), report, tell_at }
     }
 
-    /// From now on something else limits it.
+    /// Ends the deadline's effect, because something else limits it from now on.
     pub fn forget_deadline(&mut self) {
         self.limit = Limit::new(None);
     }
 
-    /// Waits for events until `until` or the deadline, and says what for: once if it
+    /// Waits for events until `until` or the deadline, and prints what for: once if it
     /// takes long, and whenever SIGUSR1 asks.
     ///
     /// # Errors
-    /// [`Error::Waited`] if the deadline had passed before the last poll, so that what
-    /// that brought has been seen; [`Error::Signal`].
+    /// [`Error::Waited`] if the deadline had passed before the last poll, so that its events
+    /// were seen; [`Error::Signal`].
     pub fn poll(&mut self, poller: &mut Poller, until: Option<Instant>) -> Result<(), Error> {
         if self.limit.is_up() {
             return Err(self.deadline.passed(self.stage.clone()));
@@ -147,29 +146,29 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// The pauses between one try and the next, until the deadline.
+/// The pauses between attempts, until the deadline.
 pub struct Retry<'a> {
     deadline: &'a Deadline,
     report: &'a Report,
     pause: Duration,
-    /// When it is said that no try succeeds, unless it has been.
+    /// When to print that no attempt succeeds; `None` once printed.
     tell_at: Option<Instant>,
 }
 
 impl<'a> Retry<'a> {
-    /// The first pause, and the longest one.
+    /// The first pause, and the longest.
     const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
-    /// The first try begins.
+    /// Starts the first attempt.
     pub fn new(deadline: &'a Deadline, report: &'a Report) -> Self {
         let tell_at = Some(Instant::now() + SILENCE);
         Retry { deadline, report, pause: Self::PAUSES.0, tell_at }
     }
 
-    /// Waits after a try that failed with `err`.
+    /// Waits after an attempt that failed with `err`.
     ///
     /// # Errors
-    /// `err` itself without a deadline, or if it will not pass; [`Error::Waited`],
+    /// `err` itself without a deadline, or if a retry cannot help; [`Error::Waited`],
     /// [`Error::Signal`].
     pub fn after(&mut self, err: Error, poller: &mut Poller) -> Result<(), Error> {
         if !self.deadline.is_set() || !err.may_pass() {
