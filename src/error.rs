@@ -1,7 +1,7 @@
 //! All errors, in one enum, grouped by exit status.
 //!
-//! An error answers by itself: [`Error::status`], [`Error::abort`], [`Error::hint`],
-//! [`Error::totals`], and its line by [`fmt::Display`].
+//! An error knows its own consequences: [`Error::status`], [`Error::abort`],
+//! [`Error::hint`], [`Error::totals`], and its message ([`fmt::Display`]).
 
 use crate::auth::keys;
 use crate::protocol::handshake::{self, Mismatch, Peer};
@@ -16,21 +16,21 @@ use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Duration;
 
-/// What ended the run.
+/// Everything that can end a run.
 #[derive(Debug)]
 pub enum Error {
     // 1: a local failure
-    /// The operating system refused what scat needs: what, and why.
+    /// The operating system refused something that scat needs: what, and why.
     System(&'static str, io::Error),
-    /// Reading standard input.
+    /// Reading standard input failed.
     Input(io::Error),
-    /// Writing standard output, other than because nobody reads it (`OutputClosed`).
+    /// Writing standard output failed, other than with EPIPE (see `OutputClosed`).
     Output(io::Error),
-    /// Started with standard output closed.
+    /// scat was started with standard output closed.
     NoOutput,
-    /// No randomness.
+    /// The system has no random numbers.
     Random,
-    /// A key file.
+    /// A key file cannot be used.
     Key(keys::Error),
     /// The address to listen on, or to connect from, cannot be used.
     Bind {
@@ -42,28 +42,28 @@ pub enum Error {
 
     /// A link-local address with an interface that this machine does not have.
     Zone {
-        /// What was asked for.
+        /// What the user asked for.
         name: String,
         /// The interface.
         zone: String,
     },
     /// The address to listen on, or to connect from, cannot be found.
     Own {
-        /// What was asked for.
+        /// What the user asked for.
         name: String,
-        /// The resolver's words.
+        /// The resolver's message.
         why: String,
     },
 
     // 2: usage
-    /// A command line that makes no sense, or that no retry can mend.
+    /// The command line is wrong, and no retry can help.
     Usage {
         /// What is wrong with it.
         what: String,
         /// What to write instead.
         hint: String,
     },
-    /// The address to connect from is not of the same kind as the one to connect to.
+    /// The address to connect from has another family than the one to connect to.
     Source {
         /// Address and port to connect to.
         to: String,
@@ -76,16 +76,16 @@ pub enum Error {
     NoTerminal(Option<io::Error>),
 
     // 3: no session; nothing was sent or revealed
-    /// A name or service without an address.
+    /// A name or service was not found.
     Resolve {
-        /// What was asked for.
+        /// What the user asked for.
         name: String,
-        /// The resolver's words.
+        /// The resolver's message.
         why: String,
-        /// No server answered, so that the next time it may be found.
+        /// No name server answered, so a later attempt may succeed.
         is_temporary: bool,
     },
-    /// No address took the connection; the last one's reason.
+    /// No address accepted the connection; the last one's reason.
     Connect {
         /// Address and port, or name and port.
         to: String,
@@ -94,33 +94,34 @@ pub enum Error {
     },
     /// `-w` passed before there was a session, in this stage.
     Waited(Duration, Stage),
-    /// The listener took the connection and closed it without a word.
+    /// The listener accepted the connection and closed it without sending anything.
     Silent,
-    /// Who answers speaks something else: what that looks like.
+    /// The other end speaks another protocol: what it looks like.
     NotScat(String),
-    /// The connection ended in the middle of the handshake.
+    /// The connection ended during the handshake.
     HandshakeCut(Option<io::Error>),
-    /// The listener was silent for too long.
+    /// The listener did not answer in time.
     HandshakeTimeout,
-    /// The same, and its TCP acknowledges nothing that was sent to it.
+    /// As above, and its TCP acknowledged nothing.
     Unheard,
     /// Flight 2 does not verify.
     HandshakeAltered,
-    /// The one caller of `-l --fd` broke off, or speaks something else; the listener's reason.
+    /// The only caller of `-l --fd` gave up or does not speak scat; the listener's
+    /// reason.
     CallerFailed(String, Cause),
-    /// The listener has a session already, and keeps its port for that one.
+    /// The listener has a session and keeps its port only for that one.
     Busy,
 
-    /// What went wrong at one of the addresses of a name.
+    /// A failure at one of the addresses of a name.
     At {
         /// The name, the address and the port.
         at: String,
-        /// What it was.
+        /// The failure.
         error: Box<Error>,
     },
 
-    // 3 or 4: the listener's preface does not fit ours
-    /// How, and whether this side has a pre-shared key.
+    // 3 or 4: the listener's preface does not match ours
+    /// The listener's preface, and whether this side has a pre-shared key.
     Preface {
         /// How it differs.
         mismatch: Mismatch,
@@ -129,7 +130,7 @@ pub enum Error {
     },
 
     // 3 or 6: the connector has revealed its share of the words, and the listener has not
-    /// The connection ended before OPEN, perhaps for this reason.
+    /// The connection ended before OPEN, possibly for this reason.
     NotOpened(Unopened, Option<io::Error>),
     /// The listener did not open its commitment in time.
     OpenTimeout(Unopened),
@@ -137,68 +138,67 @@ pub enum Error {
     // 4: identity
     /// The listener could not read a flight 1 made with our pre-shared key.
     PskDiffers,
-    /// The one caller of `-l --fd` is not wanted, or cannot be understood; the listener's reason.
+    /// The only caller of `-l --fd` was rejected; the listener's reason.
     CallerRefused(String, Cause),
     /// Connected to oneself.
     Myself,
-    /// The listener's key, this one, is not one of `--peer`.
+    /// The listener's key, given here, is not one of `--peer`.
     OtherKey(Peer),
-    /// What was typed here are not the other end's words.
+    /// The user typed other words than the other end's.
     WordsDiffer,
-    /// The person here refused.
+    /// The user refused.
     NotAccepted,
-    /// The person here left before the words were compared.
+    /// The user left before the words were compared.
     Left,
-    /// ABORT 1 in the place of OPEN: our key is not one of the listener's `--peer`.
+    /// ABORT 1 instead of OPEN: our key is not one of the listener's `--peer`.
     KeyRefused {
-        /// It was given with `-i`, and not made for this run.
+        /// The key was given with `-i`, not made for this run.
         long_lived: bool,
     },
 
     // 5: corrupted or forged
-    /// A frame that cannot be the peer's, or must not come now.
+    /// A frame is forged, or breaks the protocol.
     Session(session::Error),
 
     // 6: cut off
-    /// The connection ended before the authenticated end; why.
+    /// The connection was lost before both ends had finished; why.
     Cut(Option<io::Error>),
     /// The connection was lost, and no other one came within this time.
     NotBack(Duration),
-    /// Another connection came, and what the peer lacks was too much to be kept.
+    /// After a reconnection, the peer needs bytes that are no longer kept.
     LetGo,
-    /// A terminal of this side has gone.
+    /// A terminal of this side has hung up.
     HungUp,
-    /// The listener goes on and does not answer REKEY1.
+    /// The listener keeps sending but never answers REKEY1.
     RatchetTimeout,
-    /// No data has moved for the time of `--idle`.
+    /// No data has passed for the time of `--idle`.
     Idle(Duration),
 
     // 7: an output was closed early
     /// Nobody reads our standard output any more.
     OutputClosed,
-    /// Standard output is a terminal, and the peer sends something else than text.
+    /// Standard output is a terminal, and the peer's data is not text.
     NoText,
 
-    // 4 to 7, as its reason says
+    // 4 to 7, depending on the reason
     /// The peer's ABORT.
     Aborted(Reason),
     /// The same in a chat, where the other person pressed Ctrl-C or closed the window.
     PersonLeft,
 
-    /// Any of these, and how far the session had come.
+    /// Any of these, with the byte counts of the session.
     Early(Box<Error>, Totals),
 
-    /// A signal; the process ends by it.
+    /// A signal, by which the process then ends.
     Signal(i32),
 }
 
-/// What a connector's failure before OPEN comes to.
+/// How to treat a connector's failure before OPEN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unopened {
-    /// Keys alone verify the listener: the words prove nothing, so that another try at
-    /// them is worth nothing to anybody.
+    /// Keys alone verify the listener, so the words do not matter and a retry is safe.
     Safe,
-    /// People compare the words: each try is one for a man in the middle.
+    /// People compare the words, so each retry gives a man in the middle another guess.
     Revealed,
 }
 
@@ -211,37 +211,37 @@ impl Unopened {
     }
 }
 
-/// What is waited for.
+/// What scat waits for.
 #[derive(Clone, Debug)]
 pub enum Stage {
-    /// A key that comes through a FIFO of this name.
+    /// A key from a FIFO of this name.
     KeyFile(String),
-    /// The resolver's answer about this name.
+    /// The resolver's answer for this name.
     Resolving(String),
-    /// This address takes the connection.
+    /// This address to accept the connection.
     Connecting(String),
-    /// This address has taken it, and answers as a scat does.
+    /// A scat's answer from this address, which has accepted.
     Answer(String),
-    /// The next try: how the last one failed, and what the user can do about that.
+    /// The next attempt: how the last one failed, and the hint for that.
     Failing(String, String),
-    /// The caller of `-l --fd` says something.
+    /// The first byte from the caller of `-l --fd`.
     Caller,
-    /// A peer comes.
+    /// A caller.
     Listening {
-        /// Somebody is connected, in the middle of the handshake.
+        /// A caller is in the middle of the handshake.
         hangs: bool,
-        /// The user was told of somebody who could not be the peer.
+        /// The user was told of a caller that could not be the peer.
         refused: bool,
     },
 }
 
 impl Stage {
-    /// The next try, after one that ended with this.
+    /// Returns the stage after an attempt that failed with `err`.
     pub fn failing(err: &Error) -> Self {
         Stage::Failing(err.to_string(), err.hint().unwrap_or_default().into_owned())
     }
 
-    /// What the user can do about one that lasts too long.
+    /// Returns what the user can do if the stage takes long.
     pub fn hint(&self) -> &str {
         match self {
             Stage::Failing(_, hint) => hint,
@@ -277,12 +277,12 @@ impl fmt::Display for Stage {
     }
 }
 
-/// How far a session had come when it ended early.
+/// The byte counts of a session that ended early.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
     /// Bytes so far.
     pub counters: Counters,
-    /// Whether the peer had said that it wrote out all that was sent.
+    /// Whether the peer had confirmed that it wrote out everything.
     pub acknowledged: bool,
 }
 
@@ -299,7 +299,7 @@ impl fmt::Display for Totals {
     }
 }
 
-/// What was received, and how much of it was written if that is not all.
+/// What was received, and how much of it was written if not all.
 pub struct Received(pub Counters);
 
 impl fmt::Display for Received {
@@ -322,25 +322,25 @@ impl fmt::Display for Received {
 pub enum Status {
     /// A local failure.
     Failure = 1,
-    /// A command line that no retry can mend.
+    /// A wrong command line, which no retry can help.
     Usage = 2,
     /// No session; nothing was sent or revealed, so a retry is safe.
     NoSession = 3,
-    /// The other end is not who it should be, or not accepted.
+    /// The other end is not the right one, or was refused.
     Identity = 4,
     /// Corrupted or forged data.
     Forged = 5,
-    /// The session was cut off.
+    /// The connection was lost.
     Cut = 6,
-    /// An output was closed early, or the peer's failed.
+    /// An output was closed early, or the peer's output failed.
     Output = 7,
 }
 
 /// Why a run ended, a caller was rejected or a connection was lost, in one word for
-/// programs. The list is a promise: scat(1), STATUS LINES.
+/// programs. The list is stable: scat(1), STATUS LINES.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Nobody listens there.
+    /// Nothing listens there.
     Refused,
     /// The other machine cannot be reached.
     Unreachable,
@@ -368,9 +368,9 @@ pub enum Cause {
     Cut,
     /// A lost connection was not replaced.
     Lost,
-    /// `--idle`: no data moved.
+    /// `--idle`: no data passed.
     Idle,
-    /// A person left before the words were compared.
+    /// The user left before the words were compared.
     Left,
     /// An output was closed or failed, here or at the other end.
     Output,
@@ -378,14 +378,14 @@ pub enum Cause {
     Input,
     /// A signal or a closed terminal ended this end or the other one.
     Signal,
-    /// The command line makes no sense, or those of the two ends do not fit.
+    /// The command line is wrong, or those of the two ends do not match.
     Usage,
     /// Something else failed on this machine.
     Local,
 }
 
 impl Cause {
-    /// What the system says of a connection; `otherwise` if that is nothing special.
+    /// Classifies an error of a connection; `otherwise` if it is nothing special.
     pub fn of(err: Option<&io::Error>, otherwise: Cause) -> Cause {
         match err.map(io::Error::kind) {
             Some(io::ErrorKind::TimedOut) => Cause::Timeout,
@@ -404,13 +404,13 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What the user can do about a listener that takes the connection and says nothing.
+/// Hint for a listener that accepts the connection and sends nothing.
 const UNANSWERED: &str = "is it scat that listens there? or large packets get lost (path MTU)";
 
-/// What the user can do about words that differ.
+/// Hint for words that differ.
 const IN_THE_MIDDLE: &str = "talk to each other before you try again, and use another network";
 
-/// What the user can do about a link-local address without its interface.
+/// Hint for a link-local address without its interface.
 const ZONE: &str = "a link-local address needs its interface: fe80::1%eth0";
 
 /// Whether `ADDRESS port PORT` is a link-local address without its interface.
@@ -419,13 +419,13 @@ fn lacks_zone(at: &str) -> bool {
     address.is_some_and(|address| address.is_unicast_link_local())
 }
 
-/// The port of `ADDRESS port PORT`.
+/// Returns the port of `ADDRESS port PORT`.
 fn port(at: &str) -> Option<u16> {
     at.rsplit(' ').next()?.parse().ok()
 }
 
 impl Error {
-    /// The exit status.
+    /// Returns the exit status.
     pub fn status(&self) -> Status {
         match self {
             Error::At { error, .. } | Error::Early(error, _) => error.status(),
@@ -445,7 +445,7 @@ impl Error {
             | Error::Unverified
             | Error::NoTerminal(_) => Status::Usage,
             Error::Connect { to, why } => match Refusal::of(why) {
-                // The system will say no the next time as well.
+                // A retry would fail as well.
                 Refusal::Invalid if lacks_zone(to) => Status::Usage,
                 Refusal::Invalid | Refusal::Forbidden => Status::Failure,
                 Refusal::Refused | Refusal::Other => Status::NoSession,
@@ -484,13 +484,13 @@ impl Error {
                 Reason::Timeout | Reason::Interrupted | Reason::InputFailed => Status::Cut,
                 Reason::OutputClosed | Reason::OutputFailed => Status::Output,
             },
-            // The shell's own account of a signal is 128 + n; this is for the case
-            // that the default action did not end the process.
+            // Only seen if the signal's default action did not end the process. (A shell
+            // reports a signal as 128 + n.)
             Error::Signal(_) => Status::Cut,
         }
     }
 
-    /// Why it ended, for programs.
+    /// Returns the reason, for programs.
     pub fn cause(&self) -> Cause {
         match self {
             Error::At { error, .. } | Error::Early(error, _) => error.cause(),
@@ -555,7 +555,7 @@ impl Error {
         }
     }
 
-    /// What to tell the peer, if it is there to be told and does not know.
+    /// Returns what to tell the peer, if it does not know yet.
     pub fn abort(&self) -> Option<Reason> {
         Some(match self {
             Error::At { error, .. } | Error::Early(error, _) => return error.abort(),
@@ -573,7 +573,7 @@ impl Error {
         })
     }
 
-    /// How far the session had come, if that is to be told.
+    /// Returns the byte counts, if they should be shown.
     pub fn totals(&self) -> Option<Totals> {
         match self {
             Error::Early(_, totals) => Some(*totals),
@@ -581,7 +581,7 @@ impl Error {
         }
     }
 
-    /// The signal that ended it.
+    /// Returns the signal that ended the run.
     pub fn signal(&self) -> Option<i32> {
         match self {
             Error::Signal(number) => Some(*number),
@@ -590,7 +590,7 @@ impl Error {
         }
     }
 
-    /// What the user needs to know besides: how far the session had come, or whose key it was.
+    /// Returns what else the user needs to know: the byte counts, or whose key it was.
     pub fn details(&self) -> Option<String> {
         match self {
             Error::At { error, .. } => error.details(),
@@ -602,7 +602,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
             Error::At { error, .. } | Error::Early(error, _) => return error.hint(),
@@ -658,8 +658,8 @@ impl Error {
                 Mismatch::Busy => "one of them has to connect: scat HOST PORT",
                 Mismatch::Reconnects => return None,
                 Mismatch::SameRole => "one of them has to listen: scat -l PORT",
-                // Anybody on the network can send these eight bytes: they must not talk the
-                // user out of the key.
+                // Anyone on the network can send these eight bytes, so they must not
+                // persuade the user to drop the key.
                 Mismatch::Psk if *psk => {
                     "give the listener --psk, too (an attacker can also send this answer)"
                 }
@@ -696,7 +696,7 @@ impl Error {
         }
     }
 
-    /// How far the session had come, unless its line says that nothing was sent.
+    /// Adds the byte counts, unless the message says that nothing was sent.
     pub fn with_totals(self, totals: Totals) -> Self {
         match self {
             Error::WordsDiffer
@@ -708,8 +708,8 @@ impl Error {
         }
     }
 
-    /// Whether the same try may go better in a moment, and gives nothing away: what `-w`
-    /// tries again.
+    /// Whether the same attempt may succeed in a moment and reveals nothing, so that `-w`
+    /// retries it.
     pub fn may_pass(&self) -> bool {
         match self {
             Error::At { error, .. } => error.may_pass(),
@@ -727,9 +727,9 @@ impl Error {
         }
     }
 
-    /// Which of two errors the exit status is for: the greater one. Whoever sends a
-    /// signal is to see that it worked; that somebody may be in the middle matters more
-    /// than what failed here, and that more than that the peer has gone.
+    /// Returns the rank of an error: of several, the highest sets the exit status. A
+    /// signal comes first, then a possible attack, then a local failure, then a lost
+    /// peer.
     pub fn weight(&self) -> u8 {
         match self.status() {
             _ if self.signal().is_some() => 4,

@@ -34,7 +34,7 @@ pub fn program(words: Vec<OsString>, limits: Limits) -> ExitCode {
     code
 }
 
-/// Tells how it ended, and returns the exit status that belongs to it.
+/// Reports how the run ended, and returns the exit status.
 fn conclude(error: &Error, report: &Report) -> ExitCode {
     if let Some(signal) = error.signal() {
         report.totals(error);

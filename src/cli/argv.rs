@@ -1,5 +1,5 @@
-//! argv taken apart, once: each option and each value a word of its own, as argh wants
-//! them. Everything that is asked of the command line later is asked of these words.
+//! Splits argv once, so that each option and each value is a word of its own, as argh
+//! needs them. All later questions about the command line use these words.
 //!
 //! ```text
 //! -lvp9000         -l  -v  -p  9000
@@ -16,33 +16,32 @@ use argh::{ArgsInfo, FlagInfo, FlagInfoKind};
 use std::ffi::{OsStr, OsString};
 use std::iter::Peekable;
 
-/// How many letters of an option may be wrong until another one was meant.
+/// Wrong letters up to which an unknown option is taken for a known one.
 const SLIP: usize = 2;
 
-/// What the options and values of a command line are.
+/// The options and values of a command line.
 #[derive(Default)]
 pub struct Argv {
     words: Vec<Word>,
-    /// The values and places, which need not be UTF-8.
+    /// Values and places, which need not be UTF-8.
     values: Vec<OsString>,
     /// `--help all`
     pub wants_all_help: bool,
-    /// The first mistake. What follows it is read all the same, since `--status-fd` may
-    /// stand there.
+    /// The first mistake. The rest is read anyway, because it may contain `--status-fd`.
     wrong: Option<Error>,
 }
 
 enum Word {
-    /// An option with its dashes.
+    /// An option, with its dashes.
     Option(String),
-    /// A value or a place, by its number in `values`.
+    /// A value or a place: its index in `values`.
     Value(usize),
 }
 
 type Rest = Peekable<std::vec::IntoIter<OsString>>;
 
 impl Argv {
-    /// Reads the words behind the program's name.
+    /// Splits the words after the program's name.
     pub fn new(words: Vec<OsString>) -> Self {
         let mut argv = Argv::default();
         let mut rest = words.into_iter().peekable();
@@ -69,7 +68,7 @@ impl Argv {
         argv
     }
 
-    /// The values that `option` was given; those of a command line that makes no sense, too.
+    /// Returns the values of `option`, even if the command line is wrong.
     pub fn values_of(&self, option: &str) -> impl Iterator<Item = &str> {
         self.words.windows(2).filter_map(move |pair| match pair {
             [Word::Option(name), Word::Value(at)] if name == option => self.values[*at].to_str(),
@@ -77,10 +76,11 @@ impl Argv {
         })
     }
 
-    /// The words for argh: options as they are, a value as its number in the second list.
+    /// Returns the words for argh: options unchanged, and each value as its index in the
+    /// second list.
     ///
     /// # Errors
-    /// [`Error::Usage`]: the first word that is no option, or is one that scat lacks.
+    /// [`Error::Usage`]: the first word that is not an option that scat has.
     pub fn finish(self) -> Result<(Vec<String>, Vec<OsString>), Error> {
         let words = self.words.into_iter().map(|word| match word {
             Word::Option(name) => name,
@@ -170,14 +170,14 @@ impl Argv {
     }
 }
 
-/// `--name` of `--name=value`, and the rest.
+/// Splits `--name=value` into `--name` and the rest.
 fn name_of(word: &OsStr) -> (&OsStr, &OsStr) {
     let bytes = word.as_encoded_bytes();
     let end = bytes.iter().position(|&byte| byte == b'=').unwrap_or(bytes.len());
     argument::split(word, end)
 }
 
-/// Whether it is a long option with one dash: `-psk`.
+/// Whether it is a long option with only one dash: `-psk`.
 fn is_long(word: &OsStr) -> bool {
     let name = name_of(word).0.to_str();
     name.is_some_and(|name| is_known(|flag| flag.long.strip_prefix('-') == Some(name)))
@@ -189,13 +189,13 @@ fn two_dashes(word: &OsStr) -> OsString {
     dashed
 }
 
-/// Whether scat has it: `-x`, `--long`.
+/// Whether scat has the option: `-x`, `--long`.
 fn is_option(name: &str) -> bool {
     let is_short = |flag: &FlagInfo<'_>| flag.short.is_some_and(|it| name == format!("-{it}"));
     name == "-h" || is_known(|flag| flag.long == name || is_short(flag))
 }
 
-/// An option that nobody has, and the one that was perhaps meant.
+/// Returns the error for an unknown option, with the one that was perhaps meant.
 fn unknown(name: &str) -> Error {
     let flags = Args::get_args_info().flags;
     let near = |flag: &FlagInfo<'_>| edits(flag.long.as_bytes(), name.as_bytes());
@@ -211,12 +211,12 @@ fn first_letter(letters: &OsStr) -> Option<char> {
     letters.as_encoded_bytes().utf8_chunks().next()?.valid().chars().next()
 }
 
-/// Names the word, its bytes that are no text in hexadecimal.
+/// Returns the error for a word that is not text, with its bytes in hexadecimal.
 pub fn not_text(word: &OsStr) -> Error {
     usage(&format!("{word:?}: this argument is not valid UTF-8"))
 }
 
-/// Whether the option that `is_it` finds takes a value. (argh knows, but wants each
+/// Whether the option that `is_it` finds takes a value. (argh knows that, but needs each
 /// option and each value to be a word of its own.)
 fn takes_value(is_it: impl Fn(&FlagInfo<'_>) -> bool) -> bool {
     is_known(|flag| is_it(flag) && matches!(flag.kind, FlagInfoKind::Option { .. }))

@@ -1,9 +1,9 @@
-//! Options of the netcat family that scat lacks, and what to do instead.
+//! Options of other netcats that scat lacks, and what to do instead.
 //!
-//! The netcats are OpenBSD's, the traditional one and ncat; socat's few are among them.
-//! Where two of them mean different things by one letter, the line serves both.
+//! The netcats are OpenBSD's, the traditional one and ncat; a few options are socat's.
+//! Where a letter means different things in two of them, the message serves both.
 
-/// Names and what to do instead. A name stands in one row only.
+/// Names, and what to do instead. Each name is in only one row.
 #[rustfmt::skip]
 const FOREIGN: &[(&[&str], &str)] = &[
     (&["-k", "--keep-open", "-K", "-m", "--max-conns", "-M", "-L"], "one run serves one peer: use a loop with --peer or --psk"),
@@ -30,7 +30,7 @@ const FOREIGN: &[(&[&str], &str)] = &[
     (&["-V"], "to see the version: --version"),
 ];
 
-/// What to do instead of `option` (`-x`, `--long`), if it is one of those.
+/// Returns what to do instead of `option` (`-x`, `--long`), if it is one of those.
 pub fn instead(option: &str) -> Option<&'static str> {
     let row = FOREIGN.iter().find(|(names, _)| names.contains(&option));
     row.map(|(_, instead)| *instead)
@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(names.len(), len);
     }
 
-    /// What the netcats take, from their manuals, less what scat has.
+    /// The options of the netcats, from their manuals, without those of scat.
     #[test]
     fn every_option_of_the_netcat_family_has_a_line() {
         let openbsd = "bCDFIkMmOPRSTtUuVWXxZzeHKor";

@@ -1,5 +1,5 @@
-//! The command line, in netcat's ways: bundled options, values attached or
-//! not, `host port`, `host:port`, `[v6]:port`.
+//! The command line, as in netcat: bundled options, attached values, `host port`,
+//! `host:port`, `[v6]:port`.
 
 mod argv;
 mod foreign;
@@ -18,9 +18,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What the user asked for.
+/// What the user wants.
 pub enum Command {
-    /// Print this text, which answers a question.
+    /// Print this text, such as the help.
     Print(String),
     /// Run a session.
     Run(Options),
@@ -34,7 +34,7 @@ pub enum Command {
 
 /// A session's options.
 pub struct Options {
-    /// How the peer is met.
+    /// How to meet the peer.
     pub endpoint: Endpoint,
     /// `-4`, `-6`
     pub family: Family,
@@ -60,19 +60,19 @@ pub struct Options {
     pub psk: Option<PathBuf>,
 }
 
-/// What one `--peer` names.
+/// The argument of one `--peer`.
 pub enum Peers {
-    /// This key.
+    /// A key.
     Key(KnownKey),
-    /// `@file`: each key in it.
+    /// `@file`: the keys in a file.
     File(PathBuf),
 }
 
-/// How the peer is met.
+/// How to meet the peer.
 pub enum Endpoint {
     /// `scat -l`
     Listen {
-        /// Address to bind; every interface without one.
+        /// Address to bind; `None` for every interface.
         address: Option<String>,
         /// Port number or service name.
         service: String,
@@ -90,15 +90,15 @@ pub enum Endpoint {
     },
     /// `--fd n`
     Inherited {
-        /// `-l`: which role to play there.
+        /// `-l`: act as the listener.
         listen: bool,
     },
 }
 
-/// The descriptors that the command line names. It may make no sense otherwise.
+/// The descriptors that the command line names, even if it is wrong otherwise.
 #[derive(Default)]
 pub struct Descriptors {
-    /// `--fd`: connections, one of them if it makes sense.
+    /// `--fd`: connections; only one is valid.
     pub connections: Vec<i32>,
     /// `--status-fd`
     pub status: Option<i32>,
@@ -108,7 +108,7 @@ pub struct Descriptors {
 
 /// Encrypted netcat: standard input and output to one peer and back. Compare the
 /// words to know that nobody is listening in.
-// Values are numbers: argv's words by their place in a list.
+// Values are numbers: indices of argv's words.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     help_triggers("-h", "--help"),
@@ -231,11 +231,11 @@ Exit status 0 means that all data was received and written, at both ends.
 All options: scat --help all. The manual: man scat.
 ";
 
-/// Reads the words behind the program's name. Opens and asks nothing.
+/// Parses the arguments. Opens nothing and asks for nothing.
 ///
 /// # Errors
-/// [`Error::Usage`], [`Error::Argument`]; the descriptors are known all
-/// the same, so that a program at `--status-fd` learns of the error.
+/// [`Error::Usage`], [`Error::Argument`]. The descriptors are returned anyway, so that a
+/// program at `--status-fd` learns of the error.
 pub fn parse(words: Vec<OsString>) -> (Descriptors, Result<Command, Error>) {
     let argv = Argv::new(words);
     let number = |given: &str| descriptor("", given).ok();
@@ -251,7 +251,7 @@ fn command(argv: Argv) -> Result<Command, Error> {
     let wants_all = argv.wants_all_help;
     let (words, values) = argv.finish()?;
     let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
-    // argh wants nothing behind it.
+    // argh accepts nothing after it.
     if words.iter().any(|word| ["-h", "--help"].contains(word)) {
         words = vec!["--help"];
     }
@@ -288,7 +288,7 @@ fn command(argv: Argv) -> Result<Command, Error> {
             _ => Err(usage("--genkey, --pubkey and --genpsk stand alone")),
         };
     }
-    // An option that has taken a host or a port for its value is named first.
+    // An option that has swallowed a host or a port is reported first.
     let within = args.within.map(|at| seconds("-w", text(at)?)).transpose()?;
     if within.is_some_and(|time| time.is_zero()) {
         return Err(corrected("-w 0: that is no time at all", "without -w there is no limit"));
@@ -397,12 +397,13 @@ fn is_number(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `5`, `0.5`. (Floating-point numbers would make the program a good deal larger.)
+/// Parses `5` or `0.5`. (Floating-point parsing would make the program much larger.)
 fn seconds(option: &str, given: &str) -> Result<Duration, Error> {
-    // Both parts are checked for digits before they are parsed: parse would take a sign.
+    // Check both parts for digits first, because parse would accept a sign.
     let (whole, part) = given.split_once('.').unwrap_or((given, ""));
     let is_number = (whole.to_owned() + part).bytes().all(|byte| byte.is_ascii_digit());
-    // Whole seconds, and milliseconds if there are any.
+    // Whole seconds, and milliseconds: the first three digits of the fraction, padded
+    // with zeros.
     let milliseconds = format!("{part:0<3.3}").parse().ok().filter(|_| is_number);
     milliseconds
         .and_then(|part| {
@@ -413,8 +414,8 @@ fn seconds(option: &str, given: &str) -> Result<Duration, Error> {
         .ok_or_else(|| usage(&format!("{option} {given}: not a number of seconds")))
 }
 
-/// Every user of the machine can read a secret among the arguments. It is not repeated
-/// on the screen.
+/// Rejects a secret among the arguments, which every user of the machine can read. The
+/// message does not repeat it.
 fn holds_no_secret(option: &str, given: &str) -> Result<(), Error> {
     match [Kind::Secret, Kind::Psk].iter().any(|kind| given.contains(kind.prefix())) {
         true => Err(Error::Argument(Why::OnCommandLine.at(option))),
@@ -422,7 +423,7 @@ fn holds_no_secret(option: &str, given: &str) -> Result<(), Error> {
     }
 }
 
-/// A file that holds a key, or is to. Its name need not be text.
+/// Returns the name of a key file, which need not be text.
 fn file_of_a_key(option: &str, file: &OsStr) -> Result<PathBuf, Error> {
     let given = file.to_string_lossy();
     holds_no_secret(option, &given)?;
@@ -439,13 +440,13 @@ fn file_of_a_key(option: &str, file: &OsStr) -> Result<PathBuf, Error> {
     Ok(file.into())
 }
 
-/// The number of a descriptor.
+/// Parses the number of a descriptor.
 fn descriptor(option: &str, given: &str) -> Result<i32, Error> {
     let number = given.parse().ok().filter(|_| is_number(given));
     number.ok_or_else(|| usage(&format!("{option} {given}: not a file descriptor")))
 }
 
-/// `scat-public:BASE64`, with or without a name behind it; `@file`.
+/// Parses `scat-public:BASE64`, optionally followed by a name; or `@file`.
 fn peers(given: &OsStr) -> Result<Peers, Error> {
     if given.as_encoded_bytes().starts_with(b"@") {
         return file_of_a_key("--peer", argument::split(given, 1).1).map(Peers::File);
@@ -465,14 +466,14 @@ fn usage(what: &str) -> Error {
     corrected(what, "see scat --help")
 }
 
-/// What is wrong, and what to write instead.
+/// Makes a usage error from what is wrong and what to write instead.
 fn corrected(what: impl Into<String>, hint: impl Into<String>) -> Error {
     Error::Usage { what: what.into(), hint: hint.into() }
 }
 
-/// argh's words in our form: `unrecognized argument: -x`.
+/// Converts argh's message into our form: `unrecognized argument: -x`.
 fn one_line(words: &str) -> String {
-    // Values are numbers, so that nothing else can be wrong with one.
+    // Values are numbers, so only the option can be wrong.
     if let Some((option, _)) =
         words.strip_prefix("Error parsing option '").and_then(|words| words.split_once('\''))
     {

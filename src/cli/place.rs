@@ -1,5 +1,5 @@
-//! Hosts, addresses and ports in the shapes that people write. A word that can be
-//! neither is named, with what to write instead.
+//! Hosts, addresses and ports in all forms that people write. A word that is neither is
+//! reported with what to write instead.
 
 use super::{Endpoint, corrected, is_number};
 use crate::error::Error;
@@ -9,14 +9,14 @@ use std::path::Path;
 const CONNECT: &str = "scat HOST PORT";
 const LISTEN: &str = "scat -l [ADDR] PORT";
 
-/// Shapes of words that are neither a host nor a port: what each is, and what to write.
+/// Forms of words that are neither a host nor a port: what each is, and what to write.
 const SHAPES: &[(&str, &str, &str)] = &[
     ("://", "a URL", "write host and port: scat HOST PORT"),
     ("@", "scat has no users", "write host and port: scat HOST PORT"),
     ("/", "a path", "to send a file: scat HOST PORT < FILE; to get one: > FILE"),
 ];
 
-/// `-l port`, `-l addr port`, `-l addr:port`, and `-p port` and `-s addr` in their place.
+/// Parses `-l port`, `-l addr port`, `-l addr:port`, or `-p port` and `-s addr` instead.
 pub fn listen(
     places: &[&str],
     port: Option<String>,
@@ -45,7 +45,7 @@ pub fn listen(
             return Err(corrected(what, format!("{LISTEN}; to write to a file: > FILE")));
         }
     };
-    // Every address, in the ways of netcat's relatives.
+    // Every address, as other netcats write it.
     let is_one = |address: &String| !["*", ""].contains(&address.as_str());
     let source = source.map(|source| bare(&source)).filter(is_one);
     let address = match (address.filter(is_one), source) {
@@ -56,7 +56,7 @@ pub fn listen(
     Ok(Endpoint::Listen { address, service: port_number(service)? })
 }
 
-/// `host port`, `host:port`.
+/// Parses `host port` or `host:port`.
 pub fn connect(
     places: &[&str],
     source_port: Option<String>,
@@ -73,7 +73,7 @@ pub fn connect(
         [only] => split(only)
             .filter(|(host, _)| !host.is_empty())
             .ok_or_else(|| half(only, source_port.as_deref()))?,
-        // It would be an address that nobody has; but 0 is this machine.
+        // A number as host would be an address that nobody has; but 0 is this machine.
         [port, host] if *port != "0" && port.parse::<u16>().is_ok() => {
             let host = if is_number(host) { "HOST" } else { host };
             return Err(corrected(
@@ -98,7 +98,7 @@ pub fn connect(
     })
 }
 
-/// One word where a host and a port are wanted.
+/// Returns the error for one word where a host and a port are needed.
 fn half(only: &str, source_port: Option<&str>) -> Error {
     let port = only.strip_prefix(':').unwrap_or(only);
     if is_number(port) {
@@ -123,10 +123,10 @@ fn half(only: &str, source_port: Option<&str>) -> Error {
     }
 }
 
-/// Refuses a file that somebody wants to send: `scat photo.jpg`, `scat send photo.jpg`.
+/// Rejects the name of a file: `scat photo.jpg`, `scat send photo.jpg`.
 fn no_file(places: &[&str]) -> Result<(), Error> {
     let ([file] | ["send", file]) = places else { return Ok(()) };
-    // A port, or a service, may have a file's name.
+    // A port or a service may have a file's name.
     if !file.contains(['.', '/']) || split(file).is_some() || !Path::new(file).is_file() {
         return Ok(());
     }
@@ -137,7 +137,7 @@ fn no_file(places: &[&str]) -> Result<(), Error> {
     ))
 }
 
-/// `name` as a shell takes it.
+/// Quotes `name` for a shell.
 fn quoted(name: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "._-/+".contains(c);
     match name.chars().all(is_plain) {
@@ -146,7 +146,7 @@ fn quoted(name: &str) -> String {
     }
 }
 
-/// Refuses words that are neither host nor port, whatever their place.
+/// Rejects words that are neither host nor port.
 fn host_or_port(place: &str) -> Result<(), Error> {
     if place.contains(|c: char| c.is_whitespace() || c.is_control()) {
         let words: Vec<&str> = place.split_whitespace().collect();
@@ -162,8 +162,8 @@ fn host_or_port(place: &str) -> Result<(), Error> {
     }
 }
 
-/// Refuses what the resolver would only call unknown, as if it could be known the next
-/// time: an unset variable, and a port that follows a port.
+/// Rejects words that the resolver would only call unknown, as if a retry could help: an
+/// unset variable, and a second port.
 fn resolvable(host: &str, write: &str) -> Result<(), Error> {
     let address = host.split_once('%').map_or(host, |(address, _zone)| address);
     match host {
@@ -175,7 +175,7 @@ fn resolvable(host: &str, write: &str) -> Result<(), Error> {
     }
 }
 
-/// `::1:9000`, which is an address as well: what to write for either.
+/// Returns what to write instead of `::1:9000`, which is also an address.
 fn unbracketed(place: &str) -> Option<String> {
     let (host, service) = place.rsplit_once(':')?;
     let is_clear = host.starts_with('[') || !host.contains(':');
@@ -183,21 +183,21 @@ fn unbracketed(place: &str) -> Option<String> {
         .then(|| format!("[{host}]:{service}; if all of it is the address: {place} PORT"))
 }
 
-/// `[::1]` without its brackets.
+/// Removes the brackets of `[::1]`.
 fn bare(host: &str) -> String {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     bare.unwrap_or(host).to_owned()
 }
 
-/// `host:port`, `[v6]:port`, `:port`. A bare IPv6 address has no port in it.
+/// Splits `host:port`, `[v6]:port` or `:port`. A bare IPv6 address has no port.
 fn split(place: &str) -> Option<(String, String)> {
     let (host, service) = place.rsplit_once(':')?;
     let is_clear = host.starts_with('[') && host.ends_with(']') || !host.contains(':');
     (is_clear && !service.is_empty()).then(|| (bare(host), service.to_owned()))
 }
 
-/// A service that the resolver may see: it takes no name at all for port 0 and
-/// only the lower 16 bits of a number.
+/// Rejects port numbers that the resolver mishandles: it treats port 0 as no service, and
+/// uses only the lower 16 bits of a number.
 fn port_number(service: String) -> Result<String, Error> {
     let is_small = !is_number(&service) || service.parse::<u16>().is_ok();
     if service.is_empty() || !is_small {
