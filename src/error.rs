@@ -632,7 +632,7 @@ impl Error {
                     "to send a file: scat HOST PORT < FILE"
                 }
                 Some((host, _)) if !host.is_ascii() => {
-                    "give the name in its ASCII form, which begins with xn--: idn2 NAME prints it"
+                    "write the name in ASCII: idn2 NAME prints its form with xn--"
                 }
                 _ => return None,
             },

@@ -152,7 +152,7 @@ impl fmt::Display for Rejection {
             Rejection::HungUp => "hung up during the handshake",
             Rejection::Lost => "connection lost during the handshake",
             Rejection::TooSlow => "too slow",
-            Rejection::Unheard => "acknowledges nothing: are large packets lost on the way (MTU)?",
+            Rejection::Unheard => "nothing that is sent to it arrives (path MTU?)",
             Rejection::TooMany => "dropped: too many connections",
             Rejection::Forged => "forged or altered handshake",
             Rejection::Myself => "connected to itself",

@@ -77,7 +77,7 @@ fn large_packets_that_vanish_are_named_when_a_handshake_stands_still() {
     let said = "the other end acknowledges nothing that is sent to it";
     unheard.end().expect(3, said).expect(3, "large packets may get lost on the way");
     unanswered.end().expect(3, "does not answer").expect(3, "or large packets get lost");
-    back_listener.line("acknowledges nothing: are large packets lost on the way");
+    back_listener.line("nothing that is sent to it arrives");
     for listener in [&mut there_listener, &mut back_listener] {
         listener.signal(Signal::TERM);
         listener.end_unread().expect_signal(Signal::TERM);
