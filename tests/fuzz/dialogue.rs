@@ -60,7 +60,7 @@ fn meant(line: &str, own: &Half, wanted: &Half) -> Meant {
             _ => {}
         }
     }
-    let digits = words.concat();
+    let digits: String = words.concat().chars().map(in_ascii).collect();
     let number = |half: &Half| {
         let [a, b, c] = half.bytes().map(u32::from);
         format!("{:08}", a << 16 | b << 8 | c)
@@ -82,6 +82,18 @@ fn meant(line: &str, own: &Half, wanted: &Half) -> Meant {
     }
 }
 
+/// ASCII's, and some of those that other scripts have: Arabic, Devanagari, full-width.
+const ZEROS: [char; 4] = ['0', '\u{660}', '\u{966}', '\u{ff10}'];
+
+fn other_digit(zero: char, digit: u32) -> char {
+    char::from_u32(u32::from(zero) + digit).unwrap()
+}
+
+fn in_ascii(c: char) -> char {
+    let of = |zero: &char| (0..10).find(|digit| other_digit(*zero, *digit) == c);
+    ZEROS.iter().find_map(of).map_or(c, |digit| other_digit('0', digit))
+}
+
 /// A line: as the fuzzer has it, or from the words that are wanted or one's own.
 fn line(input: &mut Input<'_>, own: &Half, wanted: &Half) -> String {
     let half = if input.bit() { own } else { wanted };
@@ -97,7 +109,9 @@ fn line(input: &mut Input<'_>, own: &Half, wanted: &Half) -> String {
             let len = input.byte();
             let len = if len < 128 { 0 } else { len % 8 };
             let between = String::from_utf8_lossy(input.take(len.into()));
-            [&digits[..at], &between, &digits[at..]].concat()
+            let line = [&digits[..at], &between, &digits[at..]].concat();
+            let zero = input.pick(&ZEROS);
+            line.chars().map(|c| c.to_digit(10).map_or(c, |digit| other_digit(zero, digit))).collect()
         }
         _ => {
             let (mut line, words) = (String::new(), half.words());
@@ -167,7 +181,7 @@ fn answers(input: &mut Input<'_>) {
 
 /// Whether all of `half` is in the line, in words or in digits.
 fn is_half(line: &str, half: &Half) -> bool {
-    let digits = line.chars().filter(char::is_ascii_digit);
+    let digits = line.chars().map(in_ascii).filter(char::is_ascii_digit);
     let is_separator = |c: char| !c.is_alphabetic();
     let words: Vec<_> = line.split(is_separator).filter(|word| !word.is_empty()).collect();
     digits.eq(format!("{:08}", half.number()).chars())

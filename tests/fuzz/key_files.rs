@@ -65,8 +65,16 @@ fn decoded(text: &[u8]) -> Option<[u8; 32]> {
     (bits == 0).then(|| bytes.try_into().unwrap())
 }
 
+/// Whether a whole file is UTF-16, as far as its first character tells.
+fn is_utf16(text: &[u8]) -> bool {
+    let &[first, second, ..] = text else { return false };
+    let mark = [[0xff, 0xfe], [0xfe, 0xff]].contains(&[first, second]);
+    mark || (first == 0) != (second == 0) && (first | second) < 0x80
+}
+
 /// The lines that have something to say.
 fn lines(text: &[u8]) -> Vec<&[u8]> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines.filter(|line| !line.is_empty() && line[0] != b'#').collect()
 }
@@ -151,14 +159,15 @@ fn whole_lines(input: &mut Input<'_>) -> Vec<u8> {
 
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
-    let text = match input.byte() % 4 {
-        0 => input.rest().to_vec(),
-        1 => text(&mut input),
+    let text = match input.byte() % 8 {
+        0 | 4 => input.rest().to_vec(),
+        1 | 5 => text(&mut input),
+        7 => ["\u{feff}".as_bytes(), &whole_lines(&mut input)].concat(),
         _ => whole_lines(&mut input),
     };
     let deadline = Deadline::new(None);
     let report = Report::new(None);
-    let is_short = text.len() < 1 << 20;
+    let is_short = text.len() < 1 << 20 && !is_utf16(&text);
     PLACE.with_borrow_mut(|place| {
         let path = place.put(&text);
         let events = &mut place.events;
