@@ -1,7 +1,8 @@
-//! Another connection in the place of one that is lost: the connector dials, the listener
-//! accepts at the port that it has kept. The source is scat-protocol(7), RECONNECTION.
+//! Reconnection: replaces a lost connection. The connector dials; the listener accepts on
+//! the port that it has kept. The source is scat-protocol(7), RECONNECTION.
 //!
-//! Until a new connection has proved itself, the one in use stays, lost or not: what can
+//! Until a new connection has proved itself, the current one stays, even if it is lost:
+//! data still unread there may say why it ended.
 //! still be read there may say why it ended.
 
 use super::candidate::{Network, greediest};
@@ -20,7 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// From the end of one attempt to the start of the next.
+/// Pauses between the end of one attempt and the start of the next.
 const PAUSES: [Duration; 7] = [
     Duration::ZERO,
     Duration::from_millis(500),
@@ -30,34 +31,36 @@ const PAUSES: [Duration; 7] = [
     Duration::from_secs(8),
     Duration::from_secs(10),
 ];
-/// For which the connector waits at most before it doubts a connection once more.
+/// Longest time before the connector doubts an existing connection again.
 const LONGEST_DOUBT: Duration = Duration::from_secs(15 * 60);
-/// How often TCP is asked whether it hears of the other end.
+/// How often to ask TCP whether the other end acknowledges anything.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Connections of strangers at once, until their R1 has verified.
+/// Connections of strangers at the same time, until their R1 has verified.
 const PLACES: usize = 16;
-/// Time from one connection to the next while all places are taken.
+/// Pause between two connections while all places are taken.
 const PACE: Duration = Duration::from_millis(8);
-/// Time until accept is tried again after it has failed.
+/// Pause before accept is tried again after a failure.
 const RETRY: Duration = Duration::from_millis(200);
-/// Time for a caller to take what it is told.
+/// Time for a caller to read the answer.
 const CLOSE: Duration = Duration::from_secs(2);
-/// Most bytes that are thrown away for a caller that is turned away.
+/// Most bytes dropped from a rejected caller.
 const DISCARD: u64 = 1 << 16;
 
-/// How long things may take. No option sets these; tests have shorter ones.
+/// Time limits. No option sets these; tests use shorter ones.
 #[derive(Clone, Copy)]
 pub struct Times {
-    /// An attempt.
+    /// For an attempt.
     pub attempt: Duration,
-    /// TCP hears nothing although bytes are unacknowledged.
+    /// Until a connection is doubted because TCP hears nothing while bytes are
+    /// unacknowledged.
     pub silence: Duration,
-    /// Nothing has come since a frame was sent that wants an answer.
+    /// Until a connection is doubted because nothing has arrived since a frame that needs
+    /// an answer.
     pub quiet: Duration,
-    /// A connection that stood so long was of use.
+    /// After which a connection counts as progress.
     pub steady: Duration,
-    /// A finished side stays, in case its last frame was lost.
+    /// For which a finished side stays, in case its last frame was lost.
     pub linger: Duration,
 }
 
@@ -73,32 +76,32 @@ impl Default for Times {
     }
 }
 
-/// What the loop is told.
+/// Changes that the loop must know of.
 pub enum Change {
-    /// The connection is lost, by this error if there is one.
+    /// The connection is lost, with its error if there is one.
     Lost(Option<io::Error>),
-    /// Another one is in its place; how long it was away, if it was.
+    /// Another connection has replaced it; how long it was away, if it was.
     Back(Option<Duration>),
-    /// A connector whose session has no OPEN yet: the listener knows nothing of it.
+    /// At a connector that has no OPEN yet: the listener does not know the session.
     Unknown,
-    /// An attempt of the connector has failed.
+    /// An attempt of the connector failed.
     Failed,
 }
 
-/// What a session has so that a lost connection is replaced.
+/// What a session needs to replace a lost connection.
 pub struct Reconnect {
     way: Way,
     times: Times,
-    /// How long a lost connection is waited for.
+    /// How long to wait for a lost connection.
     patience: Duration,
-    /// When the present connection was lost, and when waiting for it ends.
+    /// When the current connection was lost, and when to give up.
     lost: Option<(Instant, Limit)>,
-    /// When the waiting began that has brought no progress so far.
+    /// When the wait without progress so far began.
     began: Option<Instant>,
-    /// How far the session is.
+    /// Progress of the session at the last check.
     progress: u64,
     up_since: Instant,
-    /// The present connection is the first one, which may have a port of its own.
+    /// The current connection is the first one, which may have its own source port.
     is_first: bool,
 }
 
@@ -108,8 +111,8 @@ enum Way {
 }
 
 impl Reconnect {
-    /// For a connector: dials `addresses`, the first of them in use, from one of
-    /// `sources` if there are any. `link` is the present connection.
+    /// Prepares a connector: dials `addresses`, the first of which is in use, from one of
+    /// `sources` if there are any. `link` is the current connection.
     ///
     /// # Errors
     /// The system's.
@@ -134,7 +137,8 @@ impl Reconnect {
         Ok(Self::new(Way::Dial(dialer), patience, times))
     }
 
-    /// For a listener: accepts at `socket`, which is watched as [`LISTENER`] already.
+    /// Prepares a listener: accepts at `socket`, which is already watched as
+    /// [`LISTENER`].
     pub fn port(socket: socket::Listener, patience: Duration, times: Times) -> Self {
         let port = Port {
             socket,
@@ -161,34 +165,34 @@ impl Reconnect {
         }
     }
 
-    /// What the process has to be allowed for this.
+    /// Returns what the sandbox must allow for this.
     pub fn needs(&self) -> Allowed {
         let (port, descriptors) = match &self.way {
             Way::Dial(dialer) => (dialer.addresses.first().map(SocketAddr::port), Spares::MORE),
-            // One more is accepted before another gives way, one has verified, and the
-            // connection in use stays until that has proved itself.
+            // One more is accepted before another is dropped, one has verified, and the
+            // current connection stays until that has proved itself.
             Way::Accept(_) => (None, PLACES + 3),
         };
         Allowed { port, descriptors }
     }
 
-    /// How long a lost connection is waited for.
+    /// Returns how long to wait for a lost connection.
     pub fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// How long a finished side stays in case its last frame was lost.
+    /// Returns how long a finished side stays in case its last frame was lost.
     pub fn linger(&self) -> Duration {
         self.times.linger.min(self.patience)
     }
 
-    /// Since when the connection is away.
+    /// Returns since when the connection has been lost.
     pub fn lost_at(&self) -> Option<Instant> {
         self.lost.as_ref().map(|(at, _)| *at)
     }
 
-    /// Whether an attempt is under way that forbids to read from the connection in use:
-    /// both ends have told each other where to go on.
+    /// Whether the current connection must not be read, because the two ends are telling
+    /// each other where to continue.
     pub fn is_paused(&self) -> bool {
         match &self.way {
             Way::Dial(dialer) => matches!(dialer.attempt, Some((Dialing::Asked { .. }, _))),
@@ -196,7 +200,7 @@ impl Reconnect {
         }
     }
 
-    /// Remembers what the loop saw.
+    /// Records readiness that the loop saw.
     pub fn note(&mut self, ready: Ready) {
         match &mut self.way {
             Way::Dial(dialer) => dialer.note(ready),
@@ -204,7 +208,7 @@ impl Reconnect {
         }
     }
 
-    /// When [`Reconnect::advance`] has something to do although no event comes.
+    /// Returns when to call [`Reconnect::advance`] although no event comes.
     pub fn timeout(&self, link: &Link) -> Option<Instant> {
         let until = self.lost.as_ref().and_then(|(_, limit)| limit.at());
         let next = match &self.way {
@@ -214,12 +218,12 @@ impl Reconnect {
         [until, next].into_iter().flatten().min()
     }
 
-    /// Does what can be done now, and puts another connection in the place of `link` when
-    /// one has proved itself.
+    /// Does what is possible now; replaces `link` when another connection has proved
+    /// itself.
     ///
     /// # Errors
-    /// [`Error::NotBack`] when the time is over, [`Error::Session`] for an offset that
-    /// cannot be, [`Error::Random`].
+    /// [`Error::NotBack`] when the time is over, [`Error::Session`] for an impossible offset,
+    /// [`Error::Random`].
     pub fn advance(
         &mut self,
         poller: &Poller,
@@ -233,7 +237,7 @@ impl Reconnect {
         }
         let is_gone = link.end().is_some() || link.socket().is_none();
         let is_lost = is_gone || link.has_hung_up() && !session.has_space();
-        // An attempt that is under way tells within its time whether this is a loss.
+        // If an attempt is under way, its result decides whether this is a loss.
         if is_lost && self.lost.is_none() && !self.is_paused() {
             self.lose(now);
             return Ok(Some(Change::Lost(link.error())));
@@ -270,8 +274,8 @@ impl Reconnect {
         }
     }
 
-    /// The connection is lost. Only what was of use lets the waiting begin anew: a path
-    /// that kills each connection after its first kilobyte is not tried for ever.
+    /// Handles the loss of the connection. Only progress restarts the wait, so that a
+    /// path that kills each connection after its first kilobyte is not dialled forever.
     fn lose(&mut self, now: Instant) {
         if now - self.up_since >= self.times.steady {
             self.start_anew();
@@ -284,7 +288,7 @@ impl Reconnect {
         self.lost = Some((now, Limit::new(began.checked_add(self.patience))));
     }
 
-    /// There was progress.
+    /// Restarts the wait after progress.
     fn start_anew(&mut self) {
         self.began = None;
         if let Way::Dial(dialer) = &mut self.way {
@@ -292,7 +296,7 @@ impl Reconnect {
         }
     }
 
-    /// Closes the connection in use.
+    /// Closes the current connection.
     fn close(&mut self, link: &mut Link, poller: &Poller) {
         let Some(socket) = link.take(poller) else { return };
         let was_first = std::mem::take(&mut self.is_first);
@@ -304,10 +308,10 @@ impl Reconnect {
     }
 }
 
-/// What came of a step.
+/// Result of a step.
 enum Step {
     None,
-    /// This connection is the peer's.
+    /// This connection belongs to the peer.
     Proven(Link, Proven),
     Unknown,
     Failed,
@@ -315,27 +319,27 @@ enum Step {
 
 // ---- the connector ----
 
-/// Dials.
+/// The connector's half: it dials.
 struct Dialer {
-    /// The one in use first.
+    /// The address in use comes first.
     addresses: Vec<SocketAddr>,
-    /// Which is tried next.
+    /// Index of the next address to try.
     next: usize,
     spares: Spares,
-    /// The attempt that is under way, and its time.
+    /// The attempt under way, and its time limit.
     attempt: Option<(Dialing, Limit)>,
-    /// Before this moment no attempt begins.
+    /// No attempt starts before this time.
     dial_at: Option<Instant>,
-    /// Attempts that have failed since there was progress.
+    /// Failed attempts since the last progress.
     failures: usize,
     doubt: Doubt,
 }
 
-/// One attempt.
+/// Steps of an attempt.
 enum Dialing {
     /// TCP is connecting.
     Connecting { socket: Socket, is_ready: bool },
-    /// R1 is sent, R2 is arriving.
+    /// R1 is sent; R2 is arriving.
     Asked { link: Box<Link>, asked: Asked, r2: Vec<u8> },
 }
 
@@ -366,7 +370,7 @@ impl Dialer {
         self.dial_at = now.checked_add(pause);
     }
 
-    /// Another connection is there.
+    /// Records that another connection has replaced the lost one.
     fn connected(&mut self, link: &Link, now: Instant) {
         self.dial_at = None;
         self.doubt = Doubt { found: self.doubt.found, ..Doubt::new(now) };
@@ -399,7 +403,7 @@ impl Dialer {
                 Some(Ok(())) => {
                     self.doubt.found += u32::from(!is_lost);
                     socket.unwatch(poller);
-                    // Until the attempt is over nothing is read from the connection in use.
+                    // Until the attempt is over, the current connection is not read.
                     let Some((asked, r1)) = session.ask(&*random::key()?) else {
                         return Ok(self.fail(Some(socket), now));
                     };
@@ -443,7 +447,7 @@ impl Dialer {
         }
     }
 
-    /// Connects to the next address.
+    /// Starts to connect to the next address.
     fn begin(&mut self, poller: &Poller, limit: Limit, now: Instant) -> Step {
         let address = self.addresses[self.next];
         self.next = (self.next + 1) % self.addresses.len();
@@ -458,7 +462,8 @@ impl Dialer {
         Step::None
     }
 
-    /// The attempt has failed. While the connection in use stands that is no loss.
+    /// Records that the attempt failed. If the current connection still exists, that is
+    /// no loss.
     fn fail(&mut self, socket: Option<Socket>, now: Instant) -> Step {
         if let Some(socket) = socket {
             self.spares.give_back(socket);
@@ -470,7 +475,7 @@ impl Dialer {
 }
 
 impl Dialing {
-    /// What is left of it.
+    /// Closes what is left of the attempt.
     fn close(self, poller: &Poller) -> Option<Socket> {
         match self {
             Dialing::Connecting { socket, .. } => {
@@ -482,16 +487,16 @@ impl Dialing {
     }
 }
 
-/// Whether a connection that stands leads nowhere any more. A peer that merely does not
-/// read is none of that: its TCP answers, and scat's own frames come back.
+/// Doubt whether an existing connection still works. A peer that merely does not read
+/// causes none: its TCP answers, and scat's own frames arrive.
 struct Doubt {
-    /// How often somebody was found at the port although this connection stands, without
-    /// progress since. It may be the peer, stopped, or a relay.
+    /// How often something answered at the port although this connection exists, without
+    /// progress since. It may be the peer, suspended, or a relay.
     found: u32,
     look_at: Instant,
-    /// Since when nothing has come although something wants an answer.
+    /// Since when nothing has arrived although something needs an answer.
     quiet_since: Option<Instant>,
-    /// Bytes that had come at the last look.
+    /// Bytes received at the last check.
     received: u64,
 }
 
@@ -500,14 +505,14 @@ impl Doubt {
         Doubt { found: 0, look_at: now, quiet_since: None, received: 0 }
     }
 
-    /// When there is something to look at.
+    /// Returns when to check again.
     fn timeout(&self, link: &Link) -> Option<Instant> {
         let is_waiting = link.may_be_unacknowledged() || self.quiet_since.is_some();
         is_waiting.then_some(self.look_at)
     }
 
     fn is_due(&mut self, link: &mut Link, session: &Session, times: &Times, now: Instant) -> bool {
-        // One that does not read cannot hear either.
+        // A side that does not read cannot hear either.
         let is_heard = link.received() != self.received || !session.has_space();
         self.received = link.received();
         if is_heard || !session.wants_answer() {
@@ -528,14 +533,14 @@ impl Doubt {
 
 // ---- the listener ----
 
-/// The port that a listener keeps, and who stands at it.
+/// The listener's half: the port that it keeps, and the callers there.
 struct Port {
     socket: socket::Listener,
     places: Vec<Place>,
     next_token: usize,
     accept_at: Option<Instant>,
     attempt: Option<Attempt>,
-    /// Something has come since the last visit.
+    /// Something has arrived since the last visit.
     has_news: bool,
 }
 
@@ -546,11 +551,11 @@ struct Place {
     token: Token,
     limit: Limit,
     r1: Vec<u8>,
-    /// It was told that the listener is busy, but for what is left of that.
+    /// It gets the answer "busy", of which this is still unsent.
     told: Option<Vec<u8>>,
 }
 
-/// One whose R1 has verified: R2 is sent, R3 is arriving.
+/// A caller whose R1 has verified: R2 is sent, R3 is arriving.
 struct Attempt {
     link: Link,
     token: Token,
@@ -601,8 +606,8 @@ impl Port {
                 Visit::R1(r1) => {
                     let place = self.places.swap_remove(at);
                     let n_l = random::key()?;
-                    // One that does not verify, or not for the first time, is closed
-                    // without a word.
+                    // An R1 that does not verify, or was answered before, closes its
+                    // connection without an answer.
                     if let Ok((answered, r2)) = session.answer(&r1, &n_l) {
                         verified = Some((place, answered, r2));
                     }
@@ -635,8 +640,8 @@ impl Port {
         Step::None
     }
 
-    /// Takes in those who wait. Returns the pause until the next ones, or nothing when
-    /// the queue is empty: then an event tells of them.
+    /// Accepts what is queued. Returns how long to pause, or `None` if the queue is
+    /// empty, so that an event will follow.
     fn accept(&mut self, poller: &Poller, times: &Times, now: Instant) -> Option<Duration> {
         loop {
             match self.socket.accept() {
@@ -676,7 +681,7 @@ impl Port {
     }
 }
 
-/// What a caller does after a visit.
+/// What a caller has done after a visit.
 enum Visit {
     Stays,
     Leaves,
@@ -689,7 +694,8 @@ impl Place {
             self.link.receive(&mut self.r1, R1_LEN);
             let start = &self.r1[..self.r1.len().min(R1_PREFACE.len())];
             if start.starts_with(b"SCAT1C") {
-                // After OPEN a flight 1 is never read again: there is one reveal.
+                // After OPEN, a flight 1 is never read again: only one opening may be
+                // revealed.
                 self.told = Some(BUSY.to_vec());
                 self.limit.shorten(Instant::now() + CLOSE);
             } else if !R1_PREFACE.starts_with(start) && !b"SCAT1C".starts_with(start) {
