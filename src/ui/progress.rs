@@ -94,7 +94,7 @@ mod tests {
     fn it_begins_after_two_seconds_and_comes_once_a_second() {
         let at = [(0, 0, 0), (5, MIB, 0), (6, 2 * MIB, 0), (7, 3 * MIB, 0), (7, 4 * MIB, 0)];
         let lines = shown(Some(10 * MIB), &at);
-        let third = "3.0 MiB of 10 MiB sent, 1.0 MiB/s, 7 s left".to_owned();
+        let third = "3.0 MiB of 10.0 MiB sent, 1.0 MiB/s, 7 s left".to_owned();
         assert_eq!(lines, [None, None, None, Some(third), None]);
     }
 
