@@ -537,7 +537,7 @@ impl<'a> Pipe<'a> {
                 let patience = self.reconnect.as_ref().map_or(Duration::ZERO, Reconnect::patience);
                 let time = Rounded(patience);
                 self.report.event(&Line::Lost(cause, &why));
-                self.report.say(format_args!(
+                self.report.trouble(format_args!(
                     "connection lost: {why}; waiting up to {time} for it (Ctrl-C gives up)"
                 ));
             }
@@ -545,7 +545,8 @@ impl<'a> Pipe<'a> {
                 self.report.event(&Line::Back(self.link.peer()));
                 match away {
                     Some(time) => {
-                        self.report.say(format_args!("connected again after {}", Rounded(time)));
+                        self.report
+                            .trouble(format_args!("connected again after {}", Rounded(time)));
                     }
                     None => self.report.detail("another connection replaces a silent one"),
                 }
