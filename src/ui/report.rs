@@ -34,8 +34,8 @@ const LAST: Duration = Duration::from_secs(2);
 pub enum Talk {
     /// `--quiet`: nothing.
     Nothing,
-    /// Only rejected callers and lost connections: a key verifies the peer, nobody is asked and no terminal
-    /// shows it. So cron(8) has nothing to mail.
+    /// Only rejected callers and lost connections: a key verifies the peer, nobody is
+    /// asked and no terminal shows it. So cron(8) has nothing to mail.
     Troubles,
     /// What a user needs.
     Usual,
