@@ -75,7 +75,6 @@ pub fn bind(
 /// # Errors
 /// [`Error::Waited`], [`Error::Signal`], [`Error::System`], [`Error::Random`]; never because
 /// of a candidate.
-/// of a candidate.
 pub fn listen(
     poller: &mut Poller,
     socket: socket::Listener,

@@ -3,7 +3,6 @@
 //!
 //! Until a new connection has proved itself, the current one stays, even if it is lost:
 //! data still unread there may say why it ended.
-//! still be read there may say why it ended.
 
 use super::candidate::{Network, greediest};
 use super::link::Link;

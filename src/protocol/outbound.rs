@@ -4,7 +4,6 @@
 //! sealed there, and written from there. A full buffer takes no more data, but each
 //! control frame has a reserved place behind the data, so that a peer that does not read
 //! never keeps this side from answering.
-//! peer who does not read never keeps this side from answering.
 
 use crate::protocol::cipher::Cipher;
 use crate::protocol::frame::{
