@@ -405,7 +405,7 @@ impl fmt::Display for Cause {
 }
 
 /// Hint for a listener that accepts the connection and sends nothing.
-const UNANSWERED: &str = "is it scat that listens there? or large packets get lost (path MTU)";
+const UNANSWERED: &str = "is scat running there? if so, large packets may be lost (path MTU)";
 
 /// Hint for words that differ.
 const IN_THE_MIDDLE: &str = "talk to each other before you try again, and use another network";
@@ -646,10 +646,10 @@ impl Error {
             },
             Error::Waited(_, stage) => stage.hint(),
             Error::Silent => "is scat running there? (a port forwarder accepts in any case)",
-            Error::NotScat(_) => "is it scat that listens on that port?",
+            Error::NotScat(_) => "check that scat is what listens on that port",
             Error::HandshakeTimeout => UNANSWERED,
             Error::HandshakeAltered => "if it happens again, use another network",
-            Error::Unheard => "large packets may get lost on the way: try an MTU of 1280 here",
+            Error::Unheard => "large packets may be lost: try an MTU of 1280 here",
             Error::Busy => "try again later, or let scat do so: -w SECS",
             Error::Preface { mismatch, psk } => match mismatch {
                 Mismatch::Version(_) | Mismatch::Unknown => {

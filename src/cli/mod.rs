@@ -196,7 +196,7 @@ struct Args {
     /// give up unless there is a session within this time
     #[argh(option, short = 'w', arg_name = "secs")]
     within: Option<usize>,
-    /// end a session in which no data moves for this long
+    /// end a session without data for this long
     #[argh(option, arg_name = "secs")]
     idle: Option<usize>,
     /// print the version
@@ -223,7 +223,7 @@ phone and type theirs: then nobody is listening in.
   --psk FILE   no words: both ends have the same key (scat --genpsk FILE)
   --peer KEY   no words: the peer has this key; @FILE names several
   -i FILE      this end's key, for --peer at the other end (scat --genkey FILE)
-  -w SECS      give up if there is no session by then; until then, try again
+  -w SECS      retry until there is a session; give up after this time
   -v           report each stage
 
 In scripts and cron always give --peer or --psk.

@@ -242,7 +242,7 @@ fn a_service_that_speaks_something_else_is_named() {
         (b"", "the other end closed the connection without sending"),
     ] {
         let ended = Scat::connect(service(bytes)).end();
-        ended.expect(3, said).expect(3, "hint: is ");
+        ended.expect(3, said).expect(3, "hint: ");
     }
 }
 
@@ -254,7 +254,9 @@ fn w_that_ran_out_says_at_which_stage() {
 
     let (_silent, port) = door();
     let ended = Scat::connect_with(&["-w", "0.3"], port).end();
-    ended.expect(3, "still waiting for an answer from 127.0.0.1").expect(3, "is it scat");
+    ended
+        .expect(3, "still waiting for an answer from 127.0.0.1")
+        .expect(3, "is scat running there?");
     Scat::new(&["-w", "0.3", "-l", "0"]).end().expect(3, "still listening").expect(3, "hint: can");
     // Somebody can.
     let (mut l, port) = Scat::listen_with(&["-w", "2"]);

@@ -166,7 +166,7 @@ fn who_comes_second_and_has_verified_the_listener_comes_again_with_w() {
 fn a_silent_listener_is_3_after_its_time() {
     let (_silent, port) = door();
     let scat = hurried::start(&["127.0.0.1", &port.to_string()]);
-    scat.end().expect(3, "the other end does not answer").expect(3, "is it scat");
+    scat.end().expect(3, "the other end does not answer").expect(3, "is scat running there?");
 }
 
 #[test]

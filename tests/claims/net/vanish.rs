@@ -75,8 +75,8 @@ fn large_packets_that_vanish_are_named_when_a_handshake_stands_still() {
     let unheard = there.scat(&["127.0.0.1", "9000"]);
     let unanswered = back.scat(&["127.0.0.1", "9000"]);
     let said = "the other end acknowledges nothing that is sent to it";
-    unheard.end().expect(3, said).expect(3, "large packets may get lost on the way");
-    unanswered.end().expect(3, "does not answer").expect(3, "or large packets get lost");
+    unheard.end().expect(3, said).expect(3, "large packets may be lost");
+    unanswered.end().expect(3, "does not answer").expect(3, "large packets may be lost (path MTU)");
     back_listener.line("nothing that is sent to it arrives");
     for listener in [&mut there_listener, &mut back_listener] {
         listener.signal(Signal::TERM);
