@@ -109,7 +109,7 @@ pub fn listen(
         } else if alone_at.is_some_and(|at| at <= Instant::now()) {
             alone_at = None;
             report.remark(format_args!(
-                "nobody yet: is port {} open in the firewall, and forwarded by the router?",
+                "nobody yet: is port {} open in the firewall, and forwarded by NAT?",
                 at.port()
             ));
         }

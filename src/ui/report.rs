@@ -308,7 +308,7 @@ impl Report {
             Role::Connector => ("they say", "you say "),
         };
         self.met(role, peer);
-        let compare = "compare these words by voice, and press Ctrl-C if they differ";
+        let compare = "compare these words by voice; press Ctrl-C if they differ";
         if advice.is_some() {
             self.insist("WARNING: the other end is not verified and could be anyone;");
             self.insist("WARNING: data is already being exchanged");

@@ -212,7 +212,7 @@ fn whoever_verifies_nobody_is_told_unless_they_said_so() {
     for (options, said, hint) in [
         (&[][..], UNVERIFIED, "hint: to verify it: -c asks for the words"),
         (&["-i", own], UNVERIFIED, "hint: -i only identifies you"),
-        (&["--no-confirm"], "not verified: compare these words by voice, and press Ctrl-C", ""),
+        (&["--no-confirm"], "not verified: compare these words by voice; press Ctrl-C", ""),
     ] {
         let (mut l, port) = Scat::listen_with(options);
         l.end_input();
