@@ -859,7 +859,7 @@ impl Session {
     /// Returns when to call [`Session::send_ack`], if an ACK is owed and allowed.
     pub fn ack_at(&self, now: Instant) -> Option<Instant> {
         let Resumption { owed, acked_at, .. } = self.resumption.as_ref()?;
-        let may_send = self.commitment.is_none() && !self.abort_sent && !self.is_finished();
+        let may_send = !self.abort_sent && !self.is_finished();
         // There is one place for an ACK, so the previous one must have left.
         let is_free = self.drained >= *acked_at;
         owed.due(self.schedule.unacknowledged, now).filter(|_| may_send && is_free)

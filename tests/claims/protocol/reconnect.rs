@@ -575,16 +575,21 @@ fn only_frames_other_than_ack_want_an_answer() {
     for (mut session, mut peer) in both(NEVER, false) {
         let mut later = start_time();
         let before = session.spoken();
+        assert_eq!(session.wants_answer(), session.role() == Role::Listener, "OPEN");
+        peer.send(&mut session, Kind::Ack, &before.to_be_bytes()).unwrap();
+        assert!(!session.wants_answer());
         for _ in 0..3 {
             peer.send_at(&mut session, Kind::Data, b"x", later).unwrap();
             later += Duration::from_secs(1);
             assert_eq!(acks(&mut session, &mut peer, later).len(), 1);
             assert_eq!(session.spoken(), before);
+            assert!(!session.wants_answer());
         }
         fill(&mut session, b"y");
         assert_eq!(session.spoken(), before);
         peer.take(&mut session, usize::MAX);
         assert_eq!(session.spoken(), before + 4 * FRAME);
+        assert!(session.wants_answer());
     }
 }
 
@@ -602,6 +607,10 @@ fn an_ack_does_not_show_that_the_listener_has_read_rekey1() {
             peer.send_at(&mut session, kind, content, start_time() + n * minute).unwrap();
         }
         assert_eq!(session.is_ratchet_overdue(), is_overdue, "{kind:?}");
+        // REKEY2 may wait on another connection.
+        let offset = session.spoken();
+        reconnect(&mut session, 1, offset).unwrap();
+        assert!(!session.is_ratchet_overdue());
     }
 }
 
@@ -630,7 +639,10 @@ fn an_offset_is_judged_like_an_ack() {
         let start = session.spoken();
         fill(&mut session, &[5; 10_000]);
         peer.take(&mut session, 5_000);
+        let progress = session.progress();
         peer.send(&mut session, Kind::Ack, &(start + FRAME).to_be_bytes()).unwrap();
+        // That frame has verified, and the peer has so many bytes more.
+        assert_eq!(session.progress(), progress + FRAME + start + FRAME);
         let sealed = session.sealed().to_vec();
         reconnect(&mut session, 1, start + 4_000).unwrap();
         // The last 1000 bytes come again, as they were, and then the rest.
@@ -652,6 +664,21 @@ fn an_offset_is_judged_like_an_ack() {
         peer.send(&mut session, Kind::Ack, &(start + FRAME).to_be_bytes()).unwrap();
         let back = Error::Rule("an acknowledgement that goes back");
         assert_eq!(reconnect(&mut session, 1, start + FRAME - 1), Err(back));
+    }
+}
+
+/// No honest one does.
+#[test]
+fn a_peer_that_acknowledges_what_was_to_come_again_does_without_it() {
+    for (mut session, mut peer) in both(NEVER, false) {
+        let start = session.spoken();
+        fill(&mut session, &[5; 10_000]);
+        peer.take(&mut session, 5_000);
+        let sealed = session.sealed().to_vec();
+        reconnect(&mut session, 1, start + 1_000).unwrap();
+        let ack = (start + 5_000).to_be_bytes();
+        assert_eq!(peer.send(&mut session, Kind::Ack, &ack), Ok(Event::Control));
+        assert_eq!(session.sealed(), sealed);
     }
 }
 
