@@ -37,7 +37,7 @@ pub enum Error {
         /// Address and port.
         at: String,
         /// The system's reason.
-        why: io::Error,
+        err: io::Error,
     },
 
     /// A link-local address with an interface that this machine does not have.
@@ -52,7 +52,7 @@ pub enum Error {
         /// What the user asked for.
         name: String,
         /// The resolver's message.
-        why: String,
+        err: String,
     },
 
     // 2: usage
@@ -81,7 +81,7 @@ pub enum Error {
         /// What the user asked for.
         name: String,
         /// The resolver's message.
-        why: String,
+        err: String,
         /// No name server answered, so a later attempt may succeed.
         is_temporary: bool,
     },
@@ -90,7 +90,7 @@ pub enum Error {
         /// Address and port, or name and port.
         to: String,
         /// The system's reason.
-        why: io::Error,
+        err: io::Error,
     },
     /// `-w` passed before there was a session, in this stage.
     Waited(Duration, Stage),
@@ -444,7 +444,7 @@ impl Error {
             | Error::Argument(_)
             | Error::Unverified
             | Error::NoTerminal(_) => Status::Usage,
-            Error::Connect { to, why } => match Refusal::of(why) {
+            Error::Connect { to, err } => match Refusal::of(err) {
                 // A retry would fail as well.
                 Refusal::Invalid if lacks_zone(to) => Status::Usage,
                 Refusal::Invalid | Refusal::Forbidden => Status::Failure,
@@ -513,11 +513,11 @@ impl Error {
             | Error::NoTerminal(_)
             | Error::Myself => Cause::Usage,
             Error::Resolve { .. } => Cause::Unresolved,
-            Error::Connect { why, .. } => match self.status() {
+            Error::Connect { err, .. } => match self.status() {
                 Status::Usage => Cause::Usage,
                 Status::Failure => Cause::Local,
-                _ if Refusal::of(why) == Refusal::Refused => Cause::Refused,
-                _ => Cause::of(Some(why), Cause::Unreachable),
+                _ if Refusal::of(err) == Refusal::Refused => Cause::Refused,
+                _ => Cause::of(Some(err), Cause::Unreachable),
             },
             Error::Waited(..)
             | Error::HandshakeTimeout
@@ -527,8 +527,8 @@ impl Error {
             | Error::Aborted(Reason::Timeout) => Cause::Timeout,
             Error::Silent => Cause::Silent,
             Error::NotScat(_) => Cause::Foreign,
-            Error::HandshakeCut(why) | Error::NotOpened(_, why) | Error::Cut(why) => {
-                Cause::of(why.as_ref(), Cause::Cut)
+            Error::HandshakeCut(err) | Error::NotOpened(_, err) | Error::Cut(err) => {
+                Cause::of(err.as_ref(), Cause::Cut)
             }
             Error::HandshakeAltered | Error::Session(_) | Error::Aborted(Reason::Protocol) => {
                 Cause::Forged
@@ -609,7 +609,7 @@ impl Error {
             Error::NoOutput => "to discard what arrives: > /dev/null",
             Error::NoText => "start again with > FILE",
             Error::Key(error) | Error::Argument(error) => return error.hint().map(Cow::from),
-            Error::Bind { at, why } => match why.kind() {
+            Error::Bind { at, err } => match err.kind() {
                 io::ErrorKind::AddrInUse => "choose another port, or find out who has it: ss -ltnp",
                 io::ErrorKind::AddrNotAvailable => "leave it out to use any address",
                 io::ErrorKind::PermissionDenied if port(at).is_some_and(|port| port < 1024) => {
@@ -636,7 +636,7 @@ impl Error {
                 }
                 _ => return None,
             },
-            Error::Connect { to, why } => match Refusal::of(why) {
+            Error::Connect { to, err } => match Refusal::of(err) {
                 Refusal::Refused => {
                     let port = to.rsplit(' ').next().unwrap_or_default();
                     return Some(format!("start the listener first: scat -l {port}").into());
@@ -691,7 +691,7 @@ impl Error {
     /// Converts a failed look-up of one of this machine's addresses: no retry helps.
     pub fn of_own(self) -> Self {
         match self {
-            Error::Resolve { name, why, .. } => Error::Own { name, why },
+            Error::Resolve { name, err, .. } => Error::Own { name, err },
             other => other,
         }
     }
@@ -746,15 +746,15 @@ impl fmt::Display for Error {
         let said = match self {
             Error::At { at, error } => return write!(f, "{at}: {error}"),
             Error::Early(error, _) => return error.fmt(f),
-            Error::System(what, why) => return write!(f, "{what}: {}", plain(why)),
-            Error::Input(why) => return write!(f, "read standard input: {}", plain(why)),
-            Error::Output(why) => return write!(f, "write standard output: {}", plain(why)),
+            Error::System(what, err) => return write!(f, "{what}: {}", plain(err)),
+            Error::Input(err) => return write!(f, "read standard input: {}", plain(err)),
+            Error::Output(err) => return write!(f, "write standard output: {}", plain(err)),
             Error::NoOutput => "standard output is closed",
             Error::Random => "the system provides no random numbers",
             Error::Key(error) | Error::Argument(error) => return error.fmt(f),
-            Error::Bind { at, why } => {
+            Error::Bind { at, err } => {
                 let (address, number) = at.split_once(" port ").unwrap_or((at, ""));
-                return match why.kind() {
+                return match err.kind() {
                     io::ErrorKind::AddrInUse => write!(f, "port {number} is already in use"),
                     io::ErrorKind::AddrNotAvailable => {
                         write!(f, "{address} is not an address of this machine")
@@ -762,14 +762,14 @@ impl fmt::Display for Error {
                     io::ErrorKind::PermissionDenied if port(at).is_some_and(|port| port < 1024) => {
                         write!(f, "port {number} is for root only")
                     }
-                    _ => write!(f, "bind {at}: {}", plain(why)),
+                    _ => write!(f, "bind {at}: {}", plain(err)),
                 };
             }
             Error::Zone { name, zone } => {
                 return write!(f, "{name}: this machine has no interface {zone}");
             }
-            Error::Own { name, why } | Error::Resolve { name, why, .. } => {
-                return write!(f, "resolve {name}: {why}");
+            Error::Own { name, err } | Error::Resolve { name, err, .. } => {
+                return write!(f, "resolve {name}: {err}");
             }
             Error::Usage { what, .. } => what,
             Error::Source { to } => {
@@ -777,8 +777,8 @@ impl fmt::Display for Error {
             }
             Error::Unverified => "--fd needs --peer, --psk or -c",
             Error::NoTerminal(None) => "no terminal to ask for the words at",
-            Error::NoTerminal(Some(why)) => return write!(f, "open the terminal: {}", plain(why)),
-            Error::Connect { to, why } => return write!(f, "connect {to}: {}", plain(why)),
+            Error::NoTerminal(Some(err)) => return write!(f, "open the terminal: {}", plain(err)),
+            Error::Connect { to, err } => return write!(f, "connect {to}: {}", plain(err)),
             Error::Waited(time, Stage::Failing(line, _)) => {
                 return write!(f, "no session in {}: {line}", Rounded(*time));
             }
@@ -788,15 +788,15 @@ impl fmt::Display for Error {
             Error::Silent => "the other end closed the connection without sending anything",
             Error::NotScat(looks) => return write!(f, "the other end {looks}"),
             Error::HandshakeCut(None) => "connection lost during the handshake",
-            Error::HandshakeCut(Some(why)) => {
-                return write!(f, "connection lost during the handshake: {}", plain(why));
+            Error::HandshakeCut(Some(err)) => {
+                return write!(f, "connection lost during the handshake: {}", plain(err));
             }
             Error::HandshakeTimeout => "the other end does not answer",
             Error::Unheard => "the other end acknowledges nothing that is sent to it",
             Error::Busy => "the listener is busy with another peer",
             Error::HandshakeAltered => "the handshake was altered on the network",
-            Error::CallerFailed(why, _) | Error::CallerRefused(why, _) => {
-                return write!(f, "caller rejected: {why}");
+            Error::CallerFailed(reason, _) | Error::CallerRefused(reason, _) => {
+                return write!(f, "caller rejected: {reason}");
             }
             Error::Preface { mismatch, psk } => match mismatch {
                 Mismatch::Version(byte) if byte.is_ascii_graphic() => {
@@ -815,9 +815,9 @@ impl fmt::Display for Error {
                 Mismatch::Psk => "the listener requires a pre-shared key",
             },
             Error::NotOpened(_, None) => "cut off before the session; nothing was sent",
-            Error::NotOpened(_, Some(why)) => {
-                let why = plain(why);
-                return write!(f, "cut off before the session ({why}); nothing was sent");
+            Error::NotOpened(_, Some(err)) => {
+                let err = plain(err);
+                return write!(f, "cut off before the session ({err}); nothing was sent");
             }
             Error::OpenTimeout(_) => {
                 "cut off: the other end did not finish the handshake; nothing was sent"
@@ -841,9 +841,9 @@ impl fmt::Display for Error {
             Error::KeyRefused { .. } => {
                 "the listener does not accept you without a key; nothing was sent"
             }
-            Error::Session(why) => return why.fmt(f),
+            Error::Session(err) => return err.fmt(f),
             Error::Cut(None) => "cut off: the connection ended too early",
-            Error::Cut(Some(why)) => return write!(f, "cut off: {}", plain(why)),
+            Error::Cut(Some(err)) => return write!(f, "cut off: {}", plain(err)),
             Error::NotBack(within) => {
                 return write!(f, "connection lost, and not restored within {}", Rounded(*within));
             }
@@ -883,7 +883,7 @@ impl std::error::Error for Error {}
 impl From<sys::Error> for Error {
     fn from(err: sys::Error) -> Self {
         match err {
-            sys::Error::System(what, why) => Error::System(what, why),
+            sys::Error::System(what, err) => Error::System(what, err),
             sys::Error::Random => Error::Random,
             sys::Error::Signal(number) => Error::Signal(number),
         }

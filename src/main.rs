@@ -73,8 +73,8 @@ fn execute(
 }
 
 fn print(text: &str) -> Result<(), Error> {
-    io::stdout().write_all(text.as_bytes()).map_err(|why| match why.kind() {
+    io::stdout().write_all(text.as_bytes()).map_err(|err| match err.kind() {
         io::ErrorKind::BrokenPipe => Error::OutputClosed,
-        _ => Error::Output(why),
+        _ => Error::Output(err),
     })
 }

@@ -127,8 +127,8 @@ impl fmt::Display for Address {
 
 /// Returns the system's message in lower case and without the number: `connection
 /// refused`.
-pub fn plain(why: &io::Error) -> String {
-    let text = why.to_string();
+pub fn plain(err: &io::Error) -> String {
+    let text = err.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
     match letters.next() {

@@ -11,12 +11,12 @@ pub struct Error {
     /// The file as the user named it, or the option that the key was given with.
     pub place: String,
     /// What is wrong.
-    pub why: Why,
+    pub fault: Fault,
 }
 
 /// What is wrong with a key.
 #[derive(Debug)]
-pub enum Why {
+pub enum Fault {
     /// The system's error.
     System(io::Error),
     /// The file does not exist; a key of this kind was expected.
@@ -58,10 +58,10 @@ pub enum Why {
     Exists,
 }
 
-impl Why {
+impl Fault {
     /// Adds the file or option where the key was found.
     pub fn at(self, place: impl Into<String>) -> Error {
-        Error { place: place.into(), why: self }
+        Error { place: place.into(), fault: self }
     }
 }
 
@@ -70,54 +70,57 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         use Kind::{Psk, Public, Secret};
         let place = &self.place;
-        let hint = match &self.why {
-            Why::Missing(Secret) => return Some(format!("to make one: scat --genkey {place}")),
-            Why::Utf16 => "save it as UTF-8 or ASCII text",
-            Why::AnotherUsers => {
+        let hint = match &self.fault {
+            Fault::Missing(Secret) => return Some(format!("to make one: scat --genkey {place}")),
+            Fault::Utf16 => "save it as UTF-8 or ASCII text",
+            Fault::AnotherUsers => {
                 "copy it to a file of yours, or if you trust its owner: <(cat FILE)"
             }
-            Why::Missing(Psk) => {
+            Fault::Missing(Psk) => {
                 return Some(format!("--psk takes a file; to make it: scat --genpsk {place}"));
             }
-            Why::Exposed => "chmod 600, or <(cat FILE); a new key is needed if others read it",
-            Why::Writable => {
+            Fault::Exposed => "chmod 600, or <(cat FILE); a new key is needed if others read it",
+            Fault::Writable => {
                 return Some(format!("check the keys in it, then: chmod go-w {place}"));
             }
-            Why::Exists => "scat never overwrites a key: name another file",
-            Why::Missing(Public) | Why::Empty(Public) | Why::TooLong(Public) => {
+            Fault::Exists => "scat never overwrites a key: name another file",
+            Fault::Missing(Public) | Fault::Empty(Public) | Fault::TooLong(Public) => {
                 "--peer @FILE takes one key a line, as scat --pubkey prints it"
             }
-            Why::Malformed(Public) | Why::Foreign(Public) => {
+            Fault::Malformed(Public) | Fault::Foreign(Public) => {
                 "give the key as scat --pubkey prints it, or a file: --peer @FILE"
             }
-            Why::Empty(Psk) | Why::Malformed(Psk) | Why::Foreign(Psk) | Why::TooLong(Psk) => {
-                "to make a pre-shared key: scat --genpsk FILE"
+            Fault::Empty(Psk)
+            | Fault::Malformed(Psk)
+            | Fault::Foreign(Psk)
+            | Fault::TooLong(Psk) => "to make a pre-shared key: scat --genpsk FILE",
+            Fault::Empty(Secret)
+            | Fault::Malformed(Secret)
+            | Fault::Foreign(Secret)
+            | Fault::TooLong(Secret) => "to make a key: scat --genkey FILE",
+            Fault::Several | Fault::Zero => {
+                "use the file as scat --genkey or scat --genpsk made it"
             }
-            Why::Empty(Secret)
-            | Why::Malformed(Secret)
-            | Why::Foreign(Secret)
-            | Why::TooLong(Secret) => "to make a key: scat --genkey FILE",
-            Why::Several | Why::Zero => "use the file as scat --genkey or scat --genpsk made it",
-            Why::Bare(Secret) => "if it is a secret key, put scat-secret: before it",
-            Why::Bare(Psk) => "if --genpsk made it, put scat-psk: before it",
-            Why::Bare(Public) => "if --pubkey printed it, put scat-public: before it",
-            Why::Kind { is: Public, wanted: Psk } => {
+            Fault::Bare(Secret) => "if it is a secret key, put scat-secret: before it",
+            Fault::Bare(Psk) => "if --genpsk made it, put scat-psk: before it",
+            Fault::Bare(Public) => "if --pubkey printed it, put scat-public: before it",
+            Fault::Kind { is: Public, wanted: Psk } => {
                 "a public key is no secret; --psk takes the file that --genpsk made"
             }
-            Why::Kind { is: Public, .. } => {
+            Fault::Kind { is: Public, .. } => {
                 "it is for --peer at the other end; -i takes the file of --genkey"
             }
-            Why::Kind { is: Secret, wanted: Public } => {
+            Fault::Kind { is: Secret, wanted: Public } => {
                 "keep it to yourself; scat --pubkey FILE prints what --peer takes"
             }
-            Why::Kind { is: Secret, .. } => {
+            Fault::Kind { is: Secret, .. } => {
                 "give it with -i; scat --genpsk FILE makes one for --psk"
             }
-            Why::Kind { is: Psk, .. } => "give it with --psk, at both ends",
-            Why::NoPublic(Public) => "give it to --peer as it is: --peer @FILE",
-            Why::NoPublic(_) => "both ends take the same file: --psk FILE",
-            Why::OnCommandLine => "other users can read that: make a new key, and name its file",
-            Why::System(_) => return None,
+            Fault::Kind { is: Psk, .. } => "give it with --psk, at both ends",
+            Fault::NoPublic(Public) => "give it to --peer as it is: --peer @FILE",
+            Fault::NoPublic(_) => "both ends take the same file: --psk FILE",
+            Fault::OnCommandLine => "other users can read that: make a new key, and name its file",
+            Fault::System(_) => return None,
         };
         Some(hint.to_owned())
     }
@@ -126,27 +129,27 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;
-        match &self.why {
-            Why::System(why) => f.write_str(&plain(why)),
-            Why::Missing(_) => f.write_str("no such file"),
-            Why::Exposed => f.write_str("other users can read or write this file"),
-            Why::Writable => f.write_str("other users can write this file"),
-            Why::AnotherUsers => f.write_str("this file belongs to another user"),
-            Why::Empty(_) => f.write_str("contains no key"),
-            Why::Several => f.write_str("contains more than one key"),
-            Why::Zero => f.write_str("the key is all zeros"),
-            Why::TooLong(_) => f.write_str("too long for a key file"),
-            Why::Utf16 => f.write_str("UTF-16 text"),
-            Why::Malformed(wanted) => {
+        match &self.fault {
+            Fault::System(err) => f.write_str(&plain(err)),
+            Fault::Missing(_) => f.write_str("no such file"),
+            Fault::Exposed => f.write_str("other users can read or write this file"),
+            Fault::Writable => f.write_str("other users can write this file"),
+            Fault::AnotherUsers => f.write_str("this file belongs to another user"),
+            Fault::Empty(_) => f.write_str("contains no key"),
+            Fault::Several => f.write_str("contains more than one key"),
+            Fault::Zero => f.write_str("the key is all zeros"),
+            Fault::TooLong(_) => f.write_str("too long for a key file"),
+            Fault::Utf16 => f.write_str("UTF-16 text"),
+            Fault::Malformed(wanted) => {
                 write!(f, "not {wanted} ({} and 44 base64 characters)", wanted.prefix())
             }
-            Why::Foreign(_) => f.write_str("a key of ssh or another program, not of scat"),
-            Why::Bare(wanted) => write!(f, "the prefix {} is missing", wanted.prefix()),
-            Why::Kind { is, wanted } => write!(f, "{is}, not {wanted}"),
-            Why::NoPublic(Kind::Public) => f.write_str("this is a public key already"),
-            Why::NoPublic(is) => write!(f, "{is}, which has no public key"),
-            Why::OnCommandLine => f.write_str("a secret key on the command line"),
-            Why::Exists => f.write_str("this file exists"),
+            Fault::Foreign(_) => f.write_str("a key of ssh or another program, not of scat"),
+            Fault::Bare(wanted) => write!(f, "the prefix {} is missing", wanted.prefix()),
+            Fault::Kind { is, wanted } => write!(f, "{is}, not {wanted}"),
+            Fault::NoPublic(Kind::Public) => f.write_str("this is a public key already"),
+            Fault::NoPublic(is) => write!(f, "{is}, which has no public key"),
+            Fault::OnCommandLine => f.write_str("a secret key on the command line"),
+            Fault::Exists => f.write_str("this file exists"),
         }
     }
 }

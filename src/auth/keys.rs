@@ -10,7 +10,7 @@
 //! knows it. [`crate::run::key_file`] reads and writes the files; scat(1), KEY FILES,
 //! describes them.
 
-pub use super::error::{Error, Why};
+pub use super::error::{Error, Fault};
 
 use crate::protocol::noise;
 use crate::protocol::secret::Secret;
@@ -89,8 +89,8 @@ pub fn public_text(key: &[u8; 32]) -> String {
 /// Parses `scat-public:BASE64`, optionally followed by a name.
 ///
 /// # Errors
-/// [`Why`] it is not such a key.
-pub fn parse_public(line: &str) -> Result<KnownKey, Why> {
+/// [`Fault`] it is not such a key.
+pub fn parse_public(line: &str) -> Result<KnownKey, Fault> {
     let line = line.trim_ascii();
     let (key, name) = line.split_once([' ', '\t']).unwrap_or((line, ""));
     let key = *parse(key.as_bytes(), Kind::Public)?;
@@ -99,17 +99,17 @@ pub fn parse_public(line: &str) -> Result<KnownKey, Why> {
 }
 
 /// Parses one key of this kind: no white space around it, canonical base64.
-pub(crate) fn parse(text: &[u8], wanted: Kind) -> Result<Secret, Why> {
+pub(crate) fn parse(text: &[u8], wanted: Kind) -> Result<Secret, Fault> {
     let kinds = [Kind::Secret, Kind::Psk, Kind::Public];
     let has = |kind: &Kind| text.starts_with(kind.prefix().as_bytes());
     match kinds.into_iter().find(has) {
         Some(kind) if kind == wanted => {
-            decode(&text[kind.prefix().len()..]).ok_or(Why::Malformed(wanted))
+            decode(&text[kind.prefix().len()..]).ok_or(Fault::Malformed(wanted))
         }
-        Some(is) => Err(Why::Kind { is, wanted }),
-        None if FOREIGN.iter().any(|start| text.starts_with(start)) => Err(Why::Foreign(wanted)),
-        None if decode(text).is_some() => Err(Why::Bare(wanted)),
-        None => Err(Why::Malformed(wanted)),
+        Some(is) => Err(Fault::Kind { is, wanted }),
+        None if FOREIGN.iter().any(|start| text.starts_with(start)) => Err(Fault::Foreign(wanted)),
+        None if decode(text).is_some() => Err(Fault::Bare(wanted)),
+        None => Err(Fault::Malformed(wanted)),
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
 
     const COUNTING: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-    fn why(line: &str) -> Why {
+    fn fault(line: &str) -> Fault {
         parse_public(line).unwrap_err()
     }
 
@@ -164,27 +164,27 @@ mod tests {
             "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==",
             "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9=",
         ] {
-            assert!(matches!(why(wrong), Why::Malformed(Kind::Public)), "{wrong:?}");
+            assert!(matches!(fault(wrong), Fault::Malformed(Kind::Public)), "{wrong:?}");
             let line = format!("scat-public:{wrong}");
-            assert!(matches!(why(&line), Why::Malformed(Kind::Public)), "{line:?}");
+            assert!(matches!(fault(&line), Fault::Malformed(Kind::Public)), "{line:?}");
         }
         for word in ["scat-public: ", "Scat-Public:", "scat-public", "public:"] {
-            assert!(matches!(why(&format!("{word}{COUNTING}")), Why::Malformed(_)), "{word:?}");
+            assert!(matches!(fault(&format!("{word}{COUNTING}")), Fault::Malformed(_)), "{word:?}");
         }
     }
 
     #[test]
     fn a_key_of_another_kind_or_of_none_is_refused_by_name() {
-        assert!(matches!(why(COUNTING), Why::Bare(Kind::Public)));
+        assert!(matches!(fault(COUNTING), Fault::Bare(Kind::Public)));
         for is in [Kind::Secret, Kind::Psk] {
             let line = format!("{}{COUNTING}", is.prefix());
-            let Why::Kind { is: seen, wanted: Kind::Public } = why(&line) else {
+            let Fault::Kind { is: seen, wanted: Kind::Public } = fault(&line) else {
                 panic!("{line:?}")
             };
             assert_eq!(seen, is);
         }
         // Whatever follows the prefix.
-        assert!(matches!(why("scat-psk:"), Why::Kind { is: Kind::Psk, .. }));
+        assert!(matches!(fault("scat-psk:"), Fault::Kind { is: Kind::Psk, .. }));
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod argv;
 mod foreign;
 mod place;
 
-use crate::auth::keys::{self, Kind, KnownKey, Why};
+use crate::auth::keys::{self, Fault, Kind, KnownKey};
 use crate::auth::policy::Confirm;
 use crate::error::Error;
 use crate::protocol::cipher;
@@ -418,7 +418,7 @@ fn seconds(option: &str, given: &str) -> Result<Duration, Error> {
 /// message does not repeat it.
 fn holds_no_secret(option: &str, given: &str) -> Result<(), Error> {
     match [Kind::Secret, Kind::Psk].iter().any(|kind| given.contains(kind.prefix())) {
-        true => Err(Error::Argument(Why::OnCommandLine.at(option))),
+        true => Err(Error::Argument(Fault::OnCommandLine.at(option))),
         false => Ok(()),
     }
 }
@@ -459,7 +459,7 @@ fn peers(given: &OsStr) -> Result<Peers, Error> {
     }
     keys::parse_public(given)
         .map(Peers::Key)
-        .map_err(|why| Error::Argument(why.at(format!("--peer {given}"))))
+        .map_err(|fault| Error::Argument(fault.at(format!("--peer {given}"))))
 }
 
 fn usage(what: &str) -> Error {

@@ -72,7 +72,7 @@ enum State<'a> {
     Flight3 { reply: Box<ResponderReply<'a>>, unsent: Vec<u8>, flight3: Vec<u8> },
     /// Rejected: `unsent` is still to be sent; then the connection is drained, so that no
     /// reset destroys the answer in transit.
-    Closing { unsent: Vec<u8>, why: Rejection },
+    Closing { unsent: Vec<u8>, rejection: Rejection },
 }
 
 /// Why a candidate did not become the peer.
@@ -226,8 +226,8 @@ impl<'a> Candidate<'a> {
                         return Ok(progress);
                     }
                 }
-                State::Closing { unsent, why } => {
-                    let why = *why;
+                State::Closing { unsent, rejection } => {
+                    let rejection = *rejection;
                     self.link.send(unsent);
                     if unsent.is_empty() {
                         self.link.shutdown();
@@ -236,7 +236,7 @@ impl<'a> Candidate<'a> {
                     discarded += n;
                     let is_gone = self.link.end().is_some() || self.link.is_broken();
                     if is_gone || discarded > DISCARD {
-                        return Ok(Progress::Rejected(why));
+                        return Ok(Progress::Rejected(rejection));
                     }
                     if n == 0 {
                         return Ok(Progress::Waiting);
@@ -277,7 +277,7 @@ impl<'a> Candidate<'a> {
     fn judge(&mut self, flight3: &[u8; FLIGHT3_LEN], policy: &Policy) -> Option<Progress> {
         // `read_flight3` consumes the handshake, so `self` needs another state until the
         // result is known. If this function returns early, the candidate closes.
-        let closing = State::Closing { unsent: Vec::new(), why: Rejection::Forged };
+        let closing = State::Closing { unsent: Vec::new(), rejection: Rejection::Forged };
         let State::Flight3 { reply, .. } = std::mem::replace(&mut self.state, closing) else {
             return None;
         };
@@ -286,8 +286,8 @@ impl<'a> Candidate<'a> {
                 Some(Progress::Accepted(Box::new(accepted)))
             }
             Ok(accepted) => {
-                let why = Rejection::OtherKey(accepted.peer);
-                self.close(refusal(&accepted).unwrap_or_default(), why);
+                let rejection = Rejection::OtherKey(accepted.peer);
+                self.close(refusal(&accepted).unwrap_or_default(), rejection);
                 None
             }
             Err(handshake::Error::Myself) => Some(Progress::Rejected(Rejection::Myself)),
@@ -296,19 +296,19 @@ impl<'a> Candidate<'a> {
     }
 
     /// Rejects it, and sends another scat our preface.
-    fn turn_away(&mut self, local: &Local, why: Rejection) {
-        self.close(local.preface(Role::Listener).to_vec(), why);
+    fn turn_away(&mut self, local: &Local, rejection: Rejection) {
+        self.close(local.preface(Role::Listener).to_vec(), rejection);
     }
 
-    fn close(&mut self, unsent: Vec<u8>, why: Rejection) {
+    fn close(&mut self, unsent: Vec<u8>, rejection: Rejection) {
         self.limit.shorten(Instant::now() + CLOSE);
-        self.state = State::Closing { unsent, why };
+        self.state = State::Closing { unsent, rejection };
     }
 
     /// Returns the rejection if the time limit has passed.
     pub fn late(&self) -> Rejection {
         match self.state {
-            State::Closing { why, .. } => why,
+            State::Closing { rejection, .. } => rejection,
             State::Flight3 { .. } if self.link.is_unheard() => Rejection::Unheard,
             _ => Rejection::TooSlow,
         }

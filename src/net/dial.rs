@@ -75,7 +75,7 @@ impl<'a> Dial<'a> {
             if self.trying.is_empty() || limit.is_up() {
                 return Err(self.failure.take().unwrap_or_else(|| Error::Connect {
                     to: self.to.name(),
-                    why: io::ErrorKind::AddrNotAvailable.into(),
+                    err: io::ErrorKind::AddrNotAvailable.into(),
                 }));
             }
             let start = Some(start_at).filter(|_| !self.left.is_empty());
@@ -119,7 +119,7 @@ impl<'a> Dial<'a> {
         };
         if let Some(source) = self.to.source(address) {
             let at = Address(source).to_string();
-            socket.bind(source).map_err(|err| Error::Bind { at, why: err })?;
+            socket.bind(source).map_err(|err| Error::Bind { at, err })?;
         }
         let begun = socket.connect().and_then(|()| socket.watch(poller, LINK, Interest::WRITABLE));
         if begun.is_ok() {
@@ -139,7 +139,7 @@ impl<'a> Dial<'a> {
 
     /// Records that this address did not accept.
     fn not_taken(&mut self, address: SocketAddr, err: io::Error, setup: &Setup<'_>) {
-        self.keep(Error::Connect { to: self.to.at(address), why: err }, setup);
+        self.keep(Error::Connect { to: self.to.at(address), err }, setup);
     }
 
     /// Records that the end that accepted at this address is not the peer.
@@ -157,7 +157,7 @@ impl<'a> Dial<'a> {
         setup.report.detail(&err);
         // An answer is more informative than none.
         let telling = |err: &Error| match err {
-            Error::Connect { why, .. } => u8::from(Refusal::of(why) == Refusal::Refused),
+            Error::Connect { err, .. } => u8::from(Refusal::of(err) == Refusal::Refused),
             err => 2 + err.weight(),
         };
         if self.failure.as_ref().is_none_or(|kept| telling(&err) >= telling(kept)) {

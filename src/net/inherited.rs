@@ -61,11 +61,11 @@ impl Inherited {
                 Progress::Accepted(accepted) => {
                     return Established::listener(poller, candidate.link, *accepted, setup);
                 }
-                Progress::Rejected(why) => {
-                    if let Rejection::OtherKey(Peer { key, long_lived: true }) = why {
+                Progress::Rejected(rejection) => {
+                    if let Rejection::OtherKey(Peer { key, long_lived: true }) = rejection {
                         report.unverified_key(&key);
                     }
-                    return Err(failure(&candidate, why));
+                    return Err(failure(&candidate, rejection));
                 }
                 Progress::Waiting => {}
             }
@@ -85,14 +85,16 @@ impl Inherited {
 }
 
 /// Converts a rejection into an error, because no other caller will come.
-fn failure(caller: &Candidate<'_>, why: Rejection) -> Error {
-    let error = match why {
+fn failure(caller: &Candidate<'_>, rejection: Rejection) -> Error {
+    let error = match rejection {
         Rejection::Myself => Error::Myself,
         Rejection::Preface(Mismatch::SameRole) => {
-            Error::CallerRefused(why.to_string(), why.cause())
+            Error::CallerRefused(rejection.to_string(), rejection.cause())
         }
-        why if why.concerns_user() => Error::CallerRefused(why.to_string(), why.cause()),
-        why => Error::CallerFailed(why.to_string(), why.cause()),
+        rejection if rejection.concerns_user() => {
+            Error::CallerRefused(rejection.to_string(), rejection.cause())
+        }
+        rejection => Error::CallerFailed(rejection.to_string(), rejection.cause()),
     };
     match caller.link.peer() {
         // For logs, and for programs that block addresses.

@@ -241,6 +241,6 @@ impl Link {
 }
 
 /// Copies a system error, which cannot be cloned.
-fn again(why: &io::Error) -> io::Error {
-    why.raw_os_error().map_or_else(|| why.kind().into(), io::Error::from_raw_os_error)
+fn again(err: &io::Error) -> io::Error {
+    err.raw_os_error().map_or_else(|| err.kind().into(), io::Error::from_raw_os_error)
 }

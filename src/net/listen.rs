@@ -49,10 +49,10 @@ pub fn bind(
     for address in first.into_iter().chain(then) {
         match socket::Listener::bind(address, any && family == Family::Any, BACKLOG) {
             Ok(listener) => return Ok(listener),
-            Err(why) => {
+            Err(err) => {
                 let at = Address(address).to_string();
-                let is_taken = why.kind() == io::ErrorKind::AddrInUse;
-                refused = Some(Error::Bind { at, why });
+                let is_taken = err.kind() == io::ErrorKind::AddrInUse;
+                refused = Some(Error::Bind { at, err });
                 // Another program has the port for one family. Listening for the other
                 // alone would leave it half of the callers.
                 if is_taken {
@@ -63,7 +63,7 @@ pub fn bind(
     }
     Err(refused.unwrap_or_else(|| Error::Bind {
         at: "no address".into(),
-        why: io::ErrorKind::AddrNotAvailable.into(),
+        err: io::ErrorKind::AddrNotAvailable.into(),
     }))
 }
 
@@ -81,7 +81,7 @@ pub fn listen(
     setup: Setup<'_>,
 ) -> Result<Established, Error> {
     let Setup { deadline, report, limits, .. } = setup;
-    let system = |why| Error::System("listen", why);
+    let system = |err| Error::System("listen", err);
     let (at, only_v6) = socket.local().map_err(system)?;
     report.listening(at, only_v6);
     let ways_in = [at.is_ipv4() || !only_v6, at.is_ipv6()];
@@ -205,8 +205,8 @@ impl<'a> Listener<'a> {
         candidate.link.note(ready);
         match candidate.advance(self.local, self.policy)? {
             Progress::Waiting => Ok(None),
-            Progress::Rejected(why) => {
-                self.reject(ready.token, why);
+            Progress::Rejected(rejection) => {
+                self.reject(ready.token, rejection);
                 Ok(None)
             }
             Progress::Accepted(accepted) => Ok(Some((self.candidates.swap_remove(at), *accepted))),
@@ -271,8 +271,8 @@ impl<'a> Listener<'a> {
                 late.push((candidate.token, candidate.late()));
             }
         }
-        for (token, why) in late {
-            self.reject(token, why);
+        for (token, rejection) in late {
+            self.reject(token, rejection);
         }
     }
 
@@ -283,28 +283,29 @@ impl<'a> Listener<'a> {
     }
 
     /// Rejects a candidate, and reports it if it concerns the user.
-    fn reject(&mut self, token: Token, why: Rejection) {
+    fn reject(&mut self, token: Token, rejection: Rejection) {
         let Some(at) = self.candidates.iter().position(|it| it.token == token) else {
             return;
         };
         let candidate = self.candidates.swap_remove(at);
         self.failed += 1;
         if let Some(address) = candidate.link.peer() {
-            let key = match &why {
+            let key = match &rejection {
                 Rejection::OtherKey(Peer { key, long_lived: true }) => Some(key),
                 _ => None,
             };
-            self.report.event(&Line::Rejected(address, why.cause(), key));
+            self.report.event(&Line::Rejected(address, rejection.cause(), key));
         }
         // At a terminal, a non-scat peer may be the expected person with another program;
         // otherwise it is a port scan.
-        let news = match why {
+        let news = match rejection {
             Rejection::Foreign(dialect) if self.report.talk >= Talk::Usual => {
                 Some(dialect).filter(|it| !self.dialects.contains(it))
             }
             _ => None,
         };
-        let is_for_all = why.concerns_user() || news.is_some() || why == Rejection::Unheard;
+        let is_for_all =
+            rejection.concerns_user() || news.is_some() || rejection == Rejection::Unheard;
         let talk = if is_for_all { Talk::Troubles } else { Talk::Stages };
         if self.report.talk < talk {
             return;
@@ -315,8 +316,8 @@ impl<'a> Listener<'a> {
             if kept > 0 {
                 self.report.trouble(format_args!("({kept} more failed handshakes)"));
             }
-            self.report.trouble(format_args!("{}: {why}", Address(address)));
-            if let Rejection::OtherKey(Peer { key, long_lived: true }) = why {
+            self.report.trouble(format_args!("{}: {rejection}", Address(address)));
+            if let Rejection::OtherKey(Peer { key, long_lived: true }) = rejection {
                 self.report.unverified_key(&key);
             }
         }

@@ -62,7 +62,7 @@ pub fn resolve(
         _ => {}
     }
     let failed =
-        |why: String, is_temporary| Error::Resolve { name: name.clone(), why, is_temporary };
+        |err: String, is_temporary| Error::Resolve { name: name.clone(), err, is_temporary };
     let is_port = service.bytes().all(|byte| byte.is_ascii_digit());
     let found = if is_port && (numeric || host.is_none() || literal.is_some()) {
         look_up(host, service, family, numeric)
@@ -90,8 +90,8 @@ pub fn resolve(
             let what = format!("resolve {name}: -n allows numeric addresses only");
             Err(usage(what, "leave out -n, or give the address"))
         }
-        Err(Failure::Host(why)) => Err(failed(plain(&why), false)),
-        Err(Failure::NoAnswer(why)) => Err(failed(plain(&why), true)),
+        Err(Failure::Host(err)) => Err(failed(plain(&err), false)),
+        Err(Failure::NoAnswer(err)) => Err(failed(plain(&err), true)),
     }
 }
 

@@ -4,7 +4,7 @@
 //! flight 1. A key that is stored encrypted is passed through a pipe: `-i <(age -d
 //! key.age)`.
 
-use crate::auth::keys::{self, ENCODED, Kind, KnownKey, Why, parse, parse_public, public};
+use crate::auth::keys::{self, ENCODED, Fault, Kind, KnownKey, parse, parse_public, public};
 use crate::error::{Error, Stage};
 use crate::protocol::secret::Secret;
 use crate::sys::file::{PrivateFile, create_private, is_descriptor};
@@ -36,12 +36,13 @@ pub fn read(
 ) -> Result<Secret, Error> {
     let content = content(path, wanted, poller, deadline, report)?;
     let mut keys = lines(&content.text).map(|(_, line)| parse(line, wanted));
-    let key = keys.next().unwrap_or(Err(Why::Empty(wanted))).map_err(|why| failed(path, why))?;
+    let key =
+        keys.next().unwrap_or(Err(Fault::Empty(wanted))).map_err(|fault| failed(path, fault))?;
     match (keys.next(), content.unsafe_because) {
-        (Some(_), _) => Err(failed(path, Why::Several)),
+        (Some(_), _) => Err(failed(path, Fault::Several)),
         // No generator produces it, and an attacker would try it first.
-        _ if key.iter().all(|&byte| byte == 0) => Err(failed(path, Why::Zero)),
-        (None, Some(why)) => Err(failed(path, why)),
+        _ if key.iter().all(|&byte| byte == 0) => Err(failed(path, Fault::Zero)),
+        (None, Some(fault)) => Err(failed(path, fault)),
         (None, None) => Ok(key),
     }
 }
@@ -58,8 +59,8 @@ pub fn read_public(
 ) -> Result<String, Error> {
     match read(path, Kind::Secret, poller, deadline, report) {
         Ok(secret) => Ok(public(&secret)),
-        Err(Error::Key(keys::Error { why: Why::Kind { is, .. }, .. })) => {
-            Err(failed(path, Why::NoPublic(is)))
+        Err(Error::Key(keys::Error { fault: Fault::Kind { is, .. }, .. })) => {
+            Err(failed(path, Fault::NoPublic(is)))
         }
         Err(error) => Err(error),
     }
@@ -79,12 +80,12 @@ pub fn read_known(
     let content = content(path, Kind::Public, poller, deadline, report)?;
     let known = |(number, line)| {
         let key = parse_public(&String::from_utf8_lossy(line));
-        key.map_err(|why| why.at(format!("{} line {number}", path.display())).into())
+        key.map_err(|fault| fault.at(format!("{} line {number}", path.display())).into())
     };
     let known: Vec<_> = lines(&content.text).map(known).collect::<Result<_, Error>>()?;
     match content.unsafe_because {
-        _ if known.is_empty() => Err(failed(path, Why::Empty(Kind::Public))),
-        Some(why) => Err(failed(path, why)),
+        _ if known.is_empty() => Err(failed(path, Fault::Empty(Kind::Public))),
+        Some(fault) => Err(failed(path, fault)),
         None => Ok(known),
     }
 }
@@ -102,7 +103,7 @@ struct Content {
     text: Zeroizing<Vec<u8>>,
     /// Others have access to the file that they must not have. This is reported only if
     /// the content is right, so that nobody is told to chmod the wrong file.
-    unsafe_because: Option<Why>,
+    unsafe_because: Option<Fault>,
 }
 
 /// Reads a file of `wanted` keys.
@@ -113,20 +114,20 @@ fn content(
     deadline: &Deadline,
     report: &Report,
 ) -> Result<Content, Error> {
-    let system = |why| failed(path, Why::System(why));
+    let system = |err| failed(path, Fault::System(err));
     let mut file = PrivateFile::open(path).map_err(|err| match err.kind() {
-        io::ErrorKind::NotFound => failed(path, Why::Missing(wanted)),
+        io::ErrorKind::NotFound => failed(path, Fault::Missing(wanted)),
         _ => system(err),
     })?;
     let unsafe_because = match wanted {
-        _ if file.is_of_another_user() && !is_descriptor(path) => Some(Why::AnotherUsers),
-        Kind::Public if file.is_writable_by_others() => Some(Why::Writable),
-        Kind::Secret | Kind::Psk if file.is_exposed() => Some(Why::Exposed),
+        _ if file.is_of_another_user() && !is_descriptor(path) => Some(Fault::AnotherUsers),
+        Kind::Public if file.is_writable_by_others() => Some(Fault::Writable),
+        Kind::Secret | Kind::Psk if file.is_exposed() => Some(Fault::Exposed),
         _ => None,
     };
     // Do not wait for a file that others may write.
     let unsafe_because = match unsafe_because {
-        Some(why) if file.is_fifo() => return Err(failed(path, why)),
+        Some(fault) if file.is_fifo() => return Err(failed(path, fault)),
         other => other,
     };
     file.watch(poller, KEY_FILE).map_err(system)?;
@@ -142,7 +143,7 @@ fn content(
         }
         if len == text.len() {
             if len >= LIMIT {
-                return Err(failed(path, Why::TooLong(wanted)));
+                return Err(failed(path, Fault::TooLong(wanted)));
             }
             // A vector that grows by itself would leave copies of the key behind.
             let mut longer = Zeroizing::new(vec![0; 2 * len]);
@@ -152,10 +153,10 @@ fn content(
         match file.read(&mut text[len..]) {
             Ok(0) => break,
             Ok(n) => len += n,
-            Err(why) => match why.kind() {
+            Err(err) => match err.kind() {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock => has_to_wait = true,
-                _ => return Err(system(why)),
+                _ => return Err(system(err)),
             },
         }
     }
@@ -163,7 +164,7 @@ fn content(
     text.truncate(len);
     // UTF-16: a byte-order mark, or an ASCII character first.
     if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..0x80, ..] | [1..0x80, 0, ..] = text[..] {
-        return Err(failed(path, Why::Utf16));
+        return Err(failed(path, Fault::Utf16));
     }
     Ok(Content { text, unsafe_because })
 }
@@ -198,15 +199,15 @@ fn create(path: &Path, comment: &str, kind: Kind, key: &Secret) -> Result<(), Er
     text[..before.len()].copy_from_slice(&before);
     STANDARD
         .encode_slice(key.as_slice(), &mut text[before.len()..][..ENCODED])
-        .map_err(|_| failed(path, Why::Malformed(kind)))?;
+        .map_err(|_| failed(path, Fault::Malformed(kind)))?;
     create_private(path, &text).map_err(|err| match err.kind() {
-        io::ErrorKind::AlreadyExists => failed(path, Why::Exists),
-        _ => failed(path, Why::System(err)),
+        io::ErrorKind::AlreadyExists => failed(path, Fault::Exists),
+        _ => failed(path, Fault::System(err)),
     })
 }
 
-fn failed(path: &Path, why: Why) -> Error {
-    why.at(path.display().to_string()).into()
+fn failed(path: &Path, fault: Fault) -> Error {
+    fault.at(path.display().to_string()).into()
 }
 
 #[cfg(test)]
@@ -247,19 +248,19 @@ mod tests {
         }
     }
 
-    fn read_as(path: &Path, kind: Kind) -> Result<Secret, Why> {
+    fn read_as(path: &Path, kind: Kind) -> Result<Secret, Fault> {
         let mut poller = Poller::new().unwrap();
-        read(path, kind, &mut poller, &Deadline::new(None), &Report::new(None)).map_err(why)
+        read(path, kind, &mut poller, &Deadline::new(None), &Report::new(None)).map_err(fault)
     }
 
-    fn read_all(path: &Path) -> Result<Vec<KnownKey>, Why> {
+    fn read_all(path: &Path) -> Result<Vec<KnownKey>, Fault> {
         let mut poller = Poller::new().unwrap();
-        read_known(path, &mut poller, &Deadline::new(None), &Report::new(None)).map_err(why)
+        read_known(path, &mut poller, &Deadline::new(None), &Report::new(None)).map_err(fault)
     }
 
-    fn why(error: Error) -> Why {
+    fn fault(error: Error) -> Fault {
         match error {
-            Error::Key(error) => error.why,
+            Error::Key(error) => error.fault,
             error => panic!("{error}"),
         }
     }
@@ -277,16 +278,16 @@ mod tests {
         }
         for text in ["", "\n", "# scat-psk:\n"] {
             let read = read_as(&place.file(text, 0o600), Kind::Psk);
-            assert!(matches!(read, Err(Why::Empty(_))), "{text:?}");
+            assert!(matches!(read, Err(Fault::Empty(_))), "{text:?}");
         }
         let zeros = format!("scat-psk:{}=\n", "A".repeat(43));
-        assert!(matches!(read_as(&place.file(&zeros, 0o600), Kind::Psk), Err(Why::Zero)));
+        assert!(matches!(read_as(&place.file(&zeros, 0o600), Kind::Psk), Err(Fault::Zero)));
         let two = format!("scat-psk:{KEY}\n").repeat(2);
-        assert!(matches!(read_as(&place.file(&two, 0o600), Kind::Psk), Err(Why::Several)));
+        assert!(matches!(read_as(&place.file(&two, 0o600), Kind::Psk), Err(Fault::Several)));
         let named = format!("scat-psk:{KEY} ann\n");
-        assert!(matches!(read_as(&place.file(&named, 0o600), Kind::Psk), Err(Why::Malformed(_))));
+        assert!(matches!(read_as(&place.file(&named, 0o600), Kind::Psk), Err(Fault::Malformed(_))));
         let long = "#".repeat(LIMIT + 1);
-        assert!(matches!(read_as(&place.file(&long, 0o600), Kind::Psk), Err(Why::TooLong(_))));
+        assert!(matches!(read_as(&place.file(&long, 0o600), Kind::Psk), Err(Fault::TooLong(_))));
     }
 
     #[test]
@@ -298,11 +299,11 @@ mod tests {
         assert_eq!(names, [Some("ann"), None]);
         assert!(known.iter().all(|known| known.key == counting()));
         // An empty list would admit everyone.
-        assert!(matches!(read_all(&place.file("# nobody\n", 0o644)), Err(Why::Empty(_))));
+        assert!(matches!(read_all(&place.file("# nobody\n", 0o644)), Err(Fault::Empty(_))));
         let secret = format!("scat-public:{KEY}\nscat-secret:{KEY}\n");
-        assert!(matches!(read_all(&place.file(&secret, 0o600)), Err(Why::Kind { .. })));
+        assert!(matches!(read_all(&place.file(&secret, 0o600)), Err(Fault::Kind { .. })));
         let bare = format!("scat-public:{KEY}\n{KEY}\n");
-        assert!(matches!(read_all(&place.file(&bare, 0o600)), Err(Why::Bare(_))));
+        assert!(matches!(read_all(&place.file(&bare, 0o600)), Err(Fault::Bare(_))));
     }
 
     #[test]
@@ -312,19 +313,19 @@ mod tests {
         let public = format!("scat-public:{KEY}\n");
         for bit in [0o40, 0o20, 0o10, 0o4, 0o2, 0o1] {
             let read = read_as(&place.file(&secret, 0o600 | bit), Kind::Secret);
-            assert!(matches!(read, Err(Why::Exposed)), "{bit:o}");
+            assert!(matches!(read, Err(Fault::Exposed)), "{bit:o}");
         }
         // The report is that it is the wrong file, not that others may read it.
         for (text, mode) in [("", 0o644), (public.as_str(), 0o644), ("nothing\n", 0o666)] {
             let read = read_as(&place.file(text, mode), Kind::Secret);
-            assert!(!matches!(read, Ok(_) | Err(Why::Exposed)), "{text:?}");
+            assert!(!matches!(read, Ok(_) | Err(Fault::Exposed)), "{text:?}");
         }
         for mode in [0o600, 0o400, 0o700] {
             assert!(read_as(&place.file(&secret, mode), Kind::Secret).is_ok(), "{mode:o}");
         }
         for mode in [0o620, 0o602] {
             let read = read_all(&place.file(&public, mode));
-            assert!(matches!(read, Err(Why::Writable)), "{mode:o}");
+            assert!(matches!(read, Err(Fault::Writable)), "{mode:o}");
         }
         assert!(read_all(&place.file(&public, 0o644)).is_ok());
     }
@@ -343,7 +344,7 @@ mod tests {
         let link = place.0.join("link");
         std::os::unix::fs::symlink(place.0.join("nothing yet"), &link).unwrap();
         for taken in [&path, &link] {
-            assert!(matches!(create_psk(taken, &key).map_err(why), Err(Why::Exists)));
+            assert!(matches!(create_psk(taken, &key).map_err(fault), Err(Fault::Exists)));
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
         assert!(!place.0.join("nothing yet").exists());

@@ -69,8 +69,8 @@ pub fn session(
     asker.iter_mut().try_for_each(|asker| asker.watch(&poller))?;
     let report = &*report;
     if let Some(err) = memory::not_locked() {
-        let why = plain(&err);
-        report.detail(format_args!("keys are not kept out of the swap: {why} (ulimit -l)"));
+        let reason = plain(&err);
+        report.detail(format_args!("keys are not kept out of the swap: {reason} (ulimit -l)"));
     }
     let mut read =
         |file: PathBuf, kind| key_file::read(&file, kind, &mut poller, &deadline, report);

@@ -271,10 +271,10 @@ impl<'a> Pipe<'a> {
     }
 
     /// Returns the error of a lost connection.
-    fn cut(&self, why: Option<io::Error>) -> Error {
+    fn cut(&self, err: Option<io::Error>) -> Error {
         match &self.open_by {
-            Some((_, unopened)) => Error::NotOpened(*unopened, why),
-            None => Error::Cut(why),
+            Some((_, unopened)) => Error::NotOpened(*unopened, err),
+            None => Error::Cut(err),
         }
     }
 
@@ -373,8 +373,8 @@ impl<'a> Pipe<'a> {
             if let Some(at) = self.reconnect.as_ref().and_then(Reconnect::lost_at) {
                 let time = Rounded(at.elapsed());
                 self.report.answer(format_args!("connection lost {time} ago, and waited for"));
-            } else if let Some(Wait::Input(why) | Wait::Stuck(why)) = self.standstill() {
-                self.report.answer(why);
+            } else if let Some(Wait::Input(reason) | Wait::Stuck(reason)) = self.standstill() {
+                self.report.answer(reason);
             }
         }
         // The shell or the report has overwritten the prompt.
@@ -428,8 +428,8 @@ impl<'a> Pipe<'a> {
         }
         self.still.tell_at = None;
         match self.standstill() {
-            Some(Wait::Input(why)) => self.report.remark(why),
-            Some(Wait::Stuck(why)) if since + tell.stuck <= now => self.report.say(why),
+            Some(Wait::Input(reason)) => self.report.remark(reason),
+            Some(Wait::Stuck(reason)) if since + tell.stuck <= now => self.report.say(reason),
             _ => self.still.tell_at = Some(since + tell.stuck).filter(|at| *at > now),
         }
     }
@@ -489,9 +489,9 @@ impl<'a> Pipe<'a> {
                 }
                 Ok(self.session.filled(n)?)
             }
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(_) if self.stdin.has_hung_up() => Err(Error::HungUp),
-            Err(why) => Err(Error::Input(why)),
+            Err(err) => Err(Error::Input(err)),
         }
     }
 
@@ -533,12 +533,12 @@ impl<'a> Pipe<'a> {
             Some(Change::Unknown) => return Err(self.cut(None)),
             Some(Change::Lost(err)) => {
                 let cause = Cause::of(err.as_ref(), Cause::Cut);
-                let why = err.map_or("closed".into(), |err| plain(&err));
+                let reason = err.map_or("closed".into(), |err| plain(&err));
                 let patience = self.reconnect.as_ref().map_or(Duration::ZERO, Reconnect::patience);
                 let time = Rounded(patience);
-                self.report.event(&Line::Lost(cause, &why));
+                self.report.event(&Line::Lost(cause, &reason));
                 self.report.trouble(format_args!(
-                    "connection lost: {why}; waiting up to {time} for it (Ctrl-C gives up)"
+                    "connection lost: {reason}; waiting up to {time} for it (Ctrl-C gives up)"
                 ));
             }
             Some(Change::Back(away)) => {
@@ -619,7 +619,7 @@ impl<'a> Pipe<'a> {
                 self.report.set_within_line(self.stdout.is_within_line());
                 Ok(self.session.written(n)?)
             }
-            Err(why) => match why.kind() {
+            Err(err) => match err.kind() {
                 io::ErrorKind::WouldBlock => Ok(()),
                 io::ErrorKind::InvalidData if self.stdout.is_terminal() => Err(Error::NoText),
                 // The reader is gone: EPIPE from a pipe, EPIPE or ECONNRESET from a
@@ -628,7 +628,7 @@ impl<'a> Pipe<'a> {
                     Err(Error::OutputClosed)
                 }
                 _ if self.stdout.has_hung_up() => Err(Error::HungUp),
-                _ => Err(Error::Output(why)),
+                _ => Err(Error::Output(err)),
             },
         }
     }

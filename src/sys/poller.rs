@@ -110,7 +110,7 @@ impl Poller {
         let blocked = block(None);
         let made = Self::try_new();
         block(Some(blocked));
-        made.map_err(|why| Error::System("event loop", why))
+        made.map_err(|err| Error::System("event loop", err))
     }
 
     fn try_new() -> io::Result<Self> {
@@ -175,7 +175,7 @@ impl Poller {
     /// # Errors
     /// [`Error::System`].
     pub fn carry(&mut self, lines: &Rc<Lines>, token: Token) -> Result<(), Error> {
-        lines.register(self, token).map_err(|why| Error::System("event loop", why))?;
+        lines.register(self, token).map_err(|err| Error::System("event loop", err))?;
         self.lines.push((token, Rc::clone(lines)));
         Ok(())
     }
@@ -201,9 +201,9 @@ impl Poller {
     fn poll(&mut self, timeout: Option<Instant>) -> Result<Signals, Error> {
         let left = || timeout.map(|at| at.saturating_duration_since(Instant::now()));
         // Events that came while the process was suspended count as in time.
-        while let Err(why) = self.poll.poll(&mut self.events, left()) {
-            if why.kind() != io::ErrorKind::Interrupted {
-                return Err(Error::System("poll", why));
+        while let Err(err) = self.poll.poll(&mut self.events, left()) {
+            if err.kind() != io::ErrorKind::Interrupted {
+                return Err(Error::System("poll", err));
             }
         }
         for (token, lines) in &self.lines {

@@ -234,7 +234,7 @@ impl Stream {
         }
         match poller.watch(self.used_fd(), token, self.interest) {
             // Anything that epoll refuses is always ready.
-            Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
                 self.mode = IoMode::AlwaysReady;
             }
             result => {

@@ -229,7 +229,7 @@ impl Ceremony {
             // The user's own newline has ended the line.
             report.set_within_line(false);
             match answer {
-                Answer::Again(why) => self.explain(&why, report),
+                Answer::Again(reply) => self.explain(&reply, report),
                 Answer::Right => {
                     self.state = State::Right;
                     self.show(&self.dialogue.closing());
@@ -268,18 +268,18 @@ impl Ceremony {
         self.state = State::Asked;
     }
 
-    fn explain(&mut self, why: &str, report: &Report) {
+    fn explain(&mut self, reply: &str, report: &Report) {
         match &mut self.asker {
             Asker::Terminal(tty) => {
-                for line in why.lines() {
+                for line in reply.lines() {
                     tty.show(&format!("scat: {line}\n"));
                 }
                 tty.show(self.dialogue.prompt());
                 report.set_within_line(true);
             }
             Asker::Program(_) => {
-                let why = why.replace('\n', " ");
-                report.event(&status::Line::Ask(self.dialogue.tries(), Some(&why)));
+                let reply = reply.replace('\n', " ");
+                report.event(&status::Line::Ask(self.dialogue.tries(), Some(&reply)));
             }
         }
     }

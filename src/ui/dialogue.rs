@@ -111,7 +111,7 @@ impl Dialogue {
         }
         let bytes = match self.read(&parts) {
             Ok(bytes) => bytes,
-            Err(why) => return Answer::Again(why),
+            Err(reply) => return Answer::Again(reply),
         };
         if bytes == self.wanted.number() {
             return Answer::Right;
@@ -147,12 +147,12 @@ impl Dialogue {
         match find(first, parts) {
             Ok([a, b, c]) => Ok(u32::from_be_bytes([0, a, b, c])),
             Err(_) if find(first + 1, parts) == Ok(self.own.bytes()) => Err(OWN.to_owned()),
-            Err(why) => Err(why),
+            Err(reply) => Err(reply),
         }
     }
 
-    fn again(&self, why: &str) -> Answer {
-        Answer::Again(why.to_owned())
+    fn again(&self, reply: &str) -> Answer {
+        Answer::Again(reply.to_owned())
     }
 
     fn help(&self) -> String {
@@ -311,7 +311,7 @@ mod tests {
                 let asked = dialogue(role, seed);
                 let shown = [asked.opening(Some(longest), true), asked.closing()].concat();
                 let said = |line: &str| match dialogue(role, seed).answer(line) {
-                    Answer::Again(why) => why,
+                    Answer::Again(reply) => reply,
                     answer => panic!("{line:?}: {answer:?}"),
                 };
                 let long = "x".repeat(70);
@@ -362,10 +362,10 @@ mod tests {
     #[test]
     fn what_was_typed_comes_back_without_control_characters() {
         for typed in ["\x1b[2J\x07 b c", "tro\u{9b}2J b c", "\x7f\x08 \x01 \x02"] {
-            let Answer::Again(why) = dialogue(Role::Listener, 1).answer(typed) else {
+            let Answer::Again(reply) = dialogue(Role::Listener, 1).answer(typed) else {
                 panic!("{typed:?} is an answer");
             };
-            assert!(!why.contains(char::is_control), "{why:?}");
+            assert!(!reply.contains(char::is_control), "{reply:?}");
         }
     }
 
@@ -401,7 +401,7 @@ mod tests {
             ] {
                 let mut dialogue = dialogue(role, 1);
                 match dialogue.answer(line) {
-                    Answer::Again(why) => assert!(why.contains(told), "{line:?}: {why}"),
+                    Answer::Again(reply) => assert!(reply.contains(told), "{line:?}: {reply}"),
                     answer => panic!("{line:?}: {answer:?}"),
                 }
                 assert_eq!(dialogue.tries(), 3, "{line:?}");

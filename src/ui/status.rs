@@ -67,7 +67,7 @@ impl fmt::Display for Line<'_> {
             Line::Verified(by, Some(name)) => write!(f, "VERIFIED {by} {name}"),
             Line::PeerKey(key) => write!(f, "PEERKEY {}", keys::public_text(key)),
             Line::Ask(tries, None) => write!(f, "ASK {tries}"),
-            Line::Ask(tries, Some(why)) => write!(f, "ASK {tries} {why}"),
+            Line::Ask(tries, Some(reply)) => write!(f, "ASK {tries} {reply}"),
             Line::Ratchet(count) => write!(f, "RATCHET {count}"),
             Line::Progress(Counters { sent, received, written }) => {
                 write!(f, "PROGRESS {sent} {received} {written}")
@@ -80,7 +80,7 @@ impl fmt::Display for Line<'_> {
                 write!(f, " {cause}")?;
                 key.map_or(Ok(()), |key| write!(f, " {}", keys::public_text(key)))
             }
-            Line::Lost(cause, why) => write!(f, "LOST {cause} {why}"),
+            Line::Lost(cause, text) => write!(f, "LOST {cause} {text}"),
             Line::Back(Some(address)) => at(f, "BACK", address),
             Line::Back(None) => f.write_str("BACK - -"),
             Line::Exit(None) => f.write_str("EXIT 0 complete"),

@@ -205,7 +205,7 @@ fn attacks_nothing(home: &Home) {
         let other = home.other();
         let (listener, _) = home.scat(&["-l", "127.0.0.1", "0"]).with_port();
         let inside = match Inside::of(listener.id()) {
-            Err(why) => return skip(format_args!("nobody can be traced here: {why}")),
+            Err(err) => return skip(format_args!("nobody can be traced here: {err}")),
             Ok(inside) => inside,
         };
         let path = inside.put(&strings);

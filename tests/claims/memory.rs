@@ -31,7 +31,7 @@ fn without(dropped: CapabilitySet, job: impl FnOnce() + Send) {
 fn look_into(id: u32) -> Result<(), ErrorKind> {
     for file in ["mem", "environ", "maps"] {
         let path = format!("/proc/{id}/{file}");
-        File::open(path).map_err(|why| why.kind())?;
+        File::open(path).map_err(|err| err.kind())?;
     }
     Ok(())
 }

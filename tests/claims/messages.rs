@@ -4,7 +4,7 @@
 //! cargo test --locked --test claims every_error_fits -- --nocapture
 //! ```
 
-use scat::auth::keys::{Kind, Why};
+use scat::auth::keys::{Fault, Kind};
 use scat::error::{Cause, Error, Stage, Totals, Unopened};
 use scat::protocol::handshake::{Mismatch, Peer};
 use scat::protocol::session::{self, Counters, Reason};
@@ -87,35 +87,35 @@ fn stages() -> Vec<Stage> {
 }
 
 fn refused() -> Error {
-    Error::Connect { to: "192.0.2.7 port 9000".into(), why: Io::from_raw_os_error(111) }
+    Error::Connect { to: "192.0.2.7 port 9000".into(), err: Io::from_raw_os_error(111) }
 }
 
-fn whys() -> Vec<Why> {
+fn faults() -> Vec<Fault> {
     let kinds = [Kind::Secret, Kind::Psk, Kind::Public];
-    let mut whys = vec![
-        Why::System(Io::from_raw_os_error(13)),
-        Why::Exposed,
-        Why::Utf16,
-        Why::AnotherUsers,
-        Why::Writable,
-        Why::Several,
-        Why::Zero,
-        Why::OnCommandLine,
-        Why::Exists,
+    let mut faults = vec![
+        Fault::System(Io::from_raw_os_error(13)),
+        Fault::Exposed,
+        Fault::Utf16,
+        Fault::AnotherUsers,
+        Fault::Writable,
+        Fault::Several,
+        Fault::Zero,
+        Fault::OnCommandLine,
+        Fault::Exists,
     ];
     for kind in kinds {
-        whys.extend([Why::Missing(kind), Why::Empty(kind), Why::TooLong(kind)]);
-        whys.extend([Why::Malformed(kind), Why::Bare(kind), Why::Foreign(kind)]);
+        faults.extend([Fault::Missing(kind), Fault::Empty(kind), Fault::TooLong(kind)]);
+        faults.extend([Fault::Malformed(kind), Fault::Bare(kind), Fault::Foreign(kind)]);
         let others = kinds.into_iter().filter(|wanted| *wanted != kind);
-        whys.extend(others.map(|wanted| Why::Kind { is: kind, wanted }));
+        faults.extend(others.map(|wanted| Fault::Kind { is: kind, wanted }));
     }
-    whys.extend([Kind::Psk, Kind::Public].map(Why::NoPublic));
-    whys
+    faults.extend([Kind::Psk, Kind::Public].map(Fault::NoPublic));
+    faults
 }
 
 /// All of them, with what people give to scat.
 fn errors() -> Vec<Error> {
-    let why = || Io::from_raw_os_error(104);
+    let err = || Io::from_raw_os_error(104);
     let peer = |long_lived| Peer { key: [7; 32], long_lived };
     let counters = Counters { sent: 3 << 20, received: 5 << 30, written: 4 << 30 };
     let totals = Totals { counters, acknowledged: false };
@@ -126,24 +126,24 @@ fn errors() -> Vec<Error> {
         Error::Output(ErrorKind::StorageFull.into()),
         Error::NoOutput,
         Error::Random,
-        Error::Own { name: "ann.example.org port 9000".into(), why: "no address".into() },
+        Error::Own { name: "ann.example.org port 9000".into(), err: "no address".into() },
         Error::Usage { what: "-j: no such option".into(), hint: "scat --help all".into() },
         Error::Source { to: "192.0.2.7 port 9000".into() },
-        Error::Argument(Why::Malformed(Kind::Public).at("--peer k1")),
+        Error::Argument(Fault::Malformed(Kind::Public).at("--peer k1")),
         Error::Unverified,
         Error::NoTerminal(None),
         Error::NoTerminal(Some(ErrorKind::PermissionDenied.into())),
         Error::Resolve {
             name: "ann.example.org port 9000".into(),
-            why: "name or service not known".into(),
+            err: "name or service not known".into(),
             is_temporary: false,
         },
         refused(),
-        Error::Connect { to: "fe80::1 port 9000".into(), why: Io::from_raw_os_error(22) },
+        Error::Connect { to: "fe80::1 port 9000".into(), err: Io::from_raw_os_error(22) },
         Error::Silent,
         Error::NotScat("does not speak scat, but greets like a mail or file server".into()),
         Error::HandshakeCut(None),
-        Error::HandshakeCut(Some(why())),
+        Error::HandshakeCut(Some(err())),
         Error::HandshakeTimeout,
         Error::HandshakeAltered,
         Error::CallerFailed("connection lost during the handshake".into(), Cause::Cut),
@@ -165,7 +165,7 @@ fn errors() -> Vec<Error> {
         Error::Session(session::Error::Commitment),
         Error::Session(session::Error::Ratchet(noise::Error::Forged)),
         Error::Cut(None),
-        Error::Cut(Some(why())),
+        Error::Cut(Some(err())),
         Error::NotBack(time),
         Error::LetGo,
         Error::HungUp,
@@ -180,10 +180,10 @@ fn errors() -> Vec<Error> {
         Error::Signal(15),
     ];
     let kinds = [ErrorKind::AddrInUse, ErrorKind::AddrNotAvailable, ErrorKind::PermissionDenied];
-    let bind = |kind: ErrorKind| Error::Bind { at: "192.0.2.7 port 900".into(), why: kind.into() };
+    let bind = |kind: ErrorKind| Error::Bind { at: "192.0.2.7 port 900".into(), err: kind.into() };
     all.extend(kinds.map(bind));
     all.extend(stages().into_iter().map(|stage| Error::Waited(time, stage)));
-    all.extend(whys().into_iter().map(|why| Error::Key(why.at("my.key"))));
+    all.extend(faults().into_iter().map(|fault| Error::Key(fault.at("my.key"))));
     for psk in [false, true] {
         for mismatch in [
             Mismatch::Version(b'2'),
@@ -197,7 +197,7 @@ fn errors() -> Vec<Error> {
     }
     for unopened in [Unopened::Safe, Unopened::Revealed] {
         all.push(Error::NotOpened(unopened, None));
-        all.push(Error::NotOpened(unopened, Some(why())));
+        all.push(Error::NotOpened(unopened, Some(err())));
         all.push(Error::OpenTimeout(unopened));
     }
     for reason in [

@@ -96,7 +96,7 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
 #[test]
 fn a_name_that_is_not_in_ascii_is_told_how_to_write_it() {
     let name = "b\u{fc}cher.example port 9000".into();
-    let err = Error::Resolve { name, why: "unknown".into(), is_temporary: false };
+    let err = Error::Resolve { name, err: "unknown".into(), is_temporary: false };
     assert!(err.hint().unwrap().contains("xn--"));
 }
 

@@ -411,9 +411,9 @@ fn every_error_has_a_reason() {
     use Cause::*;
     let io = |kind: ErrorKind| std::io::Error::from(kind);
     let text = String::new;
-    let key = || keys::Why::Exists.at("key");
+    let key = || keys::Fault::Exists.at("key");
     let connect =
-        |errno| Error::Connect { to: text(), why: std::io::Error::from_raw_os_error(errno) };
+        |errno| Error::Connect { to: text(), err: std::io::Error::from_raw_os_error(errno) };
     let early = |error| Error::Early(Box::new(error), Totals::default());
     let late = ErrorKind::TimedOut;
     let preface = |mismatch| Error::Preface { mismatch, psk: false };
@@ -424,15 +424,15 @@ fn every_error_has_a_reason() {
         (Error::NoOutput, Output),
         (Error::Random, Local),
         (Error::Key(key()), Local),
-        (Error::Bind { at: text(), why: io(ErrorKind::AddrInUse) }, Local),
+        (Error::Bind { at: text(), err: io(ErrorKind::AddrInUse) }, Local),
         (Error::Zone { name: text(), zone: text() }, Local),
-        (Error::Own { name: text(), why: text() }, Local),
+        (Error::Own { name: text(), err: text() }, Local),
         (Error::Usage { what: text(), hint: text() }, Usage),
         (Error::Source { to: text() }, Usage),
         (Error::Argument(key()), Usage),
         (Error::Unverified, Usage),
         (Error::NoTerminal(None), Usage),
-        (Error::Resolve { name: text(), why: text(), is_temporary: false }, Unresolved),
+        (Error::Resolve { name: text(), err: text(), is_temporary: false }, Unresolved),
         (connect(libc::ECONNREFUSED), Refused),
         (connect(libc::ENETUNREACH), Unreachable),
         (connect(libc::ETIMEDOUT), Timeout),

@@ -155,15 +155,15 @@ fn answers(input: &mut Input<'_>) {
             | (Answer::Left, Meant::Left) => {}
             (Answer::Wrong, Meant::Wrong) => assert_eq!(wrong, 3),
             (Answer::Again(_), Meant::Wrong) => assert!(wrong < 3),
-            (Answer::Again(why), Meant::Again) => {
-                assert!(!why.contains("tries left") && !why.contains("try left"));
+            (Answer::Again(reply), Meant::Again) => {
+                assert!(!reply.contains("tries left") && !reply.contains("try left"));
             }
             _ => panic!("{line:?} is {meant:?}, and comes to {answer:?}"),
         }
-        if let Answer::Again(why) = &answer {
-            let mut lines = why.lines();
+        if let Answer::Again(reply) = &answer {
+            let mut lines = reply.lines();
             let is_plain = lines.all(|line| !line.contains(char::is_control));
-            assert!(is_plain, "{why:?} goes to the terminal");
+            assert!(is_plain, "{reply:?} goes to the terminal");
         }
         // Whoever is asked for other words is told the same.
         let is_help = |own: &Half, wanted: &Half| {

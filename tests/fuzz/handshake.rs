@@ -145,8 +145,8 @@ fn relayed(input: &mut Input<'_>) {
     let reply = match initiator.read_flight2(got2) {
         Ok(reply) => reply,
         Err(Error::Myself) if is_intact2 && c.s == l.s => return,
-        Err(why) => {
-            assert!(!is_intact2, "an intact flight 2 is refused: {why:?}");
+        Err(err) => {
+            assert!(!is_intact2, "an intact flight 2 is refused: {err:?}");
             return;
         }
     };
@@ -170,7 +170,7 @@ fn relayed(input: &mut Input<'_>) {
             assert_eq!(keys.kr.is_some(), agreed.reconnect);
             assert!(keys.kr.as_deref() == other.kr.as_deref());
         }
-        Err(why) => assert_ne!(*got3, flight3, "an intact flight 3 is refused: {why:?}"),
+        Err(err) => assert_ne!(*got3, flight3, "an intact flight 3 is refused: {err:?}"),
     }
 }
 

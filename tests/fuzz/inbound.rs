@@ -117,8 +117,8 @@ impl Game {
                         self.waiting.push_back(Waiting { content, frames });
                     }
                 }
-                (Err(got), Err(why)) => {
-                    assert_eq!(got, why);
+                (Err(got), Err(err)) => {
+                    assert_eq!(got, err);
                     return false;
                 }
                 (got, expected) => panic!("{:?} for {:?}", got.is_ok(), expected.is_ok()),

@@ -351,6 +351,6 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(()) => {}
         // Only one that could not read lets something go.
         Err(Error::LetGo) => assert!(network.ends.iter().any(|end| end.was_full)),
-        Err(why) => panic!("{why}"),
+        Err(err) => panic!("{err}"),
     }
 });

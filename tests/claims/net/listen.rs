@@ -587,7 +587,7 @@ fn when_open_comes_everybody_else_has_been_turned_away() {
         other.set_nonblocking(true).unwrap();
         match other.read(&mut [0]) {
             Ok(n) => assert_eq!(n, 0),
-            Err(why) => assert_ne!(why.kind(), ErrorKind::WouldBlock, "{why}"),
+            Err(err) => assert_ne!(err.kind(), ErrorKind::WouldBlock, "{err}"),
         }
     }
     scat.end_input();

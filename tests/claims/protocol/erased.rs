@@ -21,8 +21,8 @@ use std::time::Duration;
 /// the system lets nobody look at a child's memory.
 fn memory(scat: &Scat) -> Option<Vec<(String, Vec<u8>)>> {
     let mem = match File::open(format!("/proc/{}/mem", scat.id())) {
-        Err(why) if why.kind() == ErrorKind::PermissionDenied => {
-            skip(format_args!("a child's memory cannot be read here: {why}"));
+        Err(err) if err.kind() == ErrorKind::PermissionDenied => {
+            skip(format_args!("a child's memory cannot be read here: {err}"));
             return None;
         }
         result => result.unwrap(),
@@ -35,7 +35,7 @@ fn memory(scat: &Scat) -> Option<Vec<(String, Vec<u8>)>> {
         let mut copy = vec![0; (end - start) as usize];
         match mem.read_exact_at(&mut copy, start) {
             // Gone since: the stack of a thread that has ended.
-            Err(why) if why.raw_os_error() == Some(Errno::IO.raw_os_error()) => {}
+            Err(err) if err.raw_os_error() == Some(Errno::IO.raw_os_error()) => {}
             result => {
                 result.unwrap();
                 copies.push((map.to_string(), copy));

@@ -338,7 +338,7 @@ fn run(seed: u64) -> Outcome {
     match network.run() {
         Ok(()) => {}
         Err(Error::LetGo) => outcome.let_go = 1,
-        Err(why) => panic!("{why}"),
+        Err(err) => panic!("{err}"),
     }
     outcome.cuts = network.cuts;
     outcome

@@ -461,7 +461,7 @@ fn abort_has_one_known_code() {
 
 #[test]
 fn a_garbled_exchange_is_an_error() {
-    for (wrong, why) in [
+    for (wrong, err) in [
         (&[][..], noise::Error::Length),
         (&[0; 31], noise::Error::Length),
         (&[0; 1247], noise::Error::Length),
@@ -469,7 +469,7 @@ fn a_garbled_exchange_is_an_error() {
         (&[0; 1249], noise::Error::Length),
     ] {
         let result = hears(accepted(false), false, &[(Kind::Rekey1, wrong)]);
-        assert_eq!(result, Err(Error::Ratchet(why)), "{} bytes", wrong.len());
+        assert_eq!(result, Err(Error::Ratchet(err)), "{} bytes", wrong.len());
     }
     for len in [0, 31, 1151, 1152, 1153] {
         let (mut session, mut peer) = opened(false);

@@ -28,9 +28,9 @@ pub const CIPHERS: [u8; 2] = [0, peer::AES];
 
 /// Says that this test claims nothing here. Past the harness, which shows what
 /// a test prints only when it fails.
-pub fn skip(why: impl Display) {
+pub fn skip(err: impl Display) {
     let thread = std::thread::current();
-    let line = format!("SKIPPED {}: {why}\n", thread.name().unwrap_or("?"));
+    let line = format!("SKIPPED {}: {err}\n", thread.name().unwrap_or("?"));
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 

@@ -179,7 +179,7 @@ impl Scat {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.seen.push(line),
-                Err(why) => return why == RecvTimeoutError::Disconnected,
+                Err(err) => return err == RecvTimeoutError::Disconnected,
             }
         }
     }
