@@ -3,11 +3,12 @@
 use super::{at_terminals, words_of};
 use crate::support::peer::{ABORT, CONTENT, DATA, EOF, Options, Peer, REKEY2, Role};
 use crate::support::pty::Terminal;
-use crate::support::scat::{self, Ended, Place, Scat, dial};
-use crate::support::{ROLES, session_with};
+use crate::support::scat::{self, Ended, Place, Scat, dial, door};
+use crate::support::{ROLES, session_with, skip};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::time::Duration;
 
 /// What one person says, read off a screen: `trouble suspicious kiwi     (1545 7148)`.
@@ -498,6 +499,26 @@ fn in_the_background_it_stops_and_asks_in_the_foreground() {
     at_l.wait_for("it was 0");
     at_l.enter("exit");
     shell.end_by_itself();
+}
+
+/// With use_pty, sudo(8) starts a pipeline's program in the background of its terminal.
+#[test]
+fn sudo_hands_the_terminal_over() {
+    at_terminals!();
+    let sudo = |args: &[&str]| Command::new("sudo").args(args).output();
+    if !sudo(&["-n", "true"]).is_ok_and(|output| output.status.success()) {
+        return skip("sudo is not here, or wants a password");
+    }
+    let mut at = Terminal::new();
+    let (door, port) = door();
+    let pipeline = at.shell("echo data | sudo -n \"$@\"", &["-c", "127.0.0.1", &port.to_string()]);
+    let shell = Scat::spawn(pipeline);
+    let mut peer = Peer::accept(door.accept().unwrap().0, Options::default()).unwrap();
+    at.wait_for("they say: ");
+    at.enter(&words_of(&peer));
+    at.wait_for("you answer ");
+    assert_eq!(peer.finish().unwrap(), b"data\n");
+    shell.end().expect(0, "");
 }
 
 #[test]
