@@ -1,10 +1,9 @@
-//! The PGP word list: one word for a byte, and the byte for a word that a
-//! person has typed.
+//! The PGP word list: words for bytes, and bytes for the words that a user types.
 //!
-//! Two lists of 256 words, by Patrick Juola and Philip Zimmermann (1996).
-//! Bytes at even positions use the list of two-syllable words, bytes at odd
-//! positions the list of three-syllable words, so that a swapped or dropped
-//! word does not fit its place. Both lists stand in scat-protocol(7) too.
+//! Two lists of 256 words, by Patrick Juola and Philip Zimmermann (1996). Bytes at even
+//! positions use the list of two-syllable words, bytes at odd positions the list of
+//! three-syllable words, so that a swapped or missing word is noticed. scat-protocol(7)
+//! prints both lists.
 
 /// The two-syllable words, in the order of their bytes. A string costs its
 /// letters and 255 spaces; an array of 256 strings would cost a pointer, a
@@ -80,26 +79,26 @@ const ODD: &str = "\
     vocalist voyager warranty waterloo whimsical wichita wilmington wyoming \
     yesteryear yucatan";
 
-/// Fewest letters of a word that stand for the whole of it.
+/// Fewest letters to which a word may be shortened.
 const SHORTEST: usize = 3;
 
-/// What a typed word stands for, at one position.
+/// Meaning of a typed word at one position.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// The byte of the one word that was meant.
+    /// The byte of the only word that begins so.
     Word(u8),
-    /// The beginning of a word, but of several, or fewer than 3 letters.
+    /// The beginning of several words, or fewer than 3 letters.
     Ambiguous,
-    /// No word of the list begins so. Carries the nearest word of the same
-    /// list where one is near enough to ask "did you mean".
+    /// No word of the list begins so. Contains the nearest word of the same list, if it
+    /// is near enough to suggest.
     ///
-    /// The suggestion depends on what was typed and on nothing else: it
-    /// cannot give away the word that is being waited for.
+    /// The suggestion depends only on what was typed, so it reveals nothing about the
+    /// expected word.
     Unknown(Option<&'static str>),
 }
 
-/// The word for `byte` at `position`, counted from 0 over all bytes of the
-/// short auth string. Only whether `position` is even or odd matters.
+/// Returns the word for `byte` at `position`, counted from 0 over all bytes of the short
+/// auth string. Only whether `position` is even or odd matters.
 ///
 /// Source: scat-protocol(7), SHORT AUTHENTICATION STRING.
 pub fn word(position: usize, byte: u8) -> &'static str {
@@ -107,14 +106,14 @@ pub fn word(position: usize, byte: u8) -> &'static str {
     words(position).nth(byte.into()).unwrap_or_default()
 }
 
-/// The byte that `typed` stands for at `position`, counted as in [`word`].
+/// Returns the byte that `typed` means at `position`, counted as in [`word`].
 ///
-/// Case is ignored. A word may be cut to any beginning of at least 3 letters
-/// that no other word of its list shares; a word typed in full always wins.
-/// Only the list of this position is looked at.
+/// Ignores case. A word may be shortened to any beginning of at least 3 letters that no
+/// other word of its list shares; a complete word always wins. Uses only the list of this
+/// position.
 pub fn find(position: usize, typed: &str) -> Found {
-    // No word is the beginning of another one of its list (tested), so a word
-    // in full needs no rule of its own.
+    // No word is the beginning of another word of its list (tested), so complete words
+    // need no rule.
     let mut meant = (0..=u8::MAX).zip(words(position)).filter(|(_, word)| {
         word.get(..typed.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(typed))
     });
@@ -125,22 +124,21 @@ pub fn find(position: usize, typed: &str) -> Found {
     }
 }
 
-/// The 256 words of the list for `position`.
+/// Returns the 256 words of the list for `position`.
 fn words(position: usize) -> impl Iterator<Item = &'static str> {
     let list = if position.is_multiple_of(2) { EVEN } else { ODD };
     list.split(' ')
 }
 
-/// The word that the fewest edits make of `typed`, the first of them if
-/// several do. One edit is allowed for every 3 letters, 3 at most: enough for
-/// a slip of the finger or a word spelled by ear, too few to suggest anything
-/// for a word that is not of this list.
+/// Returns the word nearest to `typed`, the first of several. Allows one edit per 3
+/// letters, at most 3: enough for a typing mistake or a word spelled by ear, too few to
+/// suggest anything for a word of the other list.
 fn nearest(position: usize, typed: &str) -> Option<&'static str> {
     let allowed = (typed.len() / 3).min(3);
     let typed = typed.to_ascii_lowercase();
     words(position)
-        // Longer or shorter by more than `allowed` cannot be near; this also
-        // bounds the work on whatever was pasted in.
+        // Words whose length differs by more than `allowed` cannot be near; this also
+        // bounds the work for long input.
         .filter(|word| word.len().abs_diff(typed.len()) <= allowed)
         .map(|word| (edits(typed.as_bytes(), word.as_bytes()), word))
         .filter(|&(edits, _)| edits <= allowed)
@@ -148,8 +146,8 @@ fn nearest(position: usize, typed: &str) -> Option<&'static str> {
         .map(|(_, word)| word)
 }
 
-/// The Levenshtein distance: how many bytes must be inserted, removed or
-/// replaced to make `b` of `a`.
+/// Returns the Levenshtein distance: how many bytes must be inserted, removed or replaced
+/// to turn `a` into `b`.
 pub fn edits(a: &[u8], b: &[u8]) -> usize {
     // One row of the table at a time: row[j] is the distance from the part of
     // `a` seen so far to b[..j].
