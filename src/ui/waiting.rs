@@ -133,11 +133,11 @@ impl<'a> Waiting<'a> {
         }
         let timeout = [until, self.limit.at(), self.tell_at].into_iter().flatten().min();
         let signals = poller.wait(timeout)?;
-        let line = format_args!("still {}", self.stage);
+        let line = || format!("still {}", self.stage);
         if signals.report {
-            self.report.insist(line);
+            self.report.insist(line());
         } else if self.tell_at.is_some_and(|at| at <= Instant::now()) {
-            self.report.say(line);
+            self.report.say(line());
         } else {
             return Ok(());
         }
