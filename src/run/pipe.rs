@@ -325,7 +325,7 @@ impl<'a> Pipe<'a> {
     fn shows_progress(&self) -> bool {
         let Counters { sent, received, .. } = self.session.counters();
         let has_data =
-            self.stdin.is_terminal() && sent > 0 || self.stdout.is_terminal() && received > 0;
+            self.stdin.is_terminal() && sent > 0 || self.stdout.may_be_shown() && received > 0;
         self.report.is_watched() && !has_data && !self.verification.is_asking() && !self.is_away()
     }
 

@@ -194,6 +194,8 @@ pub struct Output {
     /// It is the file that standard error goes to. A pipe or a terminal for both can be
     /// intended, but messages in a file would corrupt the received data.
     has_messages: bool,
+    /// A terminal may show what is written: it is one, or a pipe, which can end at one.
+    may_be_shown: bool,
     /// An event reported that nobody reads it.
     is_unread: bool,
 }
@@ -203,7 +205,9 @@ impl Output {
         let mut stream = Stream::new(stdout, Interest::WRITABLE)?;
         stream.widen();
         stream.register(poller, STDOUT)?;
+        let is_piped = matches!(Kind::of(stdout), Some(Kind::Pipe | Kind::Socket));
         Ok(Output {
+            may_be_shown: stream.is_terminal || is_piped,
             caret: stream.is_terminal.then(Box::default),
             text: 0,
             stream: Some(stream),
@@ -216,6 +220,12 @@ impl Output {
     /// Whether it is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.caret.is_some()
+    }
+
+    /// Whether a terminal may show what is written: it is one, or a pipe, which can end at
+    /// one.
+    pub fn may_be_shown(&self) -> bool {
+        self.may_be_shown
     }
 
     /// Whether nobody reads it any more, so that a write would fail. For a terminal, a
