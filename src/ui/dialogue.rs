@@ -8,7 +8,7 @@ use crate::text::{ascii_digits, printable};
 use crate::ui::report::Met;
 use std::net::SocketAddr;
 
-/// Wrong complete answers that are allowed; the last of them ends the comparison.
+/// Wrong complete answers that end the comparison.
 const TRIES: u8 = 3;
 
 /// Meaning of an answer.
@@ -45,7 +45,7 @@ impl Dialogue {
         self.own
     }
 
-    /// Returns how many complete answers may be wrong before that ends it.
+    /// Returns how many more wrong complete answers end the comparison.
     pub fn tries(&self) -> u8 {
         TRIES - self.wrong
     }
