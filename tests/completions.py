@@ -57,7 +57,7 @@ TYPED = [
     ("-i " + ALL, ["-i", "+odd", "both.key", "my key", "peers"]),
     ("--peer @" + ALL, ["--peer", "@+odd", "@both.key", "@my key", "@peers"]),
 ]
-# fish offers hosts in the place of the port as well.
+# fish also offers hosts instead of the port.
 COUNTED = [
     ("scat.example.org compl\t", ["scat.example.org", "compl"]),
 ]

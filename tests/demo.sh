@@ -63,11 +63,11 @@ connected=$?
 connector=''
 cat <&3 >>"$work/listener.err"
 
-echo "One end listens. It sends Cargo.toml, and writes what comes to a copy of Cargo.lock:"
+echo "One end listens. It sends Cargo.toml, and writes what it receives to a copy of Cargo.lock:"
 echo "    \$ scat -l 127.0.0.1 0 <Cargo.toml >copy/Cargo.lock"
 while IFS= read -r line; do echo "    $line"; done <"$work/listener.err"
 verdict listener $listened
-echo "The other connects. It sends Cargo.lock, and writes what comes to a copy of Cargo.toml:"
+echo "The other connects. It sends Cargo.lock, and writes what it receives to a copy of Cargo.toml:"
 echo "    \$ scat 127.0.0.1 $port <Cargo.lock >copy/Cargo.toml"
 while IFS= read -r line; do echo "    $line"; done <"$work/connector.err"
 verdict connector $connected
@@ -77,7 +77,7 @@ for pair in 'you say,they say' 'they say,you say'; do
     there=$(words "${pair#*,}" "$work/connector.err")
     [ -n "$here" ] && [ "$here" = "$there" ] || fail "the words differ: '$here' and '$there'"
 done
-echo "Both ends show the same six words: nobody sits in between."
+echo "Both ends show the same six words, so there is no man in the middle."
 
 for file in Cargo.toml Cargo.lock; do
     cmp "$file" "$work/$file" || fail "the copy of $file differs"

@@ -113,7 +113,7 @@ class Relay:
 
 
 class Path:
-    """Carries one connection from C to L and does its fault on the way."""
+    """Carries one connection from C to L and applies its fault."""
 
     def __init__(self, fault, run, c, l):
         self.fault, self.run = fault, run

@@ -350,7 +350,7 @@ def converse(sock, session, frames=2**20, size=65277):
         try:
             del session.outbox[: sock.send(session.outbox) if outs else 0]
         except OSError:
-            pass  # the peer's reason may still be on its way
+            pass  # the peer's reason may still arrive
         if 0 in ins:
             session.send(DATA if (data := os.read(0, size)) else EOF, data)
         if sock in ins:

@@ -25,8 +25,8 @@ pub enum Line<'a> {
     Verified(&'a str, Option<&'a str>),
     /// The long-lived public key (32 bytes) of the peer.
     PeerKey(&'a [u8; 32]),
-    /// A line is expected at `--confirm-fd`: what the other person says. With the number
-    /// of complete answers that may be wrong, and what was wrong with the last one.
+    /// A line is expected at `--confirm-fd`: what the other person says. With how many more
+    /// wrong complete answers end the comparison, and what was wrong with the last line.
     Ask(u8, Option<&'a str>),
     /// The number of exchanges of fresh keys.
     Ratchet(u64),

@@ -11,7 +11,7 @@ fn run(args: &[&str]) -> Ended {
     Scat::new(args).end()
 }
 
-/// Runs scat with this port in the place of `PORT`.
+/// Runs scat with this port instead of `PORT`.
 fn to(port: u16, args: &[&str]) -> Scat {
     let args: Vec<String> = args.iter().map(|arg| arg.replace("PORT", &port.to_string())).collect();
     Scat::new(&args.iter().map(String::as_str).collect::<Vec<_>>())

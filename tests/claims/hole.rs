@@ -96,7 +96,7 @@ struct Try {
     before: Before,
 }
 
-/// What it comes to before.
+/// The result before.
 #[derive(PartialEq)]
 enum Before {
     /// It works.
@@ -249,7 +249,7 @@ fn attacks_nothing(home: &Home) {
     assert_eq!(connector.read(5), b"there");
     connector.write(b"and back");
     assert_eq!(listener.read(8), b"and back");
-    // No descriptor can be had in the place of one that is closed either.
+    // No descriptor can replace a closed one either.
     let inside = Inside::of(listener.id()).unwrap();
     let path = inside.put(&strings);
     inside.call(libc::SYS_close, [0; 4]).unwrap();
@@ -321,7 +321,7 @@ fn what_scat_was_started_with_and_does_not_use_is_closed_before_anybody_comes() 
     drop(listener);
 }
 
-/// Bytes go both ways and both end well. The listener says this on the way.
+/// Bytes go both ways and both end well. The listener prints this meanwhile.
 fn works((mut listener, port): (Scat, u16), said: &str) {
     let mut connector = Scat::connect(port);
     listener.write(b"there");

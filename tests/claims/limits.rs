@@ -21,7 +21,7 @@ fn run(script: &str, args: &[&str]) -> Ended {
     behind(script, args).end()
 }
 
-/// A user who may have no thread besides the one that runs; says so if that is not to be had.
+/// A user who may have no thread besides the one that runs; says so if that is not possible.
 fn without_threads(args: &[&str]) -> Option<Ended> {
     // Root has no such limit.
     let user = if rustix::process::geteuid().is_root() {
@@ -208,7 +208,7 @@ fn a_directory_as_input_is_1_before_anybody_is_met() {
 struct Loop(String);
 
 impl Loop {
-    /// None if it is not to be had; says so.
+    /// `None` if that is not possible; says so.
     fn new(image: &Place) -> Option<Loop> {
         let command = ["--read-only", "--find", "--show", image.arg()];
         match Command::new("losetup").args(command).output() {
@@ -238,7 +238,7 @@ fn a_block_device_as_input_is_sent_to_its_end_and_holds_up_nothing() {
     for role in ROLES {
         let input = File::open(&device.0).unwrap();
         let (mut scat, mut peer) = session_between(role, input.into(), Stdio::piped());
-        // Nobody takes what it reads, and it goes on with what comes.
+        // Nobody reads its output, and it keeps receiving.
         peer.send(DATA, b"hello").unwrap();
         assert_eq!(scat.read(5), b"hello");
         assert!(peer.finish().unwrap() == content);

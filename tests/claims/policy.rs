@@ -50,7 +50,7 @@ fn keys() -> &'static Keys {
     })
 }
 
-/// What is said where nobody verifies.
+/// Messages where nothing verifies the peer.
 const UNVERIFIED: &str = "WARNING: the other end is not verified and could be anyone;";
 
 /// How one side makes sure; nothing of it is compare.
@@ -164,7 +164,7 @@ fn builds_with_either_library_work_together() {
         if pty::is_available() {
             work_together(builds);
         }
-        // So long that the frames' key is replaced on the way.
+        // So long that the frames' key is replaced meanwhile.
         let data = noise(3, 70_000_000);
         let file = file("builds", &data);
         let between = |build: &str, args: &[&str]| {

@@ -1,4 +1,4 @@
-//! What is said, and what is not where nobody needs it. Messages never hold scat up:
+//! Which messages appear, and which do not. Messages never block scat:
 //! standard error that nobody reads, or a terminal stopped with Ctrl-S. The words and the
 //! last line come as soon as they can.
 
@@ -153,7 +153,7 @@ fn a_good_run_that_a_key_verifies_says_nothing_in_a_log() {
     assert_eq!(said(&psk, &psk), ["", ""]);
     let quiet = ["--quiet", "--no-confirm"];
     assert_eq!(said(&quiet, &quiet), ["", ""]);
-    // Whoever has not said that they know is warned all the same.
+    // Without --no-confirm, the user is warned anyway.
     assert_eq!(said(&["--quiet"], &["--quiet"]), [WARNING, WARNING]);
     let [l, c] = said(&[], &[]);
     assert!(l.starts_with("scat: listening on 127.0.0.1 port "), "{l}");

@@ -37,7 +37,7 @@ fn bytes_of(first: usize, words: &[&str]) -> Option<[u8; 3]> {
     Some(bytes)
 }
 
-/// What a line has to come to.
+/// Expected meaning of a line.
 #[derive(Debug, PartialEq)]
 enum Meant {
     Right,

@@ -416,7 +416,7 @@ impl Game {
                 let len = input.size().min(300);
                 self.forger.wire.extend_from_slice(input.take(len));
             }
-            // A bit of what is on its way.
+            // One bit of the bytes in flight.
             8 if is_bold => {
                 let at = input.short();
                 if let Some(byte) = self.forger.wire.get_mut(at) {
@@ -464,7 +464,7 @@ impl Game {
                 self.model.acknowledge();
             }
             21 => {
-                // Only whoever gives up throws away what came.
+                // Only a side that gives up drops received data.
                 if self.model.has_aborted {
                     self.session.discard();
                     self.model.discarded += self.model.waiting();
@@ -621,7 +621,7 @@ impl Game {
         assert_eq!(session.counters(), counters);
     }
 
-    /// All that is on its way arrives, and is written out; the peer says nothing more.
+    /// Everything in flight arrives, and is written out; the peer says nothing more.
     fn finish(&mut self) {
         loop {
             let left = (self.forger.wire.len(), self.model.waiting());

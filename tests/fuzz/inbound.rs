@@ -1,4 +1,4 @@
-//! The buffer of what comes in, beside a plain list of what it has to hold.
+//! The receive buffer, compared with a plain list of its contents.
 
 #![no_main]
 
@@ -76,7 +76,7 @@ impl Game {
                 self.waiting.clear();
                 self.bare = 0;
             }
-            // Shorter than any frame, and sealed all the same.
+            // Shorter than any frame, but sealed.
             9 if is_bold => {
                 let len = input.byte() % 4;
                 self.wire.extend(self.sealing.seal(&[0; 3][..usize::from(len.min(2))]));

@@ -1,6 +1,6 @@
 //! Two sessions under a schedule of losses: the connection is cut, attempts to replace it
 //! come as far as they like, an old first flight is played back, and outputs take nothing.
-//! What comes out has to be the beginning of what went in, and all of it, at both ends, as
+//! The output has to be a prefix of the input, and all of it, at both ends, as
 //! soon as the network lets it.
 
 #![no_main]
@@ -193,7 +193,7 @@ impl Network {
         nonce
     }
 
-    /// Of what is on its way, so much may still be read.
+    /// How many of the bytes in flight may still be read.
     fn cut(&mut self, left: [usize; 2]) {
         self.is_up = false;
         for (wire, left) in self.wires.iter_mut().zip(left) {

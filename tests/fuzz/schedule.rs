@@ -1,6 +1,6 @@
 //! Two sessions, the wires between them, and a schedule that does what it likes: who
 //! reads, writes, ends, gives up or exchanges keys when, and in pieces of which size.
-//! What comes out has to be the beginning of what went in, and all of it once an end
+//! The output has to be a prefix of the input, and all of it once an end
 //! says so; somebody who knows all keys reads along.
 
 #![no_main]
@@ -222,7 +222,7 @@ impl Pair {
                     self.ends[side].has_aborted = true;
                 }
             }
-            // What is on its way is lost, and nothing follows.
+            // Bytes in flight are lost, and nothing follows.
             105 => {
                 self.is_cut = true;
                 self.ends.iter_mut().for_each(|end| end.wire.clear());

@@ -70,7 +70,7 @@ fn both_roles_run_over_a_unix_socket_and_leave_it_blocking_for_those_who_share_i
     assert!(shared.iter().all(is_blocking));
 }
 
-/// Carries what comes from one to the other.
+/// Copies bytes from one to the other.
 fn carry(mut from: TcpStream, mut to: TcpStream) {
     thread::spawn(move || {
         let _ = io::copy(&mut from, &mut to);

@@ -405,8 +405,8 @@ fn strangers_who_hold_all_places_and_come_back_do_not_keep_a_peer_out() {
     }
 }
 
-/// A listener one of whose system calls fails as `fault` says, by way of strace; says so
-/// if that is not to be had.
+/// A listener one of whose system calls fails as `fault` says, injected by strace; says so
+/// if that is not possible.
 fn faulty_listener(fault: &str) -> Option<Scat> {
     let traced = |args: &[&str]| {
         let mut command = Command::new("strace");

@@ -1,4 +1,4 @@
-//! From addresses to one established peer, and what can go wrong on the way.
+//! From addresses to one established peer, and all that can fail before that.
 
 mod connect;
 mod dial;

@@ -144,7 +144,7 @@ impl Network {
         numbers.into_iter().for_each(|number| self.end(number, false));
     }
 
-    /// Carries nothing more of what has come so far, and goes on to take it.
+    /// Forwards nothing more, but keeps reading.
     fn silence(&self) {
         let mut state = self.0.lock().unwrap();
         state.silent_before = state.count;

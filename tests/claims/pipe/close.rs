@@ -1,4 +1,4 @@
-//! How a connection is closed: nothing that was said is lost, nobody can hold it open.
+//! How a connection is closed: no frame is lost, and no peer can hold it open.
 
 use crate::support::peer::{ABORT, Options, Peer, Role};
 use crate::support::scat::{LIMIT, Scat, noise, start};

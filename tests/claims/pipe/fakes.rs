@@ -206,7 +206,7 @@ fn a_reader_who_goes_is_noticed_although_nothing_comes() {
         assert_eq!(&one, b"one");
         drop(it.stdout.take());
         it.ends_unread();
-        // One who had gone before there was a session.
+        // A peer that left before there was a session.
         Loop::start_with(role, unread(), false).ends_unread();
     }
 }

@@ -1,4 +1,4 @@
-//! What the exit status promises, status by status, with the line that is said.
+//! What each exit status promises, and its message.
 //! Usage (2) and failures before a session (3, most of 4) are where they arise.
 
 #[cfg(target_os = "linux")]
@@ -235,7 +235,7 @@ fn a_forged_frame_is_5_at_both_ends() {
 /// A rule of each kind; the library's own claims have the others.
 #[test]
 fn what_must_not_come_is_5_and_told() {
-    // Makes the wrong frame, sends what has to come before it.
+    // Makes the wrong frame; sends what must precede it.
     type Breach = fn(&mut Peer) -> Vec<u8>;
     let for_both: &[(Breach, &str, &[u8])] = &[
         (|peer| peer.seal(&plaintext(DONE, &[])), "DONE before", b""),

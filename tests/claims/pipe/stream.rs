@@ -322,7 +322,7 @@ fn an_answer_long_after_the_end_of_input_arrives() {
     asking.write(b"a question");
     asking.end_input();
     assert_eq!(answering.read(10), b"a question");
-    // What passes in between: the whole run of a scat that waits for 1.5 s.
+    // Meanwhile a scat that waits for 1.5 s runs from start to end.
     Scat::listen_with(&["-w1.5"]).0.end().expect(3, "no session in 1.5 s");
     answering.write(b"the answer");
     answering.end_input();

@@ -185,7 +185,7 @@ fn swapped_dropped_and_repeated_frames_are_refused() {
     let frames: Vec<_> =
         (0..1030u32).map(|i| seal(&mut sealer, Kind::Data, &i.to_be_bytes())).collect();
     for at in [0usize, 1, 500, 1022, 1023, 1024, 1025] {
-        // In the place of the frame `at`: the one after it (dropped, swapped),
+        // Instead of the frame `at`: the one after it (dropped, swapped),
         // the one before it (repeated), the very first.
         for other in [at + 1, at + 2, at.saturating_sub(1), 0] {
             let mut opener = Opener::new(Cipher::ChaChaPoly, &K);

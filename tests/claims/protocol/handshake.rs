@@ -157,7 +157,7 @@ fn nothing_of_a_handshake_is_the_same_in_the_next() {
     assert!(*a.keys.c2l != *b.keys.c2l && a.keys.h3 != b.keys.h3 && a.commit != b.commit);
 }
 
-// ---- altered on the way ----
+// ---- altered in transit ----
 
 /// Each byte of `flight` with its lowest and with its highest bit flipped (the
 /// highest bit of an X25519 key is one that the exchange itself ignores).
@@ -184,7 +184,7 @@ fn no_byte_of_flight_1_can_be_altered_without_a_psk() {
     for (at, altered) in alterations(&flight1) {
         if at < PREFACE_LEN {
             assert_ne!(check_preface(&altered, Role::Connector, false), Preface::Fits, "byte {at}");
-            continue; // Of the flags, the bits that fit all the same have their own test.
+            continue; // The flag bits that are valid anyway have their own test.
         }
         let Ok((reply, flight2)) = answer(&l, &altered) else {
             continue;
@@ -390,7 +390,7 @@ fn a_flag_rewritten_on_the_way_makes_no_session() {
     }
 }
 
-/// Added, taken away or exchanged, by somebody on the way who would like another cipher.
+/// Added, removed or exchanged by an attacker who wants another cipher.
 #[test]
 fn what_is_offered_cannot_be_altered_on_the_way() {
     for psk in [false, true] {

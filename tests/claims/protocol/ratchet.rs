@@ -313,7 +313,7 @@ fn eof_and_done_may_fall_anywhere_into_an_exchange() {
 fn abort_or_a_cut_may_fall_anywhere_into_an_exchange() {
     let mut choices = Choices::default();
     let (mut runs, mut told) = (0, 0);
-    // The exchange first, since what comes before it is no part of it.
+    // The exchange first, because anything before it is not part of it.
     loop {
         let mut world = World::new(b"", b"");
         world.act(Act::Start);
@@ -407,7 +407,7 @@ fn a_lost_rekey3_behind_eof_and_done_is_no_loss_and_a_lost_done_is() {
 
 // ---- too often, and not at all ----
 
-/// A whole exchange that the peer starts; what comes of its REKEY1.
+/// A whole exchange that the peer starts; the result of its REKEY1.
 fn ask(session: &mut Session, peer: &mut Forger, now: Instant) -> Result<Event, Error> {
     let rekey1 = peer.rekey1();
     let event = peer.send_at(session, Kind::Rekey1, &rekey1, now)?;
@@ -516,7 +516,7 @@ fn a_rekey1_that_has_not_left_is_not_overdue() {
 fn a_listener_that_reads_what_makes_the_next_exchange_due_is_overdue() {
     let schedule = Schedule { bytes: 1_000_000, ..NEVER };
     let (mut session, mut peer) = asking(schedule, 0);
-    // What has come is not read to its end: the answer may be behind it.
+    // Not everything received was read, so the answer may still be unread.
     let full: Vec<u8> = (0..12).flat_map(|_| peer.seal(Kind::Data, &[0; 65_000])).collect();
     let room = session.space().len();
     feed(&mut session, &full[..room]);
@@ -568,7 +568,7 @@ fn started() -> (Session, Forger, Vec<u8>, Fresh) {
     (session, peer, rekey2, fresh)
 }
 
-/// What comes of a frame with this content that nothing else is wrong with.
+/// Result of a frame with this content that is otherwise valid.
 #[track_caller]
 fn breaks(
     rule: &'static str,

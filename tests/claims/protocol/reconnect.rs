@@ -172,7 +172,7 @@ struct Network {
     ratchets: u64,
 }
 
-/// What came of a schedule.
+/// Result of a schedule.
 #[derive(Default)]
 struct Outcome {
     cuts: u64,
@@ -255,7 +255,7 @@ impl Network {
         }
     }
 
-    /// The connection ends; of what is on its way a part may still be read.
+    /// The connection ends; part of the bytes in flight may still be read.
     fn cut(&mut self) {
         self.is_up = false;
         self.cuts += 1;
@@ -744,7 +744,7 @@ fn one_that_cannot_read_goes_on_and_lets_the_oldest_go() {
         }
         let sent = session.spoken();
         assert!(sent > 10 * KEPT && inbound::CAPACITY as u64 > KEPT);
-        // What is left can be had again, and not what lies before it.
+        // Only the bytes that are left can be sent again.
         reconnect(&mut session, 1, sent - KEPT).unwrap();
         assert!(!session.sealed().is_empty());
         if session.role() == Role::Listener {

@@ -90,7 +90,7 @@ fn attack(seed: u64, early: bool) -> bool {
         let (reply, flight2, n_l) = listener.answer(&flight1);
         let (connected, flight3) =
             initiator.read_flight2(&flight2).unwrap().write_flight3().unwrap();
-        // All that is to be had before OPEN is the commitment: take it for the opening.
+        // Before OPEN there is only the commitment: use it as the opening.
         let known = if early { *n_l } else { connected.commit };
         let expected = short(&Sas::new(&connected.keys.h3, &known));
         if expected == wanted || left == 0 {

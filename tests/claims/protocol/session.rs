@@ -324,7 +324,7 @@ fn a_full_connector_still_answers_everything() {
 
 // ---- every rule broken once ----
 
-/// What comes of the last of `frames`; all before it are allowed. With `ended`,
+/// Result of the last of `frames`; all before it are allowed. With `ended`,
 /// the session has sent its own EOF.
 fn hears(
     (mut session, mut peer): (Session, Forger),
@@ -448,7 +448,7 @@ fn abort_has_one_known_code() {
             assert_eq!(hears(side(true), false, abort), Ok(Event::Abort(reason)));
         }
         for code in [0, 9, 255] {
-            // Of a later version, perhaps: the end all the same.
+            // Perhaps of a later version; it still ends the session.
             let abort: &[(Kind, &[u8])] = &[(Kind::Abort, &[code])];
             let end = Ok(Event::Abort(Reason::Protocol));
             assert_eq!(hears(side(true), false, abort), end);

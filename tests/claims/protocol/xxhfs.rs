@@ -1,6 +1,6 @@
 //! The Noise code with `e1` and `ekem1` against vectors that other people published for
 //! libp2p's draft of XXhfs (github.com/libp2p/specs pull request 727): the same tokens,
-//! with SHA-256 in the place of BLAKE2s. So src/protocol/noise.rs is compiled here once
+//! with SHA-256 instead of BLAKE2s. So src/protocol/noise.rs is compiled here once
 //! more, with another hash.rs beside it.
 
 // Only what the vectors need is used.

@@ -342,7 +342,7 @@ struct Noise {
 }
 
 impl Noise {
-    /// `pattern` is what stands between "Noise_" and "_25519" in the name.
+    /// `pattern` is the part of the name from "Noise_" to "_25519".
     fn new(
         role: Role,
         pattern: &str,

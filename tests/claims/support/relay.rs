@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// What happens to the connector's bytes on the way to the listener, and what
+/// What happens to the connector's bytes in transit to the listener, and what
 /// comes back.
 #[derive(Clone, Copy)]
 pub enum Deed {
@@ -20,7 +20,7 @@ pub enum Deed {
     Finish(usize),
     /// Carries this many bytes to the listener, then resets both.
     Reset(usize),
-    /// Turns these bits of this byte on the way to the listener.
+    /// Flips these bits of this byte in transit to the listener.
     Turn(usize, u8),
 }
 

@@ -369,7 +369,7 @@ const SOON: Duration = Duration::from_secs(15);
 pub struct Ending(pub Child);
 
 impl Ending {
-    /// Its exit status, which has to come soon.
+    /// Waits a short time for its exit status.
     #[track_caller]
     pub fn soon(&mut self) -> Option<i32> {
         let before = Instant::now();
@@ -417,7 +417,7 @@ pub fn start<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Sta
     Started(receiver)
 }
 
-/// A job on its way.
+/// A running job.
 pub struct Started<T>(Receiver<T>);
 
 impl<T> Started<T> {

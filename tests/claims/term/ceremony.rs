@@ -241,7 +241,7 @@ fn three_wrong_answers_of_the_listener_exit_4_at_both_ends() {
     }
     let (l, c) = pair.ends();
     l.expect(4, "nothing was sent");
-    // This side had accepted: what it sent is said.
+    // This side had accepted, so the message says what it sent.
     c.expect(4, "sent 7 bytes, not confirmed");
 }
 

@@ -34,7 +34,7 @@ fn in_the_middle(ann_args: &[&str], bob_args: &[&str], paint: &str) {
     let mut as_bob = Peer::connect(dial(port), Options::default()).unwrap();
     for peer in [&mut as_ann, &mut as_bob] {
         peer.send(DATA, paint.as_bytes()).unwrap();
-        // Answered, so what came before it has been looked at.
+        // Answered, so everything before it was processed.
         if peer.role == Role::Connector {
             peer.start_ratchet().unwrap();
             assert_eq!(peer.recv().unwrap().0, REKEY2);
