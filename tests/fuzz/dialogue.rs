@@ -111,7 +111,9 @@ fn line(input: &mut Input<'_>, own: &Half, wanted: &Half) -> String {
             let between = String::from_utf8_lossy(input.take(len.into()));
             let line = [&digits[..at], &between, &digits[at..]].concat();
             let zero = input.pick(&ZEROS);
-            line.chars().map(|c| c.to_digit(10).map_or(c, |digit| other_digit(zero, digit))).collect()
+            line.chars()
+                .map(|c| c.to_digit(10).map_or(c, |digit| other_digit(zero, digit)))
+                .collect()
         }
         _ => {
             let (mut line, words) = (String::new(), half.words());
