@@ -22,10 +22,13 @@ const LONGEST: usize = 4;
 const OURS: &[u8] = b"scat:";
 /// Inserted before the colon if the peer writes such a line.
 const NOT_OURS: &[u8] = b" (the peer)";
+/// Most bytes that a chunk can become. Only its first byte can become more than
+/// [`LONGEST`], by completing what began before: `scat` and a colon, or a hidden character.
+const MOST: usize = CHUNK * LONGEST + NOT_OURS.len();
 
 /// Text between the received bytes and a terminal.
 pub struct Caret {
-    shown: [u8; CHUNK * LONGEST + 4],
+    shown: [u8; MOST],
     /// The range of `shown` that the terminal has not taken yet.
     unsent: std::ops::Range<usize>,
     /// Received bytes that `shown` represents.
@@ -43,7 +46,7 @@ impl Caret {
     /// Starts at the start of a stream.
     pub fn new() -> Self {
         Caret {
-            shown: [0; CHUNK * LONGEST + 4],
+            shown: [0; MOST],
             unsent: 0..0,
             chunk: 0,
             utf8: Utf8::default(),
@@ -283,6 +286,22 @@ mod tests {
         is_shown(b"sscat: SCAT: sca: scat", b"sscat (the peer): SCAT (the peer): sca: scat");
         let spaces = [b" ".repeat(80).as_slice(), b"scat:"].concat();
         is_shown(&spaces, &[b" ".repeat(80).as_slice(), b"scat (the peer):"].concat());
+    }
+
+    /// What began in the chunk before is completed at the start of the fullest one.
+    #[test]
+    fn the_longest_text_of_a_chunk_fits() {
+        for (begun, ended, text) in [
+            (&b"scat"[..], &b":"[..], &b"scat (the peer):"[..]),
+            (b"\xf3\xa0\x81", b"\x81", b"<U+E0041>"),
+            (b"\xf0\x90\x80", b"\x80", "\u{10000}".as_bytes()),
+            (b"\xf0\x90\x80", b"\x9b", b"\xf0\x90\x80\x9b"),
+        ] {
+            let controls = CHUNK - 1;
+            let received = [ended, &b"\x9b".repeat(controls)].concat();
+            let expected = [text, &b"M-^[".repeat(controls)].concat();
+            assert_eq!(shown(&[begun, &received], 4096), expected);
+        }
     }
 
     #[test]

@@ -190,9 +190,11 @@ fn is_half(line: &str, half: &Half) -> bool {
         || bytes_of(half.first_position(), &words) == Some(half.bytes())
 }
 
-/// What `cat -v` would show of `received`, but newline and tab; whole characters pass.
+/// What `cat -v` would show of `received`, but newline and tab; whole characters pass, if
+/// they neither reorder nor hide text. The peer's `scat:` is marked.
 fn shown(received: &[u8]) -> Vec<u8> {
     let mut shown = Vec::new();
+    let mut before = String::new();
     for chunk in received.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {
@@ -200,14 +202,25 @@ fn shown(received: &[u8]) -> Vec<u8> {
                 '\0'..' ' => shown.extend([b'^', c as u8 + b'@']),
                 '\x7f' => shown.extend(b"^?"),
                 '\u{80}'..'\u{a0}' => shown.extend([0xc2, b'M', b'-', b'^', c as u8 - 0x40]),
+                '\u{200b}'
+                | '\u{feff}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{e0000}'..='\u{e007f}' => {
+                    shown.extend(format!("<U+{:04X}>", c as u32).bytes())
+                }
+                ':' if before.ends_with("scat") => shown.extend(b" (the peer):"),
                 c => shown.extend(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }
+            before.push(c.to_ascii_lowercase());
         }
         // The beginning of a character passes as well; any other such byte is a control.
         match chunk.invalid() {
+            [] => {}
             &[byte @ 0x80..0xa0] => shown.extend([b'M', b'-', b'^', byte - 0x40]),
             bytes => shown.extend(bytes),
         }
+        before.clear();
     }
     shown
 }
@@ -218,6 +231,11 @@ fn screen(input: &mut Input<'_>) {
     let (mut screen, mut calls) = (Vec::new(), 0u8);
     let sizes: Vec<_> = input.take(8).iter().map(|size| usize::from(*size) + 1).collect();
     let mut received = input.rest().to_vec();
+    // What a line of scat's begins with, on purpose.
+    for at in 0..usize::from(full_at >> 2 & 3).min(received.len()) {
+        let at = at * received.len() / 4;
+        received.splice(at..at, *b"scat:");
+    }
     // Longer than what is shown at once.
     if full_at & 0x80 != 0 && !received.is_empty() {
         received = received.repeat(2000 / received.len() + 1);
@@ -245,7 +263,8 @@ fn screen(input: &mut Input<'_>) {
         assert!(counted > 0 && counted <= size);
         rest = &rest[counted..];
         let done = received.len() - rest.len();
-        assert_eq!(screen, shown(&received[..done]), "another screen");
+        let with_held = [&screen, caret.held()].concat();
+        assert_eq!(with_held, shown(&received[..done]), "another screen");
     }
     assert!(screen.iter().all(|byte| *byte >= 0x20 || b"\n\t".contains(byte)));
     assert!(!screen.contains(&0x7f));
