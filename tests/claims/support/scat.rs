@@ -245,20 +245,27 @@ impl Scat {
 
     /// Stops it with all done that it can do: asleep, in its poll.
     pub fn stop_while_it_waits(&self) {
+        self.wait_for_threads(" S");
+        self.signal(Signal::STOP);
+        // A second thread can go on for a while: a hurried scat has one.
+        self.wait_for_threads(" T");
+    }
+
+    /// Waits until all of its threads are in this state: proc(5).
+    fn wait_for_threads(&self, state: &str) {
         let deadline = Instant::now() + LIMIT;
         let threads = format!("/proc/{}/task", self.id());
-        let is_asleep = || {
+        let is_there = || {
             std::fs::read_dir(&threads).unwrap().all(|thread| {
                 let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
-                // The state stands behind the name: proc(5).
-                stat.rsplit_once(')').unwrap().1.starts_with(" S")
+                // The state stands behind the name.
+                stat.rsplit_once(')').unwrap().1.starts_with(state)
             })
         };
-        while !is_asleep() {
-            assert!(Instant::now() < deadline, "it is busy");
+        while !is_there() {
+            assert!(Instant::now() < deadline, "it is not in state{state}");
             thread::yield_now();
         }
-        self.signal(Signal::STOP);
     }
 
     /// Asks it what it does until it says this, twice: it may have said so once unasked.
