@@ -1,9 +1,10 @@
 //! Networks of a test's own.
 
 use super::hurried;
-use super::scat::{Ending, Scat};
+use super::scat::{Ending, LIMIT, Scat};
 use super::skip;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// A network of its own, until this is dropped.
 pub struct Network(Ending);
@@ -48,6 +49,21 @@ impl Network {
         let mut command = self.command(&words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         Scat::spawn(command)
+    }
+
+    /// Waits until bytes that nobody has read are at a connection with this address.
+    pub fn wait_for_bytes_at(&self, address: &str) {
+        let words = ["ss", "-Htn", "state", "established"];
+        let words: Vec<&str> = words.into_iter().chain(address.split(' ')).collect();
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let out = self.command(&words).output().unwrap();
+            let out = String::from_utf8(out.stdout).unwrap();
+            if out.split_whitespace().next().is_some_and(|unread| unread != "0") {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{out:?}");
+        }
     }
 
     /// Runs `ip words...` there.
