@@ -254,7 +254,7 @@ fn meant(input: &mut Input<'_>) {
             }
             let commas = ", ".repeat(peers.len().saturating_sub(1));
             let (identity, psk) = (identity.map(|it| it.to_owned()), psk.map(|it| it.to_owned()));
-            let (n, v, d) = (has(2), has(3), has(4));
+            let (n, v, d) = (has(2), if has(3) { "Stages" } else { "Usual" }, has(4));
             let right = format!(
                 "{endpoint} {family} {n} {v} {d} {within:?} {ask} {identity:?} [{commas}] {psk:?}"
             );
