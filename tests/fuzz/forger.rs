@@ -626,12 +626,15 @@ impl Game {
         loop {
             let left = (self.forger.wire.len(), self.model.waiting());
             self.give(usize::MAX);
+            // A buffer full of frames without data takes nothing before they are opened.
+            let mut has_opened = false;
             while self.open() {
+                has_opened = true;
                 self.check();
             }
             self.write(usize::MAX);
             self.check();
-            if left == (self.forger.wire.len(), self.model.waiting()) {
+            if !has_opened && left == (self.forger.wire.len(), self.model.waiting()) {
                 break;
             }
         }
