@@ -230,7 +230,7 @@ pub enum Stage {
     Listening {
         /// A caller is in the middle of the handshake.
         hangs: bool,
-        /// The user was told of a caller that could not be the peer.
+        /// scat has reported a caller that could not be the peer.
         refused: bool,
     },
 }

@@ -51,7 +51,7 @@ pub struct Limits {
     pub away: Option<Duration>,
     /// For a connection that replaces a lost one.
     pub reconnect: reconnect::Times,
-    /// Until the user is told what scat waits for.
+    /// Until scat prints what it waits for.
     pub tell: Patience,
 }
 

@@ -101,8 +101,8 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 /// Content of a file.
 struct Content {
     text: Zeroizing<Vec<u8>>,
-    /// Others have access to the file that they must not have. This is reported only if
-    /// the content is right, so that nobody is told to chmod the wrong file.
+    /// Others have access to the file that they must not have. scat reports this only if
+    /// the content is right, so that it never advises to chmod the wrong file.
     unsafe_because: Option<Fault>,
 }
 

@@ -55,8 +55,8 @@ pub fn session(
     let limits = Limits { idle: options.idle, away: options.reconnect, ..limits };
     let is_verified = !peers.is_empty() || options.psk.is_some();
     let mut asker = Asker::choose(ask, is_verified, confirm)?;
-    // Whoever makes the connections could make one after another, each a guess at the
-    // words.
+    // The program that makes the connections could make one after another, and each lets
+    // an attacker guess the words once.
     if matches!(endpoint, Endpoint::Inherited { .. }) && !is_verified && asker.is_none() {
         return Err(Error::Unverified);
     }

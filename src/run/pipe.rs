@@ -4,7 +4,7 @@
 //! * successfully, when both ends have sent and received EOF and DONE;
 //! * by the peer's ABORT, a lost connection, or a forged or forbidden frame: then data that
 //!   has verified is still written out;
-//! * by this side's stdin, stdout or a signal: then the peer is told.
+//! * by this side's stdin, stdout or a signal: then the peer receives ABORT.
 //!
 //! Every end closes alike: send what is sealed, shut down sending, and read and discard
 //! what arrives until the peer has closed too, for at most 2 s. A close with unread data
@@ -130,7 +130,7 @@ impl<'a> Pipe<'a> {
     /// to compare the words first.
     ///
     /// # Errors
-    /// Why it failed; the peer was told if possible. Also returns `before` if there was no
+    /// Why it failed; ABORT was sent if possible. Also returns `before` if there was no
     /// session yet.
     pub fn run(
         poller: &'a mut Poller,

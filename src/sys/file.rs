@@ -79,7 +79,7 @@ impl PrivateFile {
     }
 }
 
-/// Whether `path` names an inherited descriptor. Whoever started this process has opened
+/// Whether `path` names an inherited descriptor. The user who started this process opened
 /// that file, and under sudo(8) owns it.
 pub fn is_descriptor(path: &Path) -> bool {
     ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|those| path.starts_with(those))
