@@ -1,4 +1,4 @@
-//! The command line: netcat's ways, and what makes no sense.
+//! The command line: netcat's habits, and mistakes.
 
 use crate::support::scat::{self, Ended, Place, Scat};
 use crate::support::{has_ipv6, skip};
@@ -6,18 +6,18 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::Stdio;
 
-/// Runs scat without input to its end.
+/// Runs scat without input until it exits.
 fn run(args: &[&str]) -> Ended {
     Scat::new(args).end()
 }
 
-/// Runs scat with this port instead of `PORT`.
+/// Starts scat with `port` in place of `PORT`.
 fn to(port: u16, args: &[&str]) -> Scat {
     let args: Vec<String> = args.iter().map(|arg| arg.replace("PORT", &port.to_string())).collect();
     Scat::new(&args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Neither has anything to send: both end, and well.
+/// Ends both without any data, and expects both to succeed.
 fn end_both(listener: Scat, mut connector: Scat) -> (Ended, Ended) {
     connector.end_input();
     (listener.end().expect(0, ""), connector.end().expect(0, ""))
@@ -30,12 +30,12 @@ fn help_and_version_exit_0_on_stdout() {
         assert!(String::from_utf8(ended.stdout).unwrap().starts_with(said), "{args}");
         assert_eq!(ended.stderr, "");
     }
-    // One screen, and all of it on request.
+    // --help fits one screen; --help all has everything.
     let text = |args: &[&str]| String::from_utf8(run(args).expect(0, "").stdout).unwrap();
     let screen = text(&["--help"]);
     assert!(screen.lines().count() <= 24 && screen.lines().all(|line| line.len() <= 80));
     assert!(text(&["--help", "all"]).contains("--status-fd"));
-    // Wherever it stands.
+    // --help counts at any position.
     assert_eq!(text(&["-l", "--help", "-v", "9"]), screen);
 }
 
@@ -78,7 +78,7 @@ fn command_lines_that_make_no_sense_are_2() {
         (&["-l", ""], "port"),
     ];
     for (args, said) in table {
-        // One that makes sense after all would wait for ever.
+        // A command line that is accepted by mistake would wait forever.
         let words = [&["-w5"], *args].concat();
         let words = if args.iter().any(|arg| arg.starts_with("-w")) { args } else { &words[..] };
         let ended = run(words);
@@ -162,8 +162,8 @@ fn a_host_may_be_named_help() {
     assert!(ended.stdout.is_empty());
 }
 
-/// Arguments are bytes. Those that have to be text are named, and a key file may be called
-/// anything.
+/// Arguments are bytes. One that must be text is named in the message; the name of a key file
+/// may be any bytes.
 #[test]
 fn an_argument_that_is_not_text_is_named_and_a_key_file_may_be_one() {
     let odd = |before: &[u8]| OsString::from_vec([before, b"caf\xe9"].concat());
@@ -189,7 +189,7 @@ fn an_argument_that_is_not_text_is_named_and_a_key_file_may_be_one() {
     let public = of(vec!["--genkey".into(), path(b"")]).expect(0, "").stdout;
     assert_eq!(of(vec![path(b"--pubkey=")]).expect(0, "").stdout, public);
     for attached in [path(b"-i"), path(b"--psk="), path(b"--peer=@")] {
-        // It is read: as a key of the wrong kind, or until the connection is refused.
+        // The messages show that scat has read the file.
         let ended = of(vec![attached, "127.0.0.1".into(), "1".into()]);
         assert!(!ended.stderr.contains("UTF-8") && ended.code != Some(2), "{}", ended.stderr);
         assert!(!ended.stderr.contains("no such file"), "{}", ended.stderr);
@@ -199,7 +199,7 @@ fn an_argument_that_is_not_text_is_named_and_a_key_file_may_be_one() {
 
 #[test]
 fn names_that_do_not_resolve_are_3_and_1_for_ones_own() {
-    // Too long for the DNS, so nobody is asked: RFC 1035 section 2.3.4.
+    // Too long for the DNS, so no server is asked: RFC 1035 section 2.3.4.
     let name = "a".repeat(64);
     run(&[&name, "9"]).expect(3, &format!("resolve {name} port 9: "));
     run(&["-l", &name, "9"]).expect(1, &format!("resolve {name} port 9: "));

@@ -1,5 +1,5 @@
-//! The completions of three shells know what `scat --help all` knows. (tests/completions.py
-//! asks the shells.)
+//! The completions for three shells have the options and texts of `scat --help all`.
+//! (tests/completions.py asks the shells themselves.)
 
 use crate::support::scat::Scat;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// An option by one of its names (`-i`, `--identity`): whether it takes a value.
 type Options = BTreeMap<String, bool>;
 
-/// The options of `scat --help all`, and what it says of each.
+/// The options of `scat --help all`, and the text for each.
 fn help() -> (Options, BTreeMap<String, String>) {
     let help = String::from_utf8(Scat::new(&["--help", "all"]).end().expect(0, "").stdout).unwrap();
     let (usage, rest) = help.split_once('\n').unwrap();
@@ -16,14 +16,14 @@ fn help() -> (Options, BTreeMap<String, String>) {
     let (mut options, mut said) = (Options::new(), BTreeMap::<String, String>::new());
     let mut current = Vec::new();
     for line in list.lines() {
-        // `  -i, --identity    what it does`; what goes on is further to the right.
+        // `  -i, --identity    text`; continuation lines are indented further.
         let (names, what) = match line.trim().split_once("  ") {
             Some((names, what)) if line.starts_with("  -") => (names, what.trim()),
             _ => ("", line.trim()),
         };
         if !names.is_empty() {
             current = names.split(", ").map(str::to_owned).collect();
-            // The usage line shows the short name where there is one.
+            // The usage line shows the short name if there is one.
             let is_valued = usage.contains(&format!("[{} <", current[0]));
             options.extend(current.iter().map(|name| (name.clone(), is_valued)));
         }
@@ -41,7 +41,7 @@ fn completions(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// What is between the first `from` and the next `to`.
+/// The text between the first `from` and the next `to`.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
     Some(text.split_once(from)?.1.split_once(to)?.0)
 }
@@ -51,7 +51,7 @@ fn bash_completes_every_option_and_no_other() {
     let text = completions("scat.bash");
     let list = |from| between(&text, from, "'").unwrap();
     let patterns = [list("files='"), list("values='"), "--peer"].join("|");
-    // `-*([!-])[ps]` is -p and -s, whatever letters stand before them.
+    // `-*([!-])[ps]` matches -p and -s, after any other letters.
     let names = patterns.split('|').flat_map(|name| match name.strip_prefix("-*([!-])") {
         Some(letters) => {
             letters.trim_matches(['[', ']']).chars().map(|it| format!("-{it}")).collect()

@@ -1,5 +1,5 @@
-//! A hole in scat leads nowhere: system calls are made inside of a session as it runs,
-//! as code that took it over would make them, and each is refused.
+//! The sandbox holds against code that takes over a session: the tests make system calls from
+//! inside a running session, as such code would, and each call is refused.
 
 use crate::support::filter::{self, Calls};
 use crate::support::inside::{self, Inside};
@@ -18,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 /// A user's directory, with scat in it.
 struct Home {
     path: PathBuf,
-    /// Somebody else than the user of the tests: no limit holds root back.
+    /// Another user than that of the tests, if any. (Root would pass every limit.)
     user: Option<u32>,
 }
 
@@ -34,7 +34,7 @@ impl Home {
         home
     }
 
-    /// What is to be opened, run, cut off and removed.
+    /// The file that the calls open, run, truncate and remove.
     fn victim(&self) -> PathBuf {
         let victim = self.path.join("victim");
         fs::write(&victim, "#!/bin/sh\n").unwrap();
@@ -52,7 +52,7 @@ impl Home {
         command
     }
 
-    /// Somebody to be attacked.
+    /// Starts the process to attack.
     fn other(&self) -> Other {
         Other(self.command("cat", &[]).spawn().unwrap())
     }
@@ -68,7 +68,7 @@ impl Drop for Home {
     }
 }
 
-/// Another process of the same user, to be attacked.
+/// Another process of the same user, as the target of attacks.
 struct Other(Child);
 
 impl Other {
@@ -84,42 +84,42 @@ impl Drop for Other {
     }
 }
 
-/// One thing to try, once in a session and once before.
+/// One system call, tried once before a session and once in it.
 struct Try {
     name: &'static str,
     number: c_long,
     args: [u64; 4],
     /// The error in a session.
     refused: Errno,
-    /// The first Landlock that refuses it; 0 if it takes none.
+    /// The first version of Landlock that refuses it; 0 if none is needed.
     abi: i64,
     before: Before,
 }
 
-/// The result before.
+/// The result before the session.
 #[derive(PartialEq)]
 enum Before {
-    /// It works.
+    /// Succeeds.
     Works,
-    /// It fails, but for another reason.
+    /// Fails, but for another reason.
     Fails(Errno),
-    /// It would change the process too much, or not every machine allows it.
+    /// Not tried: it would change the process too much, or not every machine allows it.
     Untried,
 }
 
-/// Bytes between the path and the address that it is followed by.
+/// Offset of the socket address behind the path.
 const TO_ADDRESS: usize = 512;
-/// And from there to zeroes.
+/// Offset of a block of zeros behind the socket address.
 const TO_ZEROES: usize = 16;
-/// x32's number of a call.
+/// Bit that marks a call as one of the x32 ABI.
 const X32: c_long = 0x4000_0000;
 
-/// `path` is where the path stands, `link` the connection.
+/// `path` is the address of the path in memory, `link` the connection's descriptor.
 #[rustfmt::skip]
 fn tries(path: u64, link: u64, other: u64) -> Vec<Try> {
     use Before::{Fails, Untried, Works};
     let new = |name, number, args, refused, abi, before| Try { name, number, args, refused, abi, before };
-    // What the filter refuses.
+    // Calls that the filter refuses.
     let call = |name, number, args, before| new(name, number, args, Errno::PERM, 0, before);
     let address = path + TO_ADDRESS as u64;
     let zeroes = address + TO_ZEROES as u64;
@@ -158,7 +158,7 @@ fn tries(path: u64, link: u64, other: u64) -> Vec<Try> {
         call("unlink", libc::SYS_unlink, [path, 0, 0, 0], Works),
         call("typing", libc::SYS_ioctl, [0, libc::TIOCSTI, path, 0], Fails(Errno::NOTTY)),
         call("pasting", libc::SYS_ioctl, [0, 0x541c, path, 0], Fails(Errno::NOTTY)),
-        // Only the lower half of a request counts.
+        // The kernel looks only at the lower half of a request.
         call("typing, at length", libc::SYS_ioctl, [0, libc::TIOCSTI | 1 << 32, path, 0], Fails(Errno::NOTTY)),
         call("shared memory", libc::SYS_shmget, [0, 4096, 0o600, 0], Works),
         call("another's shared memory", libc::SYS_shmat, [0, 0, 0, 0], Untried),
@@ -175,7 +175,7 @@ fn tries(path: u64, link: u64, other: u64) -> Vec<Try> {
     ]
 }
 
-/// The newest socket among its descriptors.
+/// The newest socket among the descriptors of process `id`.
 fn newest_socket(id: u32) -> u64 {
     let fds = fs::read_dir(format!("/proc/{id}/fd")).unwrap();
     let sockets = fds
@@ -201,7 +201,7 @@ fn attacks_nothing(home: &Home) {
     strings.extend([0; 512]);
 
     {
-        // Without the sandbox it is possible.
+        // The same attack works without the sandbox.
         let other = home.other();
         let (listener, _) = home.scat(&["-l", "127.0.0.1", "0"]).with_port();
         let inside = match Inside::of(listener.id()) {
@@ -219,7 +219,7 @@ fn attacks_nothing(home: &Home) {
                 inside.call(remove, [result.unwrap(), 0, 0, 0]).unwrap();
             }
         }
-        // It traces the other one, which can only end after it.
+        // scat traces `other`, which therefore cannot end first.
         drop((inside, listener, other));
     }
 
@@ -241,7 +241,7 @@ fn attacks_nothing(home: &Home) {
             let result = inside.call(it.number, it.args);
             assert_eq!(errno_of(&result), Some(it.refused), "{}", it.name);
         }
-        // Itself it may signal: by a signal it ends.
+        // scat may signal itself: it ends by its own signal.
         inside.call(libc::SYS_kill, [scat.id().into(), 0, 0, 0]).unwrap();
     }
     // The session goes on.
@@ -249,7 +249,7 @@ fn attacks_nothing(home: &Home) {
     assert_eq!(connector.read(5), b"there");
     connector.write(b"and back");
     assert_eq!(listener.read(8), b"and back");
-    // No descriptor can replace a closed one either.
+    // A closed descriptor cannot be replaced either.
     let inside = Inside::of(listener.id()).unwrap();
     let path = inside.put(&strings);
     inside.call(libc::SYS_close, [0; 4]).unwrap();
@@ -260,7 +260,7 @@ fn errno_of(result: &io::Result<u64>) -> Option<Errno> {
     result.as_ref().err().and_then(Errno::from_io_error)
 }
 
-/// What takes away again what this call has made: shmctl and its like, with IPC_RMID, 0.
+/// The call that removes what `number` has made: shmctl and the like, with IPC_RMID, 0.
 fn remover(number: c_long) -> Option<c_long> {
     match number {
         libc::SYS_shmget => Some(libc::SYS_shmctl),
@@ -292,7 +292,7 @@ fn every_session_runs_in_the_sandbox_whatever_it_prints() {
     }
 }
 
-/// `-v` says what holds, and nothing is missing where the kernel has all of it.
+/// `-v` lists the protections, and nothing as missing if the kernel has them all.
 #[test]
 fn what_the_sandbox_holds_is_told() {
     let (mut listener, port) = Scat::listen_with(&["-v"]);
@@ -315,13 +315,13 @@ fn what_scat_was_started_with_and_does_not_use_is_closed_before_anybody_comes() 
     command.args(["-c", "exec 9>&0 8<. </dev/null && exec \"$@\"", "sh", &scat::program()]);
     command.args(["-l", "127.0.0.1", "0"]).stdin(writer).stdout(Stdio::null());
     let (listener, _) = Scat::spawn(command).with_port();
-    // It still listens, and the pipe's last writer is gone.
+    // scat still listens, and has closed the last writing end of the pipe.
     assert!(scat::readable(&reader));
     assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
     drop(listener);
 }
 
-/// Bytes go both ways and both end well. The listener prints this meanwhile.
+/// Sends bytes both ways and ends both well; the listener prints `said` meanwhile.
 fn works((mut listener, port): (Scat, u16), said: &str) {
     let mut connector = Scat::connect(port);
     listener.write(b"there");
@@ -332,7 +332,7 @@ fn works((mut listener, port): (Scat, u16), said: &str) {
     assert_eq!(listener.end().expect(0, said).stdout, b"back");
 }
 
-/// A service manager's SystemCallFilter that does not know the calls of the sandbox.
+/// A service manager's SystemCallFilter that lacks the calls of the sandbox.
 #[test]
 fn a_filter_that_ends_whoever_sandboxes_itself_ends_no_session() {
     const LANDLOCK: [c_long; 3] = [444, 445, 446];

@@ -1,4 +1,4 @@
-//! Key files: made once, read from wherever, refused when others can read them.
+//! Key files: never overwritten, read from any kind of file, refused if others can read them.
 
 use crate::support::scat::{self, Place, Scat, fifo, key_file, private_file, start};
 use crate::support::skip;
@@ -66,7 +66,8 @@ fn key_files_that_others_can_read_are_refused() {
     }
 }
 
-/// Its owner could put another key there. A descriptor was opened by whoever started scat.
+/// Their owner could put another key there. (A descriptor was opened by the user who started
+/// scat.)
 #[test]
 fn key_files_of_other_users_are_refused() {
     const NOBODY: u32 = 65534;
@@ -89,7 +90,7 @@ fn key_files_of_other_users_are_refused() {
     let given = File::open(&secret).unwrap();
     Scat::between(&["--pubkey", "/dev/stdin"], given, Stdio::piped()).end().expect(0, "");
 
-    // Whoever is not root may use what root owns.
+    // Other users may use a file that root owns.
     fs::set_permissions(&known, Permissions::from_mode(0o644)).unwrap();
     for (owner, status, said) in [(0, 3, "connection refused"), (NOBODY, 3, ""), (1, 1, said)] {
         chown(&known, Some(owner), None).unwrap();
@@ -144,7 +145,7 @@ fn a_key_of_the_wrong_kind_is_refused_by_name() {
             "the prefix scat-public: is missing",
             "scat-public: before",
         ),
-        // No key in it would admit everybody.
+        // Accepting a file without keys would admit everybody.
         ("--peer", &format!("@{empty}"), "contains no key", ""),
         ("--peer", "@/nonexistent", "no such file", ""),
     ] {
@@ -171,7 +172,7 @@ fn a_mistake_in_a_file_of_keys_is_told_with_its_line() {
     let typo = format!("# friends\n{key} ann\n\n{key} bob\noops\n{key}\n");
     named(typo.as_bytes(), "FILE line 5: not a public key");
     named(format!("{key}\nscat-psk:\n").as_bytes(), "FILE line 2: a pre-shared key, not");
-    // As PowerShell and Notepad write it.
+    // Line ends as PowerShell and Notepad write them.
     let line = format!("{key} ann\r\n");
     let little: Vec<u8> = line.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let big: Vec<u8> = line.encode_utf16().flat_map(u16::to_be_bytes).collect();
@@ -184,7 +185,7 @@ fn a_mistake_in_a_file_of_keys_is_told_with_its_line() {
     ended.expect(3, "still listening");
 }
 
-/// Each argument can be read by every user of the machine; a screen by whoever passes.
+/// Every user of the machine can read the arguments, and any passer-by the screen.
 #[test]
 fn a_secret_among_the_arguments_is_refused_and_not_repeated() {
     let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -224,7 +225,7 @@ fn a_fifo_that_nobody_writes_to_is_waited_for_until_w_or_a_signal() {
         waits.signal(Signal::TERM);
         waits.end().expect_signal(Signal::TERM);
     }
-    // Who may write it chooses the key.
+    // Anyone who may write to the FIFO chooses the key.
     fs::set_permissions(&fifo, Permissions::from_mode(0o622)).unwrap();
     for (option, said) in [
         (["-i", path], "other users can read or write this file"),

@@ -1,12 +1,12 @@
-//! The source keeps its shape: what may import what, and what may print. What the pages
-//! say about it is there.
+//! The layout of the source: which module may import which, and which may print. What the
+//! pages say about the source exists.
 
 use crate::support::skip;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What there is none of below src/protocol.
+/// What src/protocol must not use.
 const BEYOND_THE_WALL: &[&str] = &[
     "argh",
     "dns_lookup",
@@ -26,7 +26,7 @@ const BEYOND_THE_WALL: &[&str] = &[
     "SystemTime",
 ];
 
-/// What names the operating system: only src/sys does.
+/// Names of the operating system, which only src/sys may use.
 const SYSTEM: &[&str] = &[
     "dns_lookup",
     "getrandom",
@@ -40,11 +40,11 @@ const SYSTEM: &[&str] = &[
     "target_os",
 ];
 
-/// Who may use what shows something to somebody.
+/// Which modules may print, and by which function.
 const MOUTHS: &[(&str, &[&str])] = &[
-    // Messages; whether they go into the file of the data.
+    // Messages, and the check whether they would go into the file of the data.
     ("stderr()", &["sys/", "ui/", "run/descriptors.rs"]),
-    // Keys, help and the version; the data.
+    // Keys, help, the version, and the data.
     ("stdout()", &["main.rs", "sys/", "ui/", "run/descriptors.rs"]),
     ("/dev/tty", &["sys/"]),
     ("print!", &[]),
@@ -77,7 +77,7 @@ fn files(dir: &str) -> BTreeSet<String> {
     files
 }
 
-/// The sources: the path from src, and the code without comments and unit tests.
+/// Each source file: its path below src, and its code without comments and unit tests.
 fn sources() -> Vec<(String, String)> {
     let source = |path: &String| {
         let text = fs::read_to_string(root().join(path)).unwrap();
@@ -95,7 +95,7 @@ fn paths(code: &str) -> BTreeSet<String> {
     for c in code.chars() {
         match c {
             'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | ':' => path.push(c),
-            // Of a use; any other block begins after a space.
+            // The braces of a `use`; any other block begins after a space.
             '{' if path.ends_with("::") => {
                 let outer = prefixes.last().cloned().unwrap_or_default();
                 prefixes.push(outer + &path);
@@ -114,7 +114,7 @@ fn paths(code: &str) -> BTreeSet<String> {
     paths
 }
 
-/// Whether `path` has the parts of `part` in it, one after the other.
+/// Whether `path` contains the parts of `part` in sequence.
 fn has(path: &str, part: &str) -> bool {
     format!("::{path}::").contains(&format!("::{part}::"))
 }
@@ -151,8 +151,8 @@ fn only_sys_names_the_operating_system() {
     }
 }
 
-/// The rooms as lib.rs shows them, floor by floor; two spaces stand between names, and
-/// before what is said of them.
+/// The modules in the list of lib.rs, layer by layer. Two spaces separate the names, and
+/// precede the description.
 fn floors() -> Vec<Vec<String>> {
     let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let (_, text) = text.split_once("//! ```text\n").unwrap();
@@ -194,7 +194,7 @@ fn only_report_and_the_terminal_speak() {
     }
 }
 
-/// Whoever checks a claim looks for the test that is named.
+/// A reader who checks a claim looks for the test that the page names.
 #[test]
 fn every_test_that_a_page_names_is_there() {
     if root().join(".cargo_vcs_info.json").exists() {
@@ -207,13 +207,13 @@ fn every_test_that_a_page_names_is_there() {
     let mut named = 0;
     for page in pages.chain(["README.md", "CONTRIBUTING.md"].map(str::to_owned)) {
         let text = fs::read_to_string(root().join(&page)).unwrap();
-        // Roff writes a hyphen in its own way.
+        // Roff escapes a hyphen.
         let text = text.replace("\\-", "-");
         for (at, _) in text.match_indices("tests/").chain(text.match_indices("src/")) {
             let is_path = |c: char| c.is_ascii_alphanumeric() || "_-/.".contains(c);
             let path = text[at..].split(|c| !is_path(c)).next().unwrap();
             let path = path.trim_end_matches(['.', '/', '-']);
-            // A part of another path, as in a link to elsewhere.
+            // Part of a longer path, as in a link to another site.
             if text[..at].ends_with(is_path) {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! At the limits of the system: no threads, little memory, small files, descriptors
-//! that are closed or of an odd kind.
+//! The limits of the system: no threads, little memory, small files, descriptors that are
+//! closed or of an unusual kind.
 
 use crate::support::peer::{DATA, Options, Peer};
 use crate::support::scat::{self, Ended, Place, Scat, dial, noise, program};
@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-/// scat behind `script`, which ends with `"$@"`, between three pipes.
+/// Starts scat by `script`, which ends with `"$@"`, between three pipes.
 fn behind(script: &str, args: &[&str]) -> Scat {
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh", &program()]).args(args);
@@ -21,9 +21,9 @@ fn run(script: &str, args: &[&str]) -> Ended {
     behind(script, args).end()
 }
 
-/// A user who may have no thread besides the one that runs; says so if that is not possible.
+/// Runs scat as a user who may have no second thread; skips if that is not possible.
 fn without_threads(args: &[&str]) -> Option<Ended> {
-    // Root has no such limit.
+    // This limit does not apply to root.
     let user = if rustix::process::geteuid().is_root() {
         "setpriv --reuid=54321 --clear-groups prlimit --nproc=1 --"
     } else {
@@ -69,8 +69,8 @@ fn the_environment_has_no_say_in_the_stack_of_a_look_up() {
     }
 }
 
-/// The stack of a listener that strangers talk to grows as far as it has to, or it does
-/// not begin to listen.
+/// A listener that strangers can reach has the stack that it needs, or does not begin to
+/// listen.
 #[test]
 fn a_small_stack_is_made_larger_or_found_out_before_there_is_a_peer() {
     let soft = "ulimit -Ss 64 && exec \"$@\"";
@@ -84,8 +84,8 @@ fn a_small_stack_is_made_larger_or_found_out_before_there_is_a_peer() {
     assert!(!ended.stderr.contains("listening"), "{}", ended.stderr);
 }
 
-/// Starts scat in a folder with nothing but it and the libraries that it needs: without
-/// /dev and /proc. `redirected` stands behind the command.
+/// Starts scat in a root directory that has only the program and its libraries, without /dev
+/// and /proc. `redirected` is appended to the command.
 fn in_a_bare_folder(root: &Place, redirected: &str, args: &[&str]) -> Option<Scat> {
     let root = root.arg();
     let make = "mkdir -p \"$0/bin\" && cp \"$1\" \"$0/bin/scat\" && \
@@ -158,7 +158,7 @@ fn a_file_size_limit_is_1_here_and_7_there() {
     let place = scat::file("limited", b"");
     let out = File::options().write(true).open(&place).unwrap();
     let mut command = Command::new("sh");
-    // In blocks of 512 bytes, or of 1024.
+    // `ulimit -f` counts blocks of 512 bytes or of 1024, depending on the shell.
     command.args(["-c", "ulimit -f 8 && exec \"$@\"", "sh", &program(), "-l", "127.0.0.1", "0"]);
     command.stdin(Stdio::piped()).stdout(out);
     let (listener, port) = Scat::spawn(command).with_port();
@@ -204,11 +204,11 @@ fn a_directory_as_input_is_1_before_anybody_is_met() {
     }
 }
 
-/// A block device with a file's content, for as long as this lives.
+/// A block device with the content of a file, until this is dropped.
 struct Loop(String);
 
 impl Loop {
-    /// `None` if that is not possible; says so.
+    /// Skips with `None` if that is not possible.
     fn new(image: &Place) -> Option<Loop> {
         let command = ["--read-only", "--find", "--show", image.arg()];
         match Command::new("losetup").args(command).output() {
@@ -231,14 +231,14 @@ impl Drop for Loop {
 
 #[test]
 fn a_block_device_as_input_is_sent_to_its_end_and_holds_up_nothing() {
-    // Whole sectors.
+    // A whole number of sectors.
     let content = noise(5, 5000 * 512);
     let image = scat::file("image", &content);
     let Some(device) = Loop::new(&image) else { return };
     for role in ROLES {
         let input = File::open(&device.0).unwrap();
         let (mut scat, mut peer) = session_between(role, input.into(), Stdio::piped());
-        // Nobody reads its output, and it keeps receiving.
+        // Nobody reads scat's output, and it keeps receiving.
         peer.send(DATA, b"hello").unwrap();
         assert_eq!(scat.read(5), b"hello");
         assert!(peer.finish().unwrap() == content);

@@ -1,6 +1,5 @@
-//! What scat promises, one claim a test. A module stands for a room of src/:
-//! below protocol/ the library is called, with few exceptions; everywhere else
-//! the program runs.
+//! What scat promises, one claim per test. The modules correspond to those of src/. Tests in
+//! protocol/ call the library, with few exceptions; all others run the program.
 
 mod cli;
 mod completions;

@@ -1,5 +1,5 @@
-//! A thief on the same machine: another process of the same user cannot look into
-//! scat, and what it leaves holds no keys.
+//! A thief on the same machine: another process of the same user cannot read scat's memory,
+//! and scat leaves no core file with keys in it.
 
 use crate::support::scat::{self, Ending, Place, Scat};
 use crate::support::skip;
@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-/// Runs `job` as somebody without this privilege, root or not; nor has what it starts.
+/// Runs `job`, and what it starts, without these capabilities, even as root.
 fn without(dropped: CapabilitySet, job: impl FnOnce() + Send) {
     let unprivileged = || {
         let mut sets = rustix::thread::capabilities(None).unwrap();
@@ -23,11 +23,11 @@ fn without(dropped: CapabilitySet, job: impl FnOnce() + Send) {
         rustix::thread::set_capabilities(None, sets).unwrap();
         job();
     };
-    // Capabilities are a thread's own.
+    // Capabilities belong to a thread.
     std::thread::scope(|scope| scope.spawn(unprivileged).join().unwrap());
 }
 
-/// Reads a byte of what a debugger would read.
+/// Reads a byte of the process's memory, as a debugger would.
 fn look_into(id: u32) -> Result<(), ErrorKind> {
     for file in ["mem", "environ", "maps"] {
         let path = format!("/proc/{id}/{file}");
@@ -36,10 +36,10 @@ fn look_into(id: u32) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-/// A process that does nothing against being read.
+/// Starts a process that does not protect its memory.
 fn cat() -> Ending {
     let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // It is cat once it has answered.
+    // Once it has answered, exec has replaced the test program by cat.
     cat.stdin.as_mut().unwrap().write_all(b"?").unwrap();
     cat.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     Ending(cat)
@@ -55,8 +55,8 @@ fn another_process_of_the_same_user_cannot_look_into_it() {
     });
 }
 
-/// Whether `program`, which may leave a core file, leaves one at SIGQUIT. It waits
-/// for its input once it has written a line.
+/// Whether `program`, if it is allowed to, leaves a core file at SIGQUIT. The program writes a
+/// line and then waits for input.
 fn leaves_core(program: &str, args: &[&str]) -> bool {
     scat::handle_ignored_signals();
     let place = Place::new("cores");
@@ -82,14 +82,14 @@ fn it_leaves_no_core_file() {
     assert!(!leaves_core(&scat::program(), &["-l", "127.0.0.1", "0"]));
 }
 
-/// Which words of `file` follow `what` on its line.
+/// The words that follow `what` on its line of /proc/`id`/`file`.
 fn after(id: u32, file: &str, what: &str) -> Vec<String> {
     let text = fs::read_to_string(format!("/proc/{id}/{file}")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(what)).unwrap();
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// A pair with a session.
+/// A listener and a connector that have a session.
 fn session() -> (Scat, Scat) {
     let (mut listener, mut connector) = Scat::pair();
     connector.words();

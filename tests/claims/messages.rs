@@ -1,4 +1,4 @@
-//! Every way to fail, as people are told of it, in one table that can be read in one go:
+//! The message of every error, in one table that can be read in one go:
 //!
 //! ```text
 //! cargo test --locked --test claims every_error_fits -- --nocapture
@@ -13,10 +13,11 @@ use std::fmt::Write;
 use std::io::{Error as Io, ErrorKind};
 use std::time::Duration;
 
-/// Columns of a line, with what stands before it.
+/// Columns of a line, with its prefix.
 const WIDTH: usize = 80;
 
-/// Which one it is. A new one is missing here, and then in [`errors`].
+/// The number of an error. A new error does not compile until it has one; then add it to
+/// [`errors`], too.
 fn number(error: &Error) -> usize {
     match error {
         Error::System(..) => 0,
@@ -113,7 +114,7 @@ fn faults() -> Vec<Fault> {
     faults
 }
 
-/// All of them, with what people give to scat.
+/// All errors, with values as users give them.
 fn errors() -> Vec<Error> {
     let err = || Io::from_raw_os_error(104);
     let peer = |long_lived| Peer { key: [7; 32], long_lived };

@@ -1,5 +1,5 @@
-//! The mistakes that people make: each gets a line that names the cause and one that
-//! says what to do next, and the exit status that says whether to try again.
+//! The mistakes that people make. For each, scat names the cause and the next step, and its
+//! exit status says whether to try again.
 
 use crate::support::scat::{self, Place, Scat, dial, door, full_door};
 use crate::support::{has_ipv6, skip};
@@ -11,10 +11,10 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// Arguments, exit status, the cause, the next step.
+/// Arguments, exit status, cause, next step.
 #[rustfmt::skip]
 const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
-    // nothing, or half of it
+    // something is missing
     (&[], 2, "no host and port to connect to", "scat example.org 9000; to listen: scat -l 9000"),
     (&["-l"], 2, "no port to listen on", "scat -l 9000"),
     (&["host"], 2, "no port for host", "scat host 9000; at the other end: scat -l 9000"),
@@ -74,7 +74,7 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     (&["::1:9000"], 2, "where does the port begin?", "[::1]:9000"),
     (&["-l", "::1:9000"], 2, "where does the port begin?", "[::1]:9000"),
     (&["-l", "::1"], 2, "no port to listen on", "scat -l ::1 9000"),
-    // ports and addresses that cannot be: what no retry can mend is never a 3
+    // impossible ports and addresses: no retry helps, so the status is never 3
     (&["127.0.0.1", "0"], 2, "port 0: nobody can listen there", "scat HOST PORT"),
     (&["127.0.0.1", "00"], 2, "port 0: nobody can listen there", "scat HOST PORT"),
     (&["127.0.0.1", "65536"], 2, "port 65536: not a number up to 65535", "1024 to 65535"),
@@ -84,12 +84,12 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     (&["-4", "::1", "9000"], 2, "::1: an IPv6 address", "leave out -4"),
     (&["-6", "127.0.0.1", "9000"], 2, "127.0.0.1: an IPv4 address", "leave out -6"),
     (&["-s", "::1", "127.0.0.1", "9000"], 2, "-s has an address of the other IP version", "use IPv4 for both"),
-    // TEST-NET-1, RFC 5737: nobody's address
+    // TEST-NET-1, RFC 5737: no machine has this address
     (&["-l", "192.0.2.1", "9000"], 1, "192.0.2.1 is not an address of this machine", "leave it out"),
     (&["-s", "192.0.2.1", "127.0.0.1", "9000"], 1, "192.0.2.1 is not an address of this machine", "leave it out"),
     (&["-l", "no-such-address.invalid", "9000"], 1, "resolve no-such-address.invalid port 9000: ", "an address of this machine"),
     (&["-s", "no-such-address.invalid", "127.0.0.1", "9000"], 1, "resolve no-such-address.invalid port 0: ", "an address of this machine"),
-    // what a retry can mend
+    // a retry can help
     (&["127.0.0.1", "1"], 3, "connect 127.0.0.1 port 1: connection refused", "start the listener first: scat -l 1"),
 ];
 
@@ -144,7 +144,7 @@ fn options_of_the_netcat_family_say_what_to_do_instead() {
             .expect(2, "scat has no such option\nscat: hint: ")
             .expect(2, next);
     }
-    // A loop of listeners that verify nobody would let each caller try the words.
+    // The hint suggests no loop: without verification it would let each caller try the words.
     let ended = Scat::new(&["-k", "-l", "0"]).end();
     assert!(!ended.stderr.contains("while"), "{}", ended.stderr);
 }
@@ -176,7 +176,7 @@ fn shapes_that_can_be_meant_are_accepted() {
         let args = [args, &["-w", "0.2"]].concat();
         Scat::new(&args).end().expect(3, "still waiting for an answer from ::1 port");
     }
-    // Attached: a port that somebody has, so that none is guessed.
+    // The value is attached to -l. The port is in use, so none is guessed.
     let ended = Scat::new(&[&format!("-l{port}"), "::1"]).end();
     ended.expect(1, &format!("port {port} is already in use")).expect(1, "choose another port");
 }
@@ -186,7 +186,7 @@ fn d_sends_nothing() {
     let (mut l, port) = Scat::listen();
     l.end_input();
     let mut c = Scat::new(&["-d", "127.0.0.1", &port.to_string()]);
-    // Nobody reads it.
+    // scat does not read it, so the write may fail.
     let _ = c.stdin.as_mut().unwrap().write_all(b"from the script");
     let c = c.end_by_itself().expect(0, "");
     assert!(c.stdout.is_empty());
@@ -207,7 +207,7 @@ fn callers_that_speak_something_else_are_told_once() {
         for (bytes, _) in callers {
             let mut caller = dial(port);
             caller.write_all(bytes).unwrap();
-            // It is let go.
+            // scat closes this connection.
             let _ = caller.read(&mut [0]);
         }
     }
@@ -220,7 +220,7 @@ fn callers_that_speak_something_else_are_told_once() {
     assert_eq!(l.stderr.matches("does not speak scat").count(), callers.len(), "{}", l.stderr);
 }
 
-/// Somebody else's service, for one caller: greets with `bytes`, then closes.
+/// Starts a service of another protocol, for one caller: it sends `bytes`, then closes.
 pub fn service(bytes: &'static [u8]) -> u16 {
     let (door, port) = door();
     scat::start(move || {
@@ -258,7 +258,7 @@ fn w_that_ran_out_says_at_which_stage() {
         .expect(3, "still waiting for an answer from 127.0.0.1")
         .expect(3, "is scat running there?");
     Scat::new(&["-w", "0.3", "-l", "0"]).end().expect(3, "still listening").expect(3, "hint: can");
-    // Somebody can.
+    // After a caller, the hint is another one.
     let (mut l, port) = Scat::listen_with(&["-w", "2"]);
     dial(port).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     l.line("does not speak scat");
@@ -290,7 +290,7 @@ fn data_and_messages_for_one_file_are_refused_before_listening() {
     let place = Place::new("nohup.out");
     let out = || File::options().append(true).create(true).open(&place).unwrap();
     let mut command = scat::command(&["-l", "127.0.0.1", "0"]);
-    // As nohup has it: an input that cannot be read.
+    // nohup gives its command such an input, which cannot be read.
     let null = File::options().write(true).open("/dev/null").unwrap();
     let mut child = command.stdin(null).stdout(out()).stderr(out()).spawn().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));

@@ -1,4 +1,4 @@
-//! What README and scat(1) print can be typed. (tests/recipes runs scat-recipes(7).)
+//! The commands in README and scat(1) work. (tests/recipes runs scat-recipes(7).)
 
 use crate::support::scat::{Place, Scat, program, start};
 use crate::support::skip;
@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
-/// The blocks of a page that show what to type, as lines.
+/// The lines of a page's blocks, which show what to type.
 fn printed(page: &str) -> Vec<String> {
     let text = std::fs::read_to_string(format!("{}/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let text = text.replace("\\-", "-").replace("\\e", "\\").replace("\\\n", " ");
@@ -25,7 +25,7 @@ fn printed(page: &str) -> Vec<String> {
     lines
 }
 
-/// The arguments of each scat in a line of the shell's.
+/// The arguments of each scat in a line of shell.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let mut line = line.to_owned();
     while let Some((before, inside)) = line.split_once("<(") {
@@ -70,7 +70,7 @@ fn every_command_that_a_page_prints_is_one_that_scat_takes() {
     assert!(taken > 20, "{taken}");
 }
 
-/// Contents of the files in `dir` whose names begin with `prefix`, sorted.
+/// The contents, sorted, of the files in `dir` whose names begin with `prefix`.
 fn files(dir: &Path, prefix: &str) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let found = entries.filter(|entry| entry.file_name().to_str().unwrap().starts_with(prefix));
@@ -80,7 +80,7 @@ fn files(dir: &Path, prefix: &str) -> Vec<String> {
     texts
 }
 
-/// The examples of programs that wrap scat, to the good end and to a bad one.
+/// The examples of programs that wrap scat, in a run that succeeds and one that fails.
 #[test]
 fn the_wrappers_of_scat_1_tell_progress_and_the_end() {
     let place = Place::new("wrapper");
@@ -101,7 +101,7 @@ fn the_wrappers_of_scat_1_tell_progress_and_the_end() {
             let mut command = Command::new(language);
             command.args(["-c", &code]).current_dir(at).env("PATH", &search).output().ok()
         };
-        // Nobody listens at port 1.
+        // Nothing listens at port 1.
         let Some(refused) = run(1) else {
             skip(format!("no {language}, so its example was not run"));
             continue;
@@ -132,14 +132,14 @@ fn the_server_of_scat_1_keeps_every_file_that_is_complete_and_no_other() {
     };
     let (server_key, _) = (key("my.key"), std::fs::write(at.join("peers"), key("peer.key")));
 
-    // At an address that nobody else uses, its port stays free between two runs.
+    // No other test uses this address, so the port stays free between two runs.
     let host = Ipv4Addr::new(127, 0, 0, 6);
     let port = std::net::TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port();
     let lines = printed("man/scat.1");
     let from = lines.iter().position(|line| line.starts_with("while part=")).unwrap();
     let until = lines[from..].iter().position(|line| line == "done").unwrap();
     let script = lines[from..=from + until].join("\n");
-    // With -v, which tells when it listens.
+    // -v reports when scat listens.
     let script = script.replace(" 9000 ", &format!(" -v {host} {port} "));
     let search = format!("{}:{}", at.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("sh");
@@ -153,7 +153,7 @@ fn the_server_of_scat_1_keeps_every_file_that_is_complete_and_no_other() {
         peer.write(text.as_bytes());
         peer.end().expect(0, "verified by key");
     }
-    // What ends it is what scat says with status 1.
+    // Without the file of peers scat exits with status 1, which ends the loop.
     server.next_line("listening on");
     std::fs::remove_file(at.join("peers")).unwrap();
     let stranger = Scat::new(&["-i", &path("peer.key"), "127.0.0.6", &port.to_string()]);

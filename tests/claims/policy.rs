@@ -1,5 +1,5 @@
-//! Whom each side accepts: every pair of policies, wrong keys, pre-shared keys,
-//! and the exit status that each of them promises.
+//! Whom each side accepts: every pair of policies, wrong keys and pre-shared keys, and the exit
+//! status of each case.
 
 use crate::support::peer::{self, Handshake, Options, Peer, preface, read_flight};
 use crate::support::pty::{self, Terminal};
@@ -30,7 +30,7 @@ fn psk(name: &str) -> Place {
     file
 }
 
-/// One key file for each purpose, for all tests.
+/// The key files that all tests share.
 struct Keys {
     l: Identity,
     c: Identity,
@@ -50,10 +50,10 @@ fn keys() -> &'static Keys {
     })
 }
 
-/// Messages where nothing verifies the peer.
+/// Begins the warning when nothing verifies the peer.
 const UNVERIFIED: &str = "WARNING: the other end is not verified and could be anyone;";
 
-/// How one side makes sure; nothing of it is compare.
+/// How one side verifies the other. With all fields false, people compare the words.
 #[derive(Clone, Copy, Debug, Default)]
 struct Way {
     confirm: bool,
@@ -62,7 +62,7 @@ struct Way {
 }
 
 impl Way {
-    /// All eight.
+    /// All eight combinations.
     fn all() -> impl Iterator<Item = Way> {
         (0..8).map(|i| Way { confirm: i & 1 > 0, peer: i & 2 > 0, psk: i & 4 > 0 })
     }
@@ -75,7 +75,7 @@ impl Way {
         args
     }
 
-    /// What it says of the peer's identity; nothing where a person asks.
+    /// What scat says about the peer's identity; nothing where the user is asked.
     fn said(self) -> &'static str {
         match self {
             Way { confirm: true, .. } => "",
@@ -87,7 +87,7 @@ impl Way {
     }
 }
 
-/// One side and the person before its terminal.
+/// One side, and its terminal if it asks there.
 struct End {
     scat: Scat,
     at: Terminal,
@@ -95,7 +95,7 @@ struct End {
 }
 
 impl End {
-    /// The three words that its person says.
+    /// Returns the three words that its user reads out.
     fn says(&mut self, first: &str) -> String {
         let text = match self.way.said() {
             "" => {
@@ -115,7 +115,7 @@ impl End {
         text.split_once('(').unwrap().0.trim().to_owned()
     }
 
-    /// Its person hears these words and does what there is to do.
+    /// Its user hears these words and types them if asked.
     fn hears(&mut self, words: &str, prompt: &str) {
         if self.way.confirm {
             self.at.wait_for(prompt);
@@ -130,7 +130,7 @@ fn start(l_way: Way, c_way: Way) -> (End, End) {
     start_builds([&program(), &program()], l_way, c_way)
 }
 
-/// The listener is one build of scat, the connector another.
+/// Starts a listener of one build of scat and a connector of another.
 fn start_builds([l_build, c_build]: [&str; 2], l_way: Way, c_way: Way) -> (End, End) {
     let keys = keys();
     let (at_l, at_c) = (Terminal::new(), Terminal::new());
@@ -164,7 +164,7 @@ fn builds_with_either_library_work_together() {
         if pty::is_available() {
             work_together(builds);
         }
-        // So long that the frames' key is replaced meanwhile.
+        // Enough data for a symmetric rekey.
         let data = noise(3, 70_000_000);
         let file = file("builds", &data);
         let between = |build: &str, args: &[&str]| {
@@ -181,7 +181,7 @@ fn builds_with_either_library_work_together() {
     }
 }
 
-/// Every pair of ways.
+/// Tries every pair of ways.
 fn work_together(builds: [&str; 2]) {
     for l_way in Way::all() {
         for c_way in Way::all().filter(|c_way| c_way.psk == l_way.psk) {
@@ -198,14 +198,15 @@ fn work_together(builds: [&str; 2]) {
             let (l, c) = (l.expect(0, l_way.said()), c.expect(0, c_way.said()));
             assert_eq!(l.stdout, b"from the connector", "{l_way:?} {c_way:?}");
             assert_eq!(c.stdout, b"from the listener", "{l_way:?} {c_way:?}");
-            // Who verifies by key sees its own half alone, so nobody takes the other's for granted.
+            // A side that verifies by key shows only its own half, so that its user cannot take the other
+            // half for verified.
             assert_eq!(c.stderr.contains(&words), !c_way.confirm && !c_way.peer && !c_way.psk);
             assert_eq!(l.stderr.contains(&answer), !l_way.confirm && !l_way.peer && !l_way.psk);
         }
     }
 }
 
-/// Options of the listener, what it says, and what it does not.
+/// The listener's options, what it says, and what it does not say.
 #[test]
 fn whoever_verifies_nobody_is_told_unless_they_said_so() {
     let own = keys().l.file.arg();
@@ -239,15 +240,15 @@ fn a_psk_at_one_end_only_is_said_at_both() {
             };
             let ended = c.scat.end().expect(4, said);
             assert!(ended.stdout.is_empty());
-            // Said without -v.
+            // Reported even without -v.
             l.scat.line("only one side has a pre-shared key");
             assert_eq!((l.at.screen(), c.at.screen()), ("", ""), "nobody is asked");
         }
     }
 }
 
-/// A listener that turns away whoever comes with `turned_away`, and after that
-/// takes who comes with `taken`.
+/// Starts a listener that rejects a caller with the options `turned_away` and then accepts one
+/// with `taken`.
 #[track_caller]
 fn turns_away(
     listen: &[&str],
@@ -260,7 +261,7 @@ fn turns_away(
     l.write(b"for the right one");
     for _ in 0..2 {
         let mut c = Scat::connect_with(turned_away, port);
-        // It may have ended by now.
+        // scat may have ended already, so the write may fail.
         let _ = c.stdin.take().unwrap().write_all(b"from the wrong one");
         let c = c.end_by_itself().expect(ended.0, ended.1);
         assert!(c.stdout.is_empty());
@@ -429,7 +430,7 @@ fn a_file_of_peers_names_who_has_come_at_both_ends() {
     let known = format!("@{}", file.arg());
     for (own, said) in [
         (c, "verified by key: bob at home".to_owned()),
-        // Without a name, the key itself.
+        // Without a name, scat shows the key itself.
         (other, format!("scat: their key: {}", other.public)),
     ] {
         let (mut l, port) = Scat::listen_with(&["-i", l.file.arg(), "--peer", &known]);
@@ -438,7 +439,7 @@ fn a_file_of_peers_names_who_has_come_at_both_ends() {
         c.end().expect(0, "verified by key: ann");
         l.end().expect(0, &said);
     }
-    // A name may also stand behind the key in one argument.
+    // A name may also follow the key in the argument.
     let (mut at_l, port) = Scat::listen_with(&["-i", l.file.arg()]);
     at_l.end_input();
     let c = Scat::connect_with(&["-v", "--peer", &format!("{} ann", l.public)], port);
@@ -446,7 +447,7 @@ fn a_file_of_peers_names_who_has_come_at_both_ends() {
     at_l.end().expect(0, "");
 }
 
-/// Whoever knows the other person can ask whether that is their key.
+/// The user can then ask the other person whether the key is theirs.
 #[test]
 fn a_key_that_is_not_the_one_expected_is_shown_and_none_is_told_apart() {
     let Keys { l, other, .. } = keys();
@@ -468,7 +469,7 @@ fn a_listener_shows_the_key_that_it_refuses() {
     assert_eq!(l.line("unverified key: "), format!("scat: unverified key: {}", other.public));
     Scat::connect(port).end().expect(4, "does not accept");
     l.line("its key is not one of --peer, and made for one run: that end needs -i");
-    // It is told under the cipher that was agreed on.
+    // The refusal is a frame, sealed with the cipher that was agreed on.
     for features in CIPHERS {
         let options = Options { features, ..Options::default() };
         let error = Peer::connect(dial(port), options).err().unwrap().to_string();

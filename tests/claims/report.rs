@@ -1,6 +1,5 @@
-//! Which messages appear, and which do not. Messages never block scat:
-//! standard error that nobody reads, or a terminal stopped with Ctrl-S. The words and the
-//! last line come as soon as they can.
+//! Which messages appear, and that they never block scat, even if nobody reads standard error
+//! or Ctrl-S has stopped the terminal. The words and the last line appear as soon as possible.
 
 use crate::status::watched_listener;
 use crate::support::peer::{self, DATA, Options, Peer};
@@ -11,24 +10,24 @@ use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::Shutdown;
 use std::process::Stdio;
 
-/// What a pipe of this test holds.
+/// Capacity of a pipe in these tests, in bytes.
 const ROOM: usize = 4096;
 
-/// A pipe for standard error, small enough to be filled.
+/// A pipe for standard error that is quickly full.
 fn small_pipe() -> (BufReader<PipeReader>, PipeWriter) {
     let (reader, writer) = std::io::pipe().unwrap();
     rustix::pipe::fcntl_setpipe_size(&writer, ROOM).unwrap();
     (BufReader::new(reader), writer)
 }
 
-/// scat with `messages` as its standard error.
+/// Starts scat with `messages` as its standard error.
 fn start(args: &[&str], messages: impl Into<Stdio>) -> Ending {
     let mut command = command(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(messages);
     Ending(command.spawn().unwrap())
 }
 
-/// A listener whose standard error is full, and its port.
+/// A listener whose standard error is full, its port, and the other end of the pipe.
 fn full_listener(args: &[&str]) -> (Ending, u16, BufReader<PipeReader>) {
     let (mut reader, mut writer) = small_pipe();
     let scat = start(args, writer.try_clone().unwrap());
@@ -39,14 +38,14 @@ fn full_listener(args: &[&str]) -> (Ending, u16, BufReader<PipeReader>) {
     (scat, port, reader)
 }
 
-/// One whom a listener tells about without `-v`, sent away.
+/// A caller whose rejection a listener reports even without `-v`.
 fn stranger(port: u16) {
     let mut stream = dial(port);
     stream.write_all(b"SCAT2C\0\n").unwrap();
     assert_eq!(peer::read_flight(&mut stream, 8).unwrap(), b"SCAT1L\0\n");
 }
 
-/// `text` goes through to scat's standard output, and a byte comes back.
+/// Sends `text` through to scat's standard output, and a byte back.
 fn talk(scat: &mut Ending, peer: &mut Peer, text: &[u8]) {
     peer.send(DATA, text).unwrap();
     let mut came = vec![0; text.len()];
@@ -100,7 +99,7 @@ fn the_last_line_waits_a_moment_for_its_reader() {
     let mut scat = start(&["127.0.0.1", &port.to_string()], writer);
     let mut stream = door.accept().unwrap().0;
     stream.shutdown(Shutdown::Write).unwrap();
-    // Once it has closed as well, all that is left to do is to say why.
+    // After the end of this stream, scat has only its last message left to write.
     stream.read_to_end(&mut Vec::new()).unwrap();
     let mut said = String::new();
     reader.read_to_string(&mut said).unwrap();
@@ -135,7 +134,7 @@ fn a_terminal_stopped_with_ctrl_s_holds_up_nobody_and_gets_the_words_after_ctrl_
 const WARNING: &str = "scat: WARNING: the other end is not verified and could be anyone;\n\
                        scat: WARNING: data is already being exchanged";
 
-/// A listener and a connector with these options; what each has said at its good end.
+/// Runs a listener and a connector with these options to a good end. Returns what each said.
 fn said(l_options: &[&str], c_options: &[&str]) -> [String; 2] {
     let (mut l, _events, port) = watched_listener(l_options);
     l.end_input();
@@ -169,7 +168,7 @@ fn with_v_the_last_line_says_complete_how_much_and_how_fast() {
     assert!(l.starts_with("scat: complete: 5 bytes received, in "), "{l}");
     assert!(c.starts_with("scat: complete: 5 bytes sent, in "), "{c}");
     assert!(l.ends_with("/s") && c.ends_with("/s"), "{l}\n{c}");
-    // One that was ended has no such line.
+    // A run that was ended by a signal has no such line.
     let (l, port) = Scat::listen_with(&psk);
     let mut c = Scat::connect_with(&psk, port);
     c.line("verified by");
@@ -214,7 +213,7 @@ fn quiet_asks_for_the_words_where_they_are_to_be_compared() {
     l.end().expect(0, "");
 }
 
-/// In a log, a port scan is nothing; a caller with the wrong key is.
+/// A log should name callers with a wrong key, and no port scans.
 #[test]
 fn a_silent_listener_tells_of_rejected_callers_and_not_of_port_scans() {
     let psk = key_file("psk", &[3; 32]);

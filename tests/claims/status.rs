@@ -1,4 +1,4 @@
-//! `--status-fd`: one event a line for programs, and never in the way.
+//! `--status-fd`: one event per line for programs, which never blocks the session.
 
 use crate::mistakes::service;
 use crate::net::reconnect::{Cut, Network, OPTIONS};
@@ -22,8 +22,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// scat that tells its events where a program reads its standard output; its data is
-/// thrown away.
+/// Starts scat so that its events arrive at its standard output; its data is discarded.
 fn watched(args: &[&str]) -> Scat {
     Scat::spawn(watched_command(args))
 }
@@ -35,7 +34,7 @@ fn watched_command(args: &[&str]) -> Command {
     command
 }
 
-/// The same as a listener, its port taken from the first event.
+/// Starts such a listener; its port comes from the first event.
 pub fn watched_listener(args: &[&str]) -> (Scat, BufReader<ChildStdout>, u16) {
     let mut l = watched(&[&["-l", "127.0.0.1", "0"], args].concat());
     let mut events = BufReader::new(l.stdout.take().unwrap());
@@ -50,19 +49,19 @@ fn next(events: &mut BufReader<ChildStdout>) -> String {
     line.strip_suffix('\n').expect("an event").to_owned()
 }
 
-/// Everything up to the end.
+/// The remaining events.
 fn rest(events: BufReader<ChildStdout>) -> Vec<String> {
     start(move || events.lines().map(Result::unwrap).collect()).join()
 }
 
-/// The events of a scat that has ended with this status.
+/// Waits until scat ends with this status, and returns its events.
 #[track_caller]
 fn told(scat: Scat, code: i32) -> Vec<String> {
     let ended = scat.end().expect(code, "");
     String::from_utf8(ended.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// A new key file and what is printed about it.
+/// Makes a key file, and returns it with what scat prints.
 fn made(option: &str) -> (Place, String) {
     let place = Place::new("status-key");
     let printed = Scat::new(&[option, place.arg()]).end().expect(0, "").stdout;
@@ -76,7 +75,7 @@ fn a_session_is_told_from_the_port_to_the_exit_at_both_ends() {
     let from = next(&mut l_events);
     assert!(from.starts_with("CONNECTED 127.0.0.1 "), "{from}");
     let (you, they) = (next(&mut l_events), next(&mut l_events));
-    // As the screen shows them, the digits in one piece.
+    // The words as on the screen, the digits without a space.
     let words = l.words();
     let told = |who: &str, half: &str| {
         let plain: Vec<_> = half.split([' ', '(', ')']).filter(|part| !part.is_empty()).collect();
@@ -103,7 +102,7 @@ fn a_session_is_told_from_the_port_to_the_exit_at_both_ends() {
     assert_eq!(events, ["DONE", "EOF", "EXIT 0 complete", "PROGRESS 5 3 3"]);
 }
 
-/// The same, once it has ended well: EXIT is last.
+/// As [`told`], for a scat that ends well: EXIT is the last event.
 fn told_in_order(scat: Scat) -> Vec<String> {
     let events = told(scat, 0);
     assert_eq!(events.last().unwrap(), "EXIT 0 complete");
@@ -152,7 +151,7 @@ fn no_words_are_told_that_this_side_is_to_type_or_is_not_to_say_yet() {
     at_c.wait_for("they say: ");
     at_c.enter("no way these");
     at_c.wait_for("they say: ");
-    // Nothing but this before the right answer: the next event comes behind it.
+    // Before the right answer there is no other event.
     assert_eq!(next(&mut c_events), format!("CONNECTED 127.0.0.1 {port}"));
     assert_eq!(c_events.buffer(), b"");
     at_c.enter(half.split('(').next().unwrap());
@@ -170,8 +169,8 @@ fn no_words_are_told_that_this_side_is_to_type_or_is_not_to_say_yet() {
     assert!(!rest(c_events).iter().any(|event| event.starts_with("WORDS ")));
 }
 
-/// scat whose words a program compares: its events are read where its standard output
-/// was, and what the person types goes in where its standard input was.
+/// Starts scat for a program that asks for the words: events arrive at its standard output, and
+/// its standard input takes the answers.
 fn window(args: &[&str]) -> (Scat, BufReader<ChildStdout>) {
     let mut command = Command::new("sh");
     let script = "exec \"$@\" --status-fd 3 --confirm-fd 4 3>&1 >/dev/null 4<&0 </dev/null";
@@ -182,7 +181,7 @@ fn window(args: &[&str]) -> (Scat, BufReader<ChildStdout>) {
     (scat, events)
 }
 
-/// Two of them, asked.
+/// Two of them, both asking.
 fn windows() -> [(Scat, BufReader<ChildStdout>); 2] {
     let (l, mut l_events) = window(&["-l", "127.0.0.1", "0"]);
     let port = next(&mut l_events).strip_prefix("LISTENING 127.0.0.1 ").unwrap().to_owned();
@@ -193,7 +192,7 @@ fn windows() -> [(Scat, BufReader<ChildStdout>); 2] {
     [(l, l_events), (c, c_events)]
 }
 
-/// `WORDS you`: the words.
+/// The words of the event `WORDS you`.
 fn own_words(events: &mut BufReader<ChildStdout>) -> String {
     let line = next(events);
     let words = line.strip_prefix("WORDS you ").unwrap_or_else(|| panic!("{line}"));
@@ -206,18 +205,18 @@ fn a_program_asks_the_person_where_it_is_told_to() {
     let said = own_words(&mut l_events);
     assert_eq!(next(&mut l_events), "ASK 3");
     assert_eq!(next(&mut c_events), "ASK 3");
-    // Two lines at once, neither an answer, and one that is wrong.
+    // Three lines at once: two that are no answers, and a wrong answer.
     c.write(b"hello\nhelp\n00000000\n");
     assert!(next(&mut c_events).starts_with("ASK 3 nothing is sent yet"));
     assert!(next(&mut c_events).starts_with("ASK 3 the words show"));
     assert!(next(&mut c_events).starts_with("ASK 2 those are not their words"));
-    // Half of it may come late.
+    // A line may arrive in two parts.
     c.write(&said.as_bytes()[..5]);
     c.write(&said.as_bytes()[5..]);
     let answer = own_words(&mut c_events);
     assert_eq!(next(&mut c_events), "VERIFIED words");
     l.write(answer.as_bytes());
-    // The other end has nothing to send, and says so.
+    // The other end has nothing to send, and ends its input.
     while next(&mut l_events) != "VERIFIED words" {}
     for (scat, events) in [(l, l_events), (c, c_events)] {
         assert_eq!(rest(events).last().unwrap(), "EXIT 0 complete");
@@ -304,7 +303,7 @@ fn reason_words() -> BTreeSet<String> {
     set
 }
 
-/// Runs that end in every way: status and reason of each.
+/// Status and reason of runs that end in every way.
 #[test]
 fn every_reason_is_that_of_a_real_run() {
     let mut seen = BTreeSet::new();
@@ -400,12 +399,12 @@ fn a_connection_that_is_lost_and_comes_back_is_told() {
     c.write(&[7; 300_000]);
     let events = told_in_order(c);
     assert_eq!(l.join().expect(0, "").stdout.len(), 300_000);
-    // A word, and the system's words.
+    // The reason, and the system's message.
     assert!(events.iter().any(|event| event.starts_with("LOST cut ")), "{events:?}");
     assert!(events.contains(&format!("BACK 127.0.0.1 {port}")), "{events:?}");
 }
 
-/// The word of each kind of error, and that it is one of the list.
+/// Every kind of error has a reason, which is in the list.
 #[test]
 fn every_error_has_a_reason() {
     use Cause::*;
@@ -521,7 +520,7 @@ fn a_caller_that_is_turned_away_is_told_with_the_reason() {
     l.end().expect(0, "");
 }
 
-/// What is told before there is a session; messages of several lines are not looked at.
+/// Runs scat, which ends with this status before there is a session, and returns its events.
 fn told_lines(args: &[&str], code: i32) -> Vec<String> {
     let ended = watched(args).end();
     assert_eq!(ended.code, Some(code), "{}", ended.stderr);
@@ -550,7 +549,7 @@ fn progress_is_told_once_a_second_at_most_and_at_the_end() {
     let mut c = Scat::connect(port);
     let mut sent = 0_u64;
     let mut told = 0;
-    // The other end's data goes on without a pause.
+    // The other end sends data without a pause.
     let mut stdin = c.stdin.take().unwrap();
     let writer = start(move || {
         while before.elapsed() < Duration::from_millis(2500) {
@@ -575,7 +574,7 @@ fn progress_is_told_once_a_second_at_most_and_at_the_end() {
     assert!(events.contains(&format!("PROGRESS 0 {sent} {sent}")), "{events:?}");
 }
 
-/// scat with this pipe at its descriptor 3, and its messages thrown away.
+/// Starts scat with this pipe as descriptor 3; its messages are discarded.
 fn with_status(args: &[&str], status: PipeWriter) -> Ending {
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\" --status-fd 3 3>&1 >/dev/null", "sh", &program()]);
@@ -629,10 +628,10 @@ fn a_reader_that_comes_late_gets_every_event_and_the_exit() {
 #[test]
 fn the_exit_comes_through_where_other_lines_are_lost() {
     let (reader, writer) = std::io::pipe().unwrap();
-    // As descriptors that were inherited, it stays open.
+    // Like an inherited descriptor, it stays open.
     let writer: &'static PipeWriter = Box::leak(Box::new(writer));
     let report = Report::new(Some(writer.as_fd()));
-    // Far more than the pipe holds and what is kept for it.
+    // Far more than the pipe and the buffer hold.
     for count in 1..=50_000 {
         report.event(&Line::Ratchet(count));
     }
@@ -668,7 +667,7 @@ fn a_descriptor_that_is_not_there_or_carries_data_is_2() {
     ] {
         Scat::new(&["--status-fd", fd, "127.0.0.1", "9"]).end().expect(2, said);
     }
-    // Not even the exit is told into a connection.
+    // scat writes nothing into a connection, not even EXIT.
     assert_eq!(told_lines(&["--fd", "3"], 2), [""; 0]);
 }
 
@@ -694,7 +693,7 @@ fn a_descriptor_that_is_the_connection_is_2_and_carries_nothing() {
     }
 }
 
-/// What is another option's value names no descriptor.
+/// `--status-fd` as another option's value names no descriptor.
 #[test]
 fn a_value_that_looks_like_status_fd_is_written_nowhere() {
     let out = Place::new("status-value");
@@ -723,7 +722,7 @@ fn a_descriptor_that_takes_no_lines_or_is_the_file_of_the_data_is_2() {
         let lines = std::fs::read_to_string(&out).unwrap_or_default();
         assert!(!lines.contains("EXIT"), "{redirections}: {lines}");
     }
-    // Nor one pipe or socket; whoever reads it could not tell one from the other.
+    // Nor a pipe or socket that also carries data: its reader could not separate the two.
     for (status, redirections) in [("3", "3>&1"), ("2", "2>&1"), ("4", "4>&0 >&0")] {
         let (mut other, socket) = UnixStream::pair().unwrap();
         let mut command = Command::new("sh");
