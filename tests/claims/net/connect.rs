@@ -1,4 +1,4 @@
-//! A connector: nobody there, nobody who answers, somebody who is no scat.
+//! A connector whose listener is missing, does not answer, or is no scat.
 
 use crate::support::peer::{
     self, ABORT, DATA, FLIGHT1, FLIGHT2, FLIGHT3, Handshake, OPEN, Options, Peer, Role,
@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A port of 127.0.0.`host` that nobody listens on: it stays taken, and refuses.
+/// A port of 127.0.0.`host` that refuses connections while the socket exists.
 pub fn closed_port(host: u8) -> (socket2::Socket, u16) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into()).unwrap();
@@ -36,7 +36,7 @@ fn a_source_that_is_not_here_is_1() {
 #[test]
 fn a_source_port_is_the_one_that_the_listener_sees() {
     let (listener, port) = Scat::listen();
-    // Of an address that nobody else uses, so that it is still free.
+    // No other test uses this address, so the port is still free.
     let (taken, source) = closed_port(4);
     drop(taken);
     let from = ["-s", "127.0.0.4", "-p", &source.to_string()];
@@ -48,7 +48,7 @@ fn a_source_port_is_the_one_that_the_listener_sees() {
 
 #[test]
 fn connected_to_oneself_is_4() {
-    // TCP's simultaneous open: a socket connected to its own address.
+    // A socket can connect to its own address (TCP's simultaneous open).
     let (taken, port) = closed_port(5);
     drop(taken);
     let port = port.to_string();
@@ -62,7 +62,7 @@ fn addresses_are_tried_in_turn() {
     if !has_ipv6() || !first.is_some_and(|first| first.is_ipv6()) {
         return skip("localhost is not ::1 before 127.0.0.1");
     }
-    // Nobody is at ::1.
+    // Nothing listens at ::1.
     let (listener, port) = Scat::listen();
     let mut connector = Scat::new(&["localhost", &port.to_string()]);
     connector.end_input();
@@ -70,7 +70,7 @@ fn addresses_are_tried_in_turn() {
     connector.end().expect(0, "connected to 127.0.0.1");
 }
 
-/// On a system that has no /etc/hosts, or a name server that knows better.
+/// Even without /etc/hosts, or with a name server that answers something else.
 #[cfg(target_os = "linux")]
 #[test]
 fn localhost_is_this_machine_whatever_the_resolver_says() {
@@ -130,8 +130,8 @@ fn w_does_not_try_again_what_stays_as_it_is() {
     assert_nobody_knocks(&door);
 }
 
-/// scat with this pre-shared key and these options has sent flight 3; the connection
-/// ends there.
+/// Starts scat with a pre-shared key and these options, and ends the connection after its
+/// flight 3.
 fn hung_up_with_a_psk(options: &[&str]) -> (Scat, TcpListener) {
     let psk = [7; 32];
     let file = key_file("psk", &psk);
@@ -198,7 +198,7 @@ fn what_is_there_at_the_time_limit_counts_although_scat_was_stopped() {
     stream.write_all(&handshake.flight2().unwrap()).unwrap();
     peer.send_open().unwrap();
     caller.write_all(&call.flight3().unwrap()).unwrap();
-    // Longer than the limit of each: another scat waits in vain.
+    // Another scat runs out of time, which takes longer than the limit of each of the three.
     let more = format!("-w{}", (hurried::STEP * 3 / 2).as_secs());
     Scat::listen_with(&[&more]).0.end().expect(3, "no session in");
     for scat in [&unanswered, &unopened, &listener] {
@@ -243,7 +243,7 @@ fn a_signal_ends_a_connector_in_the_handshake() {
     scat.end_by_itself().expect_signal(Signal::TERM);
 }
 
-/// scat connects to somebody who takes flight 1, answers this, and closes.
+/// Lets scat connect to a listener that reads flight 1, answers this, and closes.
 fn answered(answer: &[u8]) -> Ended {
     let (door, port) = door();
     let scat = Scat::connect(port);
@@ -294,7 +294,7 @@ fn other_versions_roles_and_flags_are_4() {
 
 #[test]
 fn two_connectors_are_4() {
-    // Each connects to a door, and the doors are joined behind them.
+    // Each scat connects to a socket of this test, which joins the two connections.
     let ((a, a_port), (b, b_port)) = (door(), door());
     let (one, other) = (Scat::connect(a_port), Scat::connect(b_port));
     let (one_end, other_end) = (a.accept().unwrap().0, b.accept().unwrap().0);
@@ -306,7 +306,7 @@ fn two_connectors_are_4() {
     let _ = (there.join(), back.join());
 }
 
-// The one reveal.
+// One reveal per run.
 
 #[test]
 fn an_altered_flight_2_is_3_and_nothing_is_revealed() {
@@ -324,7 +324,7 @@ fn an_altered_flight_2_is_3_and_nothing_is_revealed() {
     }
 }
 
-/// Nobody has come through this door since.
+/// Checks that no other connection has arrived.
 fn assert_nobody_knocks(door: &TcpListener) {
     door.set_nonblocking(true).unwrap();
     assert!(door.accept().is_err(), "it came again");

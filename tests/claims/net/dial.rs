@@ -1,4 +1,4 @@
-//! A name with several addresses, not all of which are good.
+//! A name with several addresses, some of which do not work.
 
 use super::connect::closed_port;
 use crate::support::peer::{self, FLIGHT1};
@@ -17,12 +17,12 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-/// A connector of this process, to a name that stands for these addresses.
+/// Connects from this process to a name with these addresses.
 fn call(addresses: Vec<SocketAddr>) -> Result<Established, Error> {
     call_within(None, addresses)
 }
 
-/// The same with `-w`, and little patience.
+/// The same with `-w` and short limits.
 fn call_within(within: Option<Duration>, addresses: Vec<SocketAddr>) -> Result<Established, Error> {
     call_with(within, Duration::from_millis(100), addresses)
 }
@@ -64,11 +64,11 @@ fn addresses_that_do_not_answer_hold_up_the_next_one_for_a_moment_only() {
     let addresses = vec![at(1, dead), at(1, dead), at(1, dead), at(1, good)];
     let established = call(addresses).unwrap();
     assert_eq!(established.link.peer(), Some(at(1, good)));
-    // The system needs minutes to give up one of them.
+    // The system would take minutes to give up one of them.
     assert!(before.elapsed() < Duration::from_secs(10));
 }
 
-/// Somebody who answers a flight 1 with this, and closes.
+/// A listener that answers a flight 1 with `answer`, and closes.
 fn stranger(answer: &'static [u8]) -> SocketAddr {
     let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = door.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! `--fd`: a connection that something else has made.
+//! `--fd`: a connection that another program has made.
 
 use crate::support::peer::{self, Role};
 use crate::support::pty::{self, Terminal};
@@ -14,12 +14,12 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
-/// scat with this socket as its descriptor 3, and this file as its input.
+/// Starts scat with this socket as descriptor 3, and this file as its input.
 fn on(socket: impl Into<OwnedFd>, args: &[&str], input: &str) -> Scat {
     words_on(&[program()], socket, args, input)
 }
 
-/// The same where the time for a handshake is short.
+/// The same with a short limit for the handshake.
 fn hurried_on(socket: impl Into<OwnedFd>, args: &[&str], input: &str) -> Scat {
     words_on(&hurried::words(), socket, args, input)
 }
@@ -31,20 +31,20 @@ fn words_on(words: &[String], socket: impl Into<OwnedFd>, args: &[&str], input: 
     Scat::spawn(command)
 }
 
-/// The pre-shared key file of all tests here.
+/// The pre-shared key file that all tests here use.
 fn psk() -> &'static str {
     static PSK: OnceLock<Place> = OnceLock::new();
     PSK.get_or_init(|| made("--genpsk").0).arg()
 }
 
-/// A new key file, and what scat prints about it.
+/// Makes a key file. Returns it with what scat prints.
 fn made(option: &str) -> (Place, String) {
     let place = Place::new("fd-key");
     let printed = Scat::new(&[option, place.arg()]).end().expect(0, "").stdout;
     (place, String::from_utf8(printed).unwrap().trim().to_owned())
 }
 
-/// A connection and its two ends.
+/// Both ends of a TCP connection.
 fn tcp_pair() -> (TcpStream, TcpStream) {
     let (door, port) = door();
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -85,7 +85,8 @@ fn two_dial_outs_meet_at_a_relay_and_the_clock_starts_at_the_first_byte() {
     let mut l = hurried_on(l_dialed, &["-lv", "--psk", psk()], "/dev/null");
     let input = file("dialed", b"met");
     let mut c = hurried_on(c_dialed, &["-v", "--psk", psk()], input.arg());
-    // One that has begun, after the two: its time is over after theirs would be.
+    // A third scat, started last, whose caller has begun: when its limit passes, so would those of
+    // the other two.
     let (mut slow_side, slow_dialed) = tcp_pair();
     let slow = hurried_on(slow_dialed, &["-l", "--psk", psk()], "/dev/null");
     slow_side.write_all(&peer::preface(Role::Connector, true)[..1]).unwrap();
@@ -113,7 +114,7 @@ fn usr1_tells_that_a_caller_is_waited_for() {
     let (mut caller, socket) = UnixStream::pair().unwrap();
     let key = fifo("fd-usr1");
     let mut l = on(socket, &["-l", "--psk", key.arg()], "/dev/null");
-    // It can be opened when scat reads it.
+    // This open waits until scat reads the FIFO.
     let mut writer = File::options().write(true).open(&key).unwrap();
     writer.write_all(&std::fs::read(psk()).unwrap()).unwrap();
     drop(writer);
@@ -132,7 +133,7 @@ fn the_one_caller_of_a_given_connection_decides_the_status() {
     let (identity, its_key) = made("--genkey");
     let pinned = ["-l", "-i", own.arg(), "--peer", &wanted];
     let with_psk = ["-l", "--psk", psk()];
-    // Another scat as the caller; what each of the two comes to.
+    // The caller is another scat. How each of the two ends.
     for (l_args, c_args, l_code, l_said, c_code) in [
         (
             &with_psk[..],
@@ -162,7 +163,7 @@ fn the_one_caller_of_a_given_connection_decides_the_status() {
         assert_eq!(said.contains(&format!("unverified key: {its_key}")), c_args[0] == "-i");
         assert_eq!(c.end().code, Some(c_code), "{l_args:?} {c_args:?}");
     }
-    // Somebody else.
+    // The caller is no scat.
     for (sent, code, said) in [
         (&b""[..], 3, "caller rejected: closed before the handshake"),
         (&peer::preface(Role::Listener, true)[..], 4, "caller rejected: listens as well"),
@@ -270,8 +271,8 @@ fn the_ceremony_is_held_over_a_given_connection_without_an_address() {
     c.end().expect(0, "");
 }
 
-/// A superserver at a Unix socket, the PATH among these words, with its scats' output
-/// among its messages; ended with this. None if it is missing; says so.
+/// Starts a superserver at a Unix socket, which replaces PATH in `words`. The output of the
+/// scats that it starts appears among its messages. Skips with `None` if it is missing.
 fn superserver(words: &[&str], ready: &str) -> Option<(Scat, Place)> {
     if Command::new(words[0]).arg("-h").stdout(Stdio::null()).status().is_err() {
         skip(format_args!("no {}", words[0]));
@@ -287,7 +288,7 @@ fn superserver(words: &[&str], ready: &str) -> Option<(Scat, Place)> {
     Some((server, place))
 }
 
-/// Each caller gets a scat of its own, and a bad one harms none.
+/// Checks that each caller gets a scat of its own, and that a bad caller harms no other.
 fn serves_each_caller(words: &[&str], ready: &str) {
     let Some((mut server, place)) = superserver(words, ready) else {
         return;

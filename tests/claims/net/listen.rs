@@ -1,5 +1,5 @@
-//! A listener among strangers: whoever comes, it takes one peer, and reveals its
-//! part of the words once.
+//! A listener among strangers: it accepts one peer, whoever else connects, and reveals its part
+//! of the words once.
 
 use crate::support::peer::{self, DATA, FLIGHT2, FLIGHT3, Handshake, Options, Peer, Role};
 use crate::support::scat::{
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-// Where it listens.
+// Addresses and ports.
 
 #[test]
 fn a_port_in_use_is_1() {
@@ -25,7 +25,7 @@ fn a_port_in_use_is_1() {
         .end()
         .expect(1, &format!("port {port} is already in use"))
         .expect(1, " in use"); // (glibc says "already", musl does not)
-    // One family of two is not what was asked for.
+    // scat does not settle for one of the two families.
     Scat::new(&["-l", &taken]).end().expect(1, " in use");
 }
 
@@ -43,7 +43,7 @@ fn a_listener_takes_ipv4_and_ipv6_at_one_port() {
     }
     for host in ["127.0.0.1", "::1"] {
         let (l, port) = Scat::new(&["-l", "0"]).with_port();
-        // The port is a real one, and both kinds are its own.
+        // The listener has this port in both families.
         assert_ne!(port, 0);
         assert!(TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_err());
         assert!(TcpListener::bind(("127.0.0.1", port)).is_err());
@@ -54,7 +54,7 @@ fn a_listener_takes_ipv4_and_ipv6_at_one_port() {
     }
 }
 
-/// Takes a port without listening there.
+/// Binds a port without listening there.
 fn bind(host: &str, port: u16) -> Option<socket2::Socket> {
     let address = SocketAddr::new(host.parse().unwrap(), port);
     let domain = socket2::Domain::for_address(address);
@@ -68,7 +68,7 @@ fn one_family_only_where_asked_for() {
         return;
     }
     for (option, other) in [("-4l", "::1"), ("-6l", "127.0.0.1")] {
-        // The same port of the other kind is free, or another program's: then again.
+        // The port may belong to another program in the other family; then try another one.
         let mut listeners = (0..9).map(|_| Scat::new(&[option, "0"]).with_port());
         let (_listener, _bound, port) = listeners
             .find_map(|(listener, port)| Some((listener, bind(other, port)?, port)))
@@ -89,11 +89,11 @@ fn w_passes_at_a_listener_with_3() {
 
 // Strangers.
 
-/// Long enough for a handshake on a busy machine, shorter than any stranger's
-/// own 10 s, so that nobody gets through by waiting for those.
+/// Long enough for a handshake on a busy machine, but shorter than a stranger's limit of 10 s,
+/// so that no peer gets through just because strangers time out.
 const GOOD_TIME: Duration = Duration::from_secs(7);
 
-/// A good peer connects from 127.0.0.`host`, exchanges a word, and both end well.
+/// Lets a good peer connect from 127.0.0.`host` and exchange a word; both end well.
 fn good_peer_gets_through(mut scat: Scat, port: u16, host: u8) -> Ended {
     let before = Instant::now();
     let mut peer = Peer::connect(dial_from(host, port), Options::default()).unwrap();
@@ -110,15 +110,15 @@ fn connector() -> Handshake {
     Handshake::new(Role::Connector, Options::default()).unwrap()
 }
 
-/// What the other end sends before it closes. It has to close, not to reset:
-/// a reset can destroy what was sent before it.
+/// What the other end sends before it closes. A reset is an error, because it can destroy data
+/// sent before it.
 fn told(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     bytes
 }
 
-/// Waits until scat has counted this many failed handshakes.
+/// Waits until scat reports this many failed handshakes.
 fn wait_for_failed(scat: &mut Scat, failed: usize) {
     let before = Instant::now();
     loop {
@@ -138,7 +138,7 @@ fn strangers_of_every_kind_do_not_cost_the_seat() {
     let mut stay = Vec::new();
     let flight1 = connector().flight1().unwrap();
     for _ in 0..6 {
-        // Scanners: connect and close, connect and reset.
+        // Port scans: connect and close, connect and reset.
         drop(dial(port));
         SockRef::from(&dial(port)).set_linger(Some(Duration::ZERO)).unwrap();
         // Silent.
@@ -150,7 +150,7 @@ fn strangers_of_every_kind_do_not_cost_the_seat() {
             assert!(rest(&stream).is_empty());
             stay.push(stream);
         }
-        // Half a flight 1, one with the end of sending behind it.
+        // Half a flight 1, with and without a FIN behind it.
         for half_closed in [false, true] {
             let mut stream = dial(port);
             stream.write_all(&flight1[..600]).unwrap();
@@ -159,7 +159,7 @@ fn strangers_of_every_kind_do_not_cost_the_seat() {
             }
             stay.push(stream);
         }
-        // A valid flight 1 and a hang-up after flight 2, or none.
+        // A valid flight 1, and then a hang-up or nothing.
         drop(knock(port));
         stay.push(knock(port).0);
         // A forged flight 3.
@@ -167,7 +167,7 @@ fn strangers_of_every_kind_do_not_cost_the_seat() {
         stream.write_all(&[7; FLIGHT3]).unwrap();
         assert!(rest(&stream).is_empty());
         stay.push(stream);
-        // A flight 3 that is authentic, with an id that does not exist.
+        // An authentic flight 3 with an id that does not exist.
         let (mut stream, mut handshake) = knock(port);
         stream.write_all(&handshake.flight3_with(&[2; 33]).unwrap()).unwrap();
         assert!(rest(&stream).is_empty());
@@ -202,7 +202,7 @@ fn a_stranger_s_time_is_10_s() {
     good_peer_gets_through(scat, port, 1);
 }
 
-/// One stranger is silent, one waits with its flight 3.
+/// Checks that scat drops after `time` both a silent stranger and one that sends no flight 3.
 fn runs_out_after(time: Duration, port: u16) {
     let before = Instant::now();
     let silent = dial(port);
@@ -270,7 +270,7 @@ fn those_who_speak_scat_otherwise_are_told_by_a_preface() {
         let mut stream = dial(port);
         stream.write_all(other).unwrap();
         assert_eq!(told(&mut stream), own, "{other:?}");
-        // A whole flight 1, half of it unread when the answer is made.
+        // A whole flight 1, half of which scat has not read when it answers.
         let mut stream = dial(port);
         stream.write_all(&[&other[..], &[7; 4000]].concat()).unwrap();
         assert_eq!(told(&mut stream), own, "{other:?}");
@@ -302,11 +302,11 @@ fn one_who_is_turned_away_and_floods_does_not_hold_the_listener() {
 fn half_open_connections_from_one_address_do_not_push_out_another() {
     let (scat, port) = Scat::listen();
     let (mut stream, mut handshake) = (dial_from(2, port), connector());
-    // Half of flight 1: of all, this one would go first.
+    // Half of flight 1: by age alone, scat would drop this connection first.
     let flight1 = handshake.flight1().unwrap();
     stream.write_all(&flight1[..600]).unwrap();
     let flood: Vec<TcpStream> = (0..150).map(|_| dial(port)).collect();
-    // The last ones stayed, the first ones went: scat has seen them all.
+    // The end of the first one shows that scat has accepted them all.
     assert!(rest(&flood[0]).is_empty());
     stream.write_all(&flight1[600..]).unwrap();
     handshake.read_flight2(&peer::read_flight(&mut stream, FLIGHT2).unwrap()).unwrap();
@@ -365,15 +365,15 @@ fn of_one_address_the_oldest_goes_whatever_it_has_sent() {
     scat.end().expect(6, "cut off");
 }
 
-/// A listener all of whose places are held: from each of these addresses, somebody
-/// sends a flight 1 that was recorded once, waits, and comes back as soon as it is dropped.
+/// A listener whose places are all taken: from each of these addresses an attacker sends a
+/// recorded flight 1, waits, and connects again when scat drops it.
 fn besieged(addresses: impl Iterator<Item = Ipv4Addr>) -> (Scat, u16, Vec<Started<()>>) {
     let (mut scat, port) = Scat::listen();
     let flight1 = Arc::new(connector().flight1().unwrap());
     let siege = addresses.map(|from| {
         let flight1 = Arc::clone(&flight1);
         start(move || {
-            // Until the port closes.
+            // Ends when the port closes.
             while let Ok(mut stream) = try_dial(from, port) {
                 let _ = stream.write_all(&flight1);
                 rest(&stream);
@@ -405,12 +405,12 @@ fn strangers_who_hold_all_places_and_come_back_do_not_keep_a_peer_out() {
     }
 }
 
-/// A listener one of whose system calls fails as `fault` says, injected by strace; says so
-/// if that is not possible.
+/// Starts a listener under strace, which makes a system call fail as `fault` says. Skips with
+/// `None` if that is not possible.
 fn faulty_listener(fault: &str) -> Option<Scat> {
     let traced = |args: &[&str]| {
         let mut command = Command::new("strace");
-        // The tracer is no parent: signals and the exit status are scat's own.
+        // With -D scat is the child of this test, so signals and the exit status are its own.
         command.args(["-D", "-o", "/dev/null", "-e", &format!("inject={fault}")]).args(args);
         command
     };
@@ -429,7 +429,7 @@ fn an_accept_that_keeps_failing_is_told_once_and_leaves_signals_working() {
     let (mut scat, port) = scat.with_port();
     let _waiting = dial(port);
     scat.line("accept: operation not permitted");
-    // Several times what lies between two tries.
+    // Several times the pause between two tries.
     assert!(!scat.ends_within(Duration::from_secs(1)));
     scat.signal(Signal::TERM);
     let ended = scat.end_by_itself().expect_signal(Signal::TERM);
@@ -450,7 +450,7 @@ fn an_accept_that_has_failed_is_tried_again() {
 #[test]
 fn connections_that_are_lost_before_accept_do_not_hold_up_the_next_one() {
     for error in ["ECONNABORTED", "EPROTO", "EINTR", "EHOSTUNREACH"] {
-        // With a pause behind each it would be 20 s.
+        // Pauses after each failure would add up to 20 s.
         let Some(scat) = faulty_listener(&format!("accept4:error={error}:when=1..100")) else {
             return;
         };
@@ -462,7 +462,8 @@ fn connections_that_are_lost_before_accept_do_not_hold_up_the_next_one() {
 
 #[test]
 fn a_listener_that_gets_no_random_numbers_ends_with_1() {
-    // From the first one on, from the second on, until a whole handshake has its own.
+    // Let the first request and all later ones fail, then the second and all later ones, and so
+    // on until a handshake succeeds.
     let mut failures_after_start = 0;
     for first in 1..30 {
         let fault = format!("getrandom:error=EIO:when={first}+");
@@ -489,7 +490,7 @@ fn v_tells_why_strangers_went_and_not_too_often() {
     assert!(rest(&stream).is_empty());
     let line = scat.line("does not speak scat");
     assert!(line.starts_with("scat: 127.0.0.1 port "), "{line}");
-    // What it sent is not repeated.
+    // The message does not repeat what the stranger sent.
     assert!(!line.contains("SSH-2.0"), "{line}");
     let before = Instant::now();
     for _ in 0..200 {
@@ -507,7 +508,7 @@ fn v_tells_why_strangers_went_and_not_too_often() {
 #[test]
 fn who_does_not_speak_scat_is_told_later_if_too_much_was_told_before() {
     let (mut scat, port) = Scat::listen();
-    // What is told in one second.
+    // As many as scat reports in one second.
     for _ in 0..5 {
         let mut stream = dial(port);
         stream.write_all(b"SCAT2C\0\n").unwrap();
@@ -527,7 +528,7 @@ fn who_does_not_speak_scat_is_told_later_if_too_much_was_told_before() {
     strangers.join();
 }
 
-// The one reveal: trying costs a visible, failed run each time.
+// One reveal per run: each guess at the words costs a run that fails visibly.
 
 #[test]
 fn a_thousand_hang_ups_after_flight_2_cost_nothing_and_reveal_nothing() {
@@ -536,7 +537,7 @@ fn a_thousand_hang_ups_after_flight_2_cost_nothing_and_reveal_nothing() {
         let (mut stream, mut handshake) = knock(port);
         let mut flight3 = handshake.flight3().unwrap();
         match i % 3 {
-            // A flight 3 that is cut off, or altered in its last byte.
+            // A flight 3 without its last byte, or with that byte altered.
             0 => stream.write_all(&flight3[..96]).unwrap(),
             1 => {
                 flight3[96] ^= 1;
@@ -554,7 +555,7 @@ fn a_thousand_hang_ups_after_flight_2_cost_nothing_and_reveal_nothing() {
 
 #[test]
 fn one_hang_up_after_flight_3_ends_the_listener_with_6() {
-    // Before OPEN is read, and after it.
+    // The peer leaves before it reads OPEN, or after it.
     for is_read in [false, true] {
         let (scat, port) = Scat::listen();
         let (mut stream, mut handshake) = knock(port);
@@ -565,7 +566,7 @@ fn one_hang_up_after_flight_3_ends_the_listener_with_6() {
         }
         drop(peer);
         let said = scat.end_by_itself().expect(6, "cut off").stderr;
-        // The words were shown: every try at them is seen.
+        // The user sees each guess, because the words were shown.
         assert!(said.contains("you say"), "{said}");
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it listens again");
     }
@@ -581,8 +582,8 @@ fn when_open_comes_everybody_else_has_been_turned_away() {
     others.extend((0..5).map(|_| knock(port).0));
     let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the port is open");
-    // A stopped peer cannot be asked, so the order shows in what is there when
-    // OPEN comes: every other connection has ended by then, without a wait.
+    // The order shows here without a wait: when OPEN arrives, every other connection has already
+    // ended.
     for other in &mut others {
         other.set_nonblocking(true).unwrap();
         match other.read(&mut [0]) {
@@ -605,6 +606,6 @@ fn every_handshake_has_a_fresh_commitment_and_the_runs_one_static_key() {
         assert!(seen.insert(handshake.commit));
         keys.insert(handshake.peer_key().unwrap());
     }
-    // One static key for a run, as the protocol has it.
+    // The protocol wants one static key for the whole run.
     assert_eq!(keys.len(), 1);
 }

@@ -1,5 +1,5 @@
-//! A listener in a storm: ten thousand strangers a minute, each from an address of
-//! its own, and what each of them costs.
+//! A listener under load: ten thousand strangers a minute, each from an address of its own, and
+//! what each of them costs.
 
 use crate::support::peer::{FLIGHT2, Handshake, Options, Role, read_flight};
 use crate::support::scat::{Place, Scat, Started, noise, program, rest, start, try_dial};
@@ -13,35 +13,35 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between one stranger and the next; longer where a handshake takes longer, because a
-/// machine that is busy with other things would show its own load alone.
+/// Time between two strangers. It is longer where a handshake takes longer: on a busy machine,
+/// a fixed rate would measure only the machine's other load.
 pub const PACE: Duration = Duration::from_millis(6);
-/// Who send them, in turns.
+/// Threads that send strangers in turns.
 const SENDERS: usize = 8;
-/// Connections that each sender keeps open: together twice as many as a listener takes.
+/// Connections that each thread keeps open: together twice as many as a listener has places.
 const KEPT: usize = 16;
-/// Shorter than a stranger's own 10 s, as in the other tests.
+/// Shorter than a stranger's limit of 10 s.
 const GOOD_TIME: Duration = Duration::from_secs(7);
 
-/// How many come; SCAT_STRANGERS says another number, 50000 for five minutes.
+/// The number of strangers. SCAT_STRANGERS overrides it; 50000 take five minutes.
 pub fn strangers() -> u32 {
     std::env::var("SCAT_STRANGERS").map_or(600, |count| count.parse().unwrap())
 }
 
-/// CPU time that a process or thread has used, in clock ticks: hundredths of a second.
+/// CPU time that a process or thread has used, in clock ticks (hundredths of a second).
 fn ticks(of: impl Display) -> u32 {
     let stat = std::fs::read_to_string(format!("/proc/{of}/stat")).unwrap();
-    // proc(5): the name may have anything in it; utime and stime are fields 14 and 15.
+    // proc(5): the name may contain anything; utime and stime are fields 14 and 15.
     let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     fields[11..13].iter().map(|field| field.parse::<u32>().unwrap()).sum()
 }
 
-/// Of a network (a /24) of its own.
+/// Returns an address in a /24 network of its own.
 fn address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x7f01_0001 + ((number % 60_000) << 8))
 }
 
-/// All three flights, with a key that nobody has pinned.
+/// Performs a handshake with a key that the listener does not accept.
 fn whole_handshake(mut stream: TcpStream) -> io::Result<()> {
     let mut handshake = Handshake::connect(&mut stream, Options::default())?;
     stream.write_all(&handshake.flight3()?)?;
@@ -49,15 +49,15 @@ fn whole_handshake(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// One stranger of four kinds. What goes wrong for it is no matter: its place may be
-/// somebody else's by now.
+/// Acts as one stranger of four kinds. Errors do not matter, because scat may already have given
+/// its place to another.
 fn stranger(number: u32, mut stream: TcpStream, flight1: &[u8]) -> Option<TcpStream> {
     match number % 4 {
         // Silent.
         0 => {}
         // Garbage.
         1 => drop(stream.write_all(&noise(number.into(), 2000))),
-        // Half a handshake, as somebody does who has recorded a first flight.
+        // Half a handshake, as from an attacker who has recorded a flight 1.
         2 => {
             let _ = stream.write_all(flight1);
             let _ = read_flight(&mut stream, FLIGHT2);
@@ -70,7 +70,7 @@ fn stranger(number: u32, mut stream: TcpStream, flight1: &[u8]) -> Option<TcpStr
     Some(stream)
 }
 
-/// Strangers come until the port is closed; the number of those that have come.
+/// Sends strangers until the port is closed. Returns a count of them, and the threads.
 pub fn storm(port: u16, pace: Duration) -> (Arc<AtomicU32>, Vec<Started<()>>) {
     let came = Arc::new(AtomicU32::new(0));
     let flight1 = Handshake::new(Role::Connector, Options::default()).unwrap().flight1().unwrap();
@@ -94,8 +94,8 @@ pub fn storm(port: u16, pace: Duration) -> (Arc<AtomicU32>, Vec<Started<()>>) {
     (came, senders)
 }
 
-/// A listener with so many descriptors that takes one key's owner only, and what is to
-/// be said of its strangers.
+/// Floods a listener that has this many descriptors and accepts one key, and checks its costs
+/// and messages.
 fn holds_out(descriptors: u32) {
     let identity = Place::new("load");
     let made = Scat::new(&["--genkey", identity.arg()]).end().expect(0, "");
@@ -107,7 +107,7 @@ fn holds_out(descriptors: u32) {
     let arrived = Instant::now();
     let (mut listener, port) = Scat::spawn(command).with_port();
 
-    // What a whole handshake costs, one after the other, here and there.
+    // The cost of a handshake, at both ends, without other load.
     let (alone, own, begin) = (200, ticks("thread-self"), Instant::now());
     for number in 0..alone {
         let stream = try_dial(address(number), port).unwrap();
@@ -141,13 +141,13 @@ fn holds_out(descriptors: u32) {
          ({cost} for {alone} handshakes, {own} at the other end); peak of memory {peak} + {grown} kB; peer in after {got_in:?}"
     );
     assert!(cost < 5 * own.max(1), "{cost} and {own} ticks");
-    // A quarter of them make a whole handshake, and a quarter half of one.
+    // A quarter of the strangers make a whole handshake, and a quarter half of one.
     let each = f64::from(storm_cost) / f64::from(count);
     let handshake = f64::from(cost.max(1)) / f64::from(alone);
     assert!(each < 3.0 * handshake, "{each} and {handshake} ticks");
     assert!(grown < 4096, "{grown} kB");
     assert!(got_in < GOOD_TIME, "{got_in:?}");
-    // Five strangers a second are told of, and the number of the others; then the session.
+    // scat reports five strangers per second and the number of the others, and then the session.
     let most = 6 * (arrived.elapsed().as_secs() as usize + 2) + 10;
     assert!(ended.stderr.lines().count() < most, "{}", ended.stderr);
 }

@@ -1,5 +1,5 @@
-//! `--reconnect`: a session goes on over other connections, whatever is lost when, and
-//! strangers at the port that it keeps get nothing.
+//! `--reconnect`: a session survives the loss of its connection at any moment, and strangers at
+//! the port that it keeps get nothing.
 
 use super::load;
 use crate::support::hurried;
@@ -18,35 +18,35 @@ use std::time::{Duration, Instant};
 
 pub const OPTIONS: [&str; 3] = ["--no-confirm", "--reconnect", "30"];
 
-/// Ends a connection behind so many bytes that one side sends.
+/// Ends a connection after this many bytes from one side.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
     pub from: Role,
     pub at: usize,
-    /// By a reset, otherwise by a FIN.
+    /// Whether by a reset or by a FIN.
     pub resets: bool,
 }
 
-/// Carries connections to a port of 127.0.0.1, and does to them what a test asks for.
+/// A relay to a port of 127.0.0.1 that cuts or silences connections when a test asks for it.
 #[derive(Clone)]
 pub struct Network(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// The connections to come that are cut; those behind the last one live.
+    /// How to cut the next connections; later ones are not cut.
     cuts: VecDeque<Cut>,
-    /// Those that are carried: their numbers, and both their ends.
+    /// The relayed connections: the number and both ends of each.
     carried: Vec<(usize, [TcpStream; 2])>,
-    /// How many have come.
+    /// The number of connections so far.
     count: usize,
-    /// What was to be carried on those before this number is thrown away.
+    /// Connections with lower numbers are silent: the relay discards their data.
     silent_before: usize,
-    /// What each brought to the listener first.
+    /// The first bytes that each connection carried to the listener.
     recorded: Vec<Vec<u8>>,
 }
 
 impl Network {
-    /// Also returns the port to connect to.
+    /// Starts a relay to port `to`. Also returns the port to connect to.
     pub fn new(to: u16, cuts: &[Cut]) -> (Network, u16) {
         let (door, port) = door();
         let state = State { cuts: cuts.iter().copied().collect(), ..State::default() };
@@ -110,7 +110,7 @@ impl Network {
         };
         match cut {
             Some(cut) if left == 0 => self.end(number, cut.resets),
-            // A FIN goes on.
+            // Forward the FIN.
             _ if is_carried() => drop(b.shutdown(Shutdown::Write)),
             _ => {}
         }
@@ -126,7 +126,7 @@ impl Network {
                 if resets {
                     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
                 }
-                // Both threads let go of it: then it is closed.
+                // Both threads then drop their copies, which closes the socket.
                 let how = if resets { Shutdown::Read } else { Shutdown::Both };
                 let _ = stream.shutdown(how);
             }
@@ -134,7 +134,7 @@ impl Network {
         });
     }
 
-    /// Ends what is carried now; of the connections to come, `next` are cut.
+    /// Ends the current connections, and cuts the next ones as `next` says.
     fn cut(&self, next: &[Cut]) {
         let numbers: Vec<usize> = {
             let mut state = self.0.lock().unwrap();
@@ -144,18 +144,18 @@ impl Network {
         numbers.into_iter().for_each(|number| self.end(number, false));
     }
 
-    /// Forwards nothing more, but keeps reading.
+    /// Forwards nothing more on the current connections, but keeps reading.
     fn silence(&self) {
         let mut state = self.0.lock().unwrap();
         state.silent_before = state.count;
     }
 
-    /// How many connections have come.
+    /// Returns the number of connections so far.
     fn count(&self) -> usize {
         self.0.lock().unwrap().count
     }
 
-    /// Waits until so many have come.
+    /// Waits for this many connections.
     fn wait_for(&self, count: usize) {
         let deadline = Instant::now() + LIMIT;
         while self.count() < count {
@@ -164,14 +164,14 @@ impl Network {
         }
     }
 
-    /// The first bytes to the listener of the last connection but `n`.
+    /// The first bytes of the last connection but `n`, from the connector.
     fn recorded(&self, n: usize) -> Vec<u8> {
         let state = self.0.lock().unwrap();
         state.recorded[state.count - 1 - n].clone()
     }
 }
 
-/// A listener, a connector, and the network between them; both have a session.
+/// A session: the listener, the connector, the relay between them, and its port.
 fn session() -> (Scat, Scat, Network, u16) {
     let (mut listener, port) = Scat::listen_with(&OPTIONS);
     let (network, door) = Network::new(port, &[]);
@@ -186,7 +186,7 @@ fn carries(from: &mut Scat, to: &mut Scat, line: &[u8]) {
     assert_eq!(to.read(line.len()), line);
 }
 
-/// Both end their input, and all is well.
+/// Ends the input of both; both end well.
 fn ends_well(mut connector: Scat, listener: Scat) {
     connector.end_input();
     let listener = start(move || listener.end());
@@ -213,9 +213,9 @@ fn a_session_goes_on_over_other_connections() {
     assert!(ended.stdout == data, "other bytes arrived");
 }
 
-/// From OPEN to the last DONE: a frame is 274 bytes long. Only a FIN right behind the last
-/// one would be taken for that of an end that has it, and a reset before the first one
-/// would take flight 3 away.
+/// Cuts from OPEN to the last DONE; a frame is 274 bytes long. Two cuts are left out: a FIN
+/// right behind the last frame looks like the peer's own, and a reset before the first frame
+/// would destroy flight 3.
 #[test]
 fn a_short_session_is_whole_wherever_it_is_cut() {
     let begin = FLIGHT1 + FLIGHT3;
@@ -249,7 +249,7 @@ fn a_short_session_is_whole_wherever_it_is_cut() {
     cases.collect::<Vec<_>>().into_iter().for_each(|case| case.join());
 }
 
-/// The first one ends a session, and the second one its first try to come back.
+/// The first cut ends the session's connection, the second the first attempt to reconnect.
 #[test]
 fn two_cuts_within_a_second_are_survived_at_every_offset_of_the_flights() {
     let connector = (0..=R1_LEN + R3_LEN).map(|at| (Role::Connector, at));
@@ -271,13 +271,13 @@ fn two_cuts_within_a_second_are_survived_at_every_offset_of_the_flights() {
 
 #[test]
 fn a_loss_before_open_brings_open_or_an_end_at_once() {
-    // OPEN is lost: it comes again, as it was.
+    // If OPEN is lost, the listener sends the same one again.
     let (mut listener, port) = Scat::listen_with(&OPTIONS);
     let cut = Cut { from: Role::Listener, at: FLIGHT2 + 10, resets: true };
     let mut connector = Scat::connect_with(&OPTIONS, Network::new(port, &[cut]).1);
     assert_eq!(connector.words(), listener.words().mirrored());
     ends_well(connector, listener);
-    // Flight 3 is lost: the listener knows of no session.
+    // If flight 3 is lost, the listener has no session.
     let (mut listener, port) = Scat::listen_with(&OPTIONS);
     let cut = Cut { from: Role::Connector, at: FLIGHT1 + 50, resets: true };
     let connector = Scat::connect_with(&OPTIONS, Network::new(port, &[cut]).1);
@@ -287,8 +287,8 @@ fn a_loss_before_open_brings_open_or_an_end_at_once() {
     ends_well(connector, listener);
 }
 
-/// Types this until the screen shows that it was taken: behind each line of its own scat
-/// asks anew, and what was typed before that is lost.
+/// Types this until the screen shows that scat has taken it: after each message scat asks again
+/// and discards what was typed before.
 fn answer(screen: &mut Terminal, typed: &str, shown: &str) {
     let asked = |screen: &str| screen.matches("check who that is").count();
     while !screen.screen().contains(shown) {
@@ -335,7 +335,7 @@ fn a_loss_while_the_words_are_asked_changes_nothing() {
 #[test]
 fn a_loss_while_an_output_takes_nothing_loses_nothing() {
     let (mut listener, mut connector, network, _) = session();
-    // More than the network holds.
+    // More than the sockets hold.
     let data = noise(33, 40_000_000);
     let sent = data.clone();
     let mut stdin = connector.stdin.take().unwrap();
@@ -344,7 +344,7 @@ fn a_loss_while_an_output_takes_nothing_loses_nothing() {
     network.cut(&[]);
     connector.next_line("connection lost");
     connector.next_line("connected again");
-    // The other way nothing is held up.
+    // The other direction is not blocked.
     carries(&mut listener, &mut connector, b"meanwhile");
     let received = start(move || listener.end());
     writer.join();
@@ -355,7 +355,7 @@ fn a_loss_while_an_output_takes_nothing_loses_nothing() {
 #[test]
 fn a_loss_between_the_end_of_the_input_and_its_confirmation_is_none() {
     let (listener, mut connector, network, _) = session();
-    // More than a pipe holds: it is not written out before somebody reads.
+    // More than a pipe holds, so the listener cannot write it all before the test reads.
     let data = noise(34, 300_000);
     connector.write(&data);
     connector.end_input();
@@ -371,7 +371,7 @@ fn a_loss_between_the_end_of_the_input_and_its_confirmation_is_none() {
 
 // A network that falls silent.
 
-/// Both in a hurry, and the network between them.
+/// A session of two hurried scats, and the relay between them.
 fn hurried_session() -> (Scat, Scat, Network) {
     let options = ["--no-confirm", "--reconnect", "30", "-v"];
     let start_hurried = |args: &[&str]| hurried::start(&[&options, args].concat());
@@ -383,7 +383,7 @@ fn hurried_session() -> (Scat, Scat, Network) {
     (listener, connector, network)
 }
 
-/// Both end their input, all is well, and no loss was told.
+/// Ends the input; both end well, and neither has reported a loss.
 fn was_never_lost(mut connector: Scat, listener: Scat) -> [String; 2] {
     connector.end_input();
     let listener = start(move || listener.end());
@@ -393,7 +393,7 @@ fn was_never_lost(mut connector: Scat, listener: Scat) -> [String; 2] {
     })
 }
 
-/// Behind a relay that still takes everything.
+/// The relay still takes everything.
 #[test]
 fn a_connection_that_leads_nowhere_is_replaced() {
     let (mut listener, mut connector, network) = hurried_session();
@@ -419,7 +419,7 @@ fn a_peer_that_is_stopped_is_not_cut_off() {
     was_never_lost(connector, listener);
 }
 
-/// As in `| less`: it has something to say meanwhile, and cannot hear the answer.
+/// As in `| less`: the connector sends meanwhile, and cannot receive what acknowledges it.
 #[test]
 fn a_connector_whose_output_takes_nothing_doubts_no_connection() {
     let (mut listener, mut connector, network) = hurried_session();
@@ -477,7 +477,7 @@ fn a_recorded_reconnection_played_back_gets_nothing() {
     ends_well(connector, listener);
 }
 
-/// Long enough on a busy machine, shorter than a stranger's own 10 s.
+/// Long enough on a busy machine, shorter than a stranger's limit of 10 s.
 const GOOD_TIME: Duration = Duration::from_secs(7);
 
 #[test]
@@ -503,12 +503,12 @@ fn ten_thousand_strangers_a_minute_delay_no_reconnection() {
     assert!(grown < 1024, "{grown} kB");
 }
 
-// Ends.
+// The end of a session.
 
 #[test]
 fn one_whose_peer_is_killed_waits_its_time_and_ends_with_6() {
     let (mut listener, port) = Scat::listen_with(&["--no-confirm", "--reconnect", "1"]);
-    // --idle stands still meanwhile.
+    // The time without a connection does not count for --idle.
     let options = ["--no-confirm", "--reconnect", "4", "--idle", "3"];
     let mut connector = Scat::connect_with(&options, port);
     connector.line("you say");

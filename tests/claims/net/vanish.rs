@@ -1,4 +1,4 @@
-//! A network that falls silent, or drops large packets: nothing says so.
+//! A network that falls silent, or drops large packets, without an error.
 
 use crate::support::network::Network;
 use rustix::process::Signal;
@@ -21,8 +21,8 @@ fn a_peer_that_vanishes_while_something_is_sent_to_it_is_noticed() {
     }
 }
 
-/// A laptop that changes networks: what it sends from its old address goes nowhere. Here
-/// that is only an ACK, which nothing but TCP would answer.
+/// A laptop changes networks, so packets from its old address are lost. Here that is only an
+/// ACK, to which no answer is due.
 #[test]
 fn a_connector_whose_address_changes_goes_on_from_another() {
     let Some(network) = Network::new() else { return };
@@ -56,7 +56,7 @@ fn a_connector_whose_address_changes_goes_on_from_another() {
     }
 }
 
-/// A network that drops the large packets which this rule of nft(8) names.
+/// A network that drops large packets, those of this rule of nft(8).
 fn black_hole(which: &str) -> Option<Network> {
     Network::with(&format!(
         "ip link set lo up && PATH=$PATH:/usr/sbin:/sbin nft 'table ip t {{ chain i {{ \

@@ -1,4 +1,4 @@
-//! How a connection is closed: no frame is lost, and no peer can hold it open.
+//! How scat closes a connection: no frame is lost, and no peer can hold it open.
 
 use crate::support::peer::{ABORT, Options, Peer, Role};
 use crate::support::scat::{LIMIT, Scat, noise, start};
@@ -6,7 +6,7 @@ use crate::support::{ROLES, hurried, session_with};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// A scat that is in a hurry to close, and its peer.
+/// A scat with a short limit for closing, and its peer.
 fn session(role: Role) -> (Scat, Peer) {
     session_with(role, Options::default(), hurried::start)
 }
@@ -35,7 +35,7 @@ fn an_output_that_blocks_keeps_what_came_and_not_the_connection() {
         let data = noise(21, 480_000);
         peer.send_data(&data).unwrap();
         peer.send(ABORT, &[5]).unwrap();
-        // Nobody reads scat's output, and this end stays open as well.
+        // Nobody reads scat's output, and the peer does not close either.
         let before = Instant::now();
         while peer.write(&[7]).is_ok() {
             assert!(before.elapsed() < LIMIT, "it is still open");
@@ -52,7 +52,7 @@ fn w_never_ends_a_running_session() {
     let mut connector = Scat::connect_with(&["-w1"], port);
     connector.line("you say");
     listener.line("you say");
-    // Twice the time passes: that of a third scat that waits in vain.
+    // A third scat runs out of time, which takes twice as long as the limit of the two.
     Scat::listen_with(&["-w2"]).0.end().expect(3, "no session in 2 s");
     connector.write(b"late");
     assert_eq!(listener.read(4), b"late");

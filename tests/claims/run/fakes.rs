@@ -1,6 +1,5 @@
-//! The loop itself, in this process: between pipes, with a fake peer at the other end
-//! of a socket pair. What the program does with a connection is seen from inside, without
-//! a look at the system's tables.
+//! The loop itself, in this process, between pipes and with a fake peer at the other end of a
+//! socket pair.
 
 use crate::support::ends;
 use crate::support::scat::{LIMIT, Started, noise, start};
@@ -25,7 +24,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// A loop that runs, and this test as its peer.
+/// A running loop; this test is its peer.
 struct Loop {
     ended: Started<Result<(), Error>>,
     stdin: Option<OwnedFd>,
@@ -34,7 +33,7 @@ struct Loop {
     session: Session,
 }
 
-/// Gives a descriptor away for good, as those are that a process was started with.
+/// Keeps a descriptor open for good, like one that a process was started with.
 fn inherited(fd: OwnedFd) -> BorrowedFd<'static> {
     Box::leak(Box::new(std::mem::ManuallyDrop::new(fd))).as_fd()
 }
@@ -44,7 +43,7 @@ impl Loop {
         Loop::start_with(role, Limits::default(), true)
     }
 
-    /// With these limits; somebody reads its output, or nobody ever did.
+    /// Starts a loop with these limits. `is_read` is whether its output has a reader.
     fn start_with(role: Role, limits: Limits, is_read: bool) -> Loop {
         let (input, stdin) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         let (stdout, output) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
@@ -56,7 +55,7 @@ impl Loop {
             drop(own);
             let link = Link::new(socket, &poller, LINK).unwrap();
             let stdio = Stdio::over(inherited(input), inherited(output), &poller)?;
-            // As whoever waits for a peer does.
+            // The program has polled before the loop starts, while it waited for the peer.
             poller.wait(Some(Instant::now()))?;
             let policy = Policy { peers: Vec::new(), psk: true, asks: false, advice: None };
             let (session, opening) = match role {
@@ -88,7 +87,7 @@ impl Loop {
         it
     }
 
-    /// The next frame of the loop.
+    /// Returns the next frame from the loop.
     fn receive(&mut self) -> Event {
         loop {
             if let Some(event) = ends::open(&mut self.session).unwrap() {
@@ -100,13 +99,13 @@ impl Loop {
         }
     }
 
-    /// Sends what is sealed.
+    /// Writes the sealed frames.
     fn send(&mut self) {
         self.peer.write_all(self.session.sealed()).unwrap();
         self.session.drained(self.session.sealed().len());
     }
 
-    /// Waits until the loop has shut its sending half, read or not what it sent before.
+    /// Waits until the loop has shut down its sending half, even if its frames are not read yet.
     fn wait_for_shutdown(&self) {
         let mut fds = [PollFd::new(&self.peer, PollFlags::RDHUP)];
         let limit = Timespec { tv_sec: 20, tv_nsec: 0 };
@@ -120,7 +119,7 @@ impl Loop {
         bytes
     }
 
-    /// The loop ends because nobody reads its output, and says so.
+    /// Checks that the loop ends because its output has no reader, and tells the peer.
     fn ends_unread(mut self) {
         assert_eq!(self.receive(), Event::Abort(Reason::OutputClosed));
         drop(self.peer);
@@ -166,15 +165,15 @@ fn the_last_frames_reach_a_peer_who_still_sends() {
     for role in [Role::Listener, Role::Connector] {
         let mut it = Loop::start(role);
         let data = noise(20, 60_000);
-        // Its input stays open.
+        // The loop's input stays open.
         let mut stdin = std::fs::File::from(it.stdin.take().unwrap());
         stdin.write_all(&data).unwrap();
         assert_eq!(it.receive(), Event::Data);
-        // The loop ends the session, and has said all that it has to say.
+        // A malformed frame, which makes the loop abort the session and shut its sending half.
         it.peer.write_all(&[&[1, 0][..], &[7; 256]].concat()).unwrap();
         it.wait_for_shutdown();
-        // To close now would be a reset for what the peer sends next, and a reset takes
-        // away what the peer has not read yet.
+        // If the loop closed now, this data would cause a reset, which destroys what the peer has
+        // not read yet.
         it.peer.write_all(&[7; 50_000]).unwrap();
         let reason = loop {
             match it.receive() {
@@ -190,7 +189,7 @@ fn the_last_frames_reach_a_peer_who_still_sends() {
     }
 }
 
-/// Little patience where nobody reads the output.
+/// A short limit for an output without a reader.
 fn unread() -> Limits {
     Limits { unread: Duration::from_millis(50), ..Limits::default() }
 }
@@ -206,7 +205,7 @@ fn a_reader_who_goes_is_noticed_although_nothing_comes() {
         assert_eq!(&one, b"one");
         drop(it.stdout.take());
         it.ends_unread();
-        // A peer that left before there was a session.
+        // The reader left before there was a session.
         Loop::start_with(role, unread(), false).ends_unread();
     }
 }
@@ -220,7 +219,7 @@ fn a_reader_who_goes_ends_nothing_before_the_input_is_sent() {
             stdin.write_all(b"more").unwrap();
             assert_eq!(it.receive(), Event::Data);
             drop(it.stdout.take());
-            // The next part takes its time.
+            // The next input comes late.
             assert!(it.ended.goes_on_for(3 * unread().unread));
         }
         drop(stdin);
@@ -248,7 +247,7 @@ fn a_pipe_that_has_another_reader_by_now_is_read() {
     assert!(!is_unread());
     drop(stdout);
     assert!(is_unread());
-    // As a FIFO's next reader does.
+    // A FIFO gets its next reader in the same way.
     let _again = std::fs::File::open(path).unwrap();
     assert!(!is_unread());
 }

@@ -1,4 +1,4 @@
-//! Signals: they end scat by themselves, or show how far it is.
+//! Signals that end scat or make it print its counters.
 
 use crate::support::peer::{self, ABORT, Options, Role};
 use crate::support::scat::{self, Place, Scat, dial, door, fifo, full_door, noise};
@@ -35,7 +35,7 @@ fn a_signal_ends_a_listener_that_waits() {
 
 #[test]
 fn a_signal_at_any_moment_of_the_start_ends_scat() {
-    // One that is swallowed makes this listener end by itself.
+    // If the signal is lost, this listener ends with another status.
     let traced = |options: &[&str]| -> Option<ExitStatus> {
         let mut command = Command::new("strace");
         command.args(options).args([&scat::program(), "-w", "2", "-l", "127.0.0.1", "0"]);
@@ -48,7 +48,7 @@ fn a_signal_at_any_moment_of_the_start_ends_scat() {
     }
     let calls = std::fs::read_to_string(&trace).unwrap();
     let calls = calls.lines().filter_map(|line| line.split_once('(')).map(|(name, _)| name);
-    // After each one, up to the first wait; strace itself makes the first of all.
+    // Sends a signal after each system call up to the first wait. (The first call is strace's.)
     let mut counts = HashMap::new();
     for name in calls.take_while(|name| !name.contains("wait")).skip(1) {
         let count = counts.entry(name.to_owned()).or_insert(0);
@@ -67,7 +67,7 @@ fn a_second_signal_ends_at_once() {
     scat.signal(Signal::TERM);
     assert_eq!(peer.recv_abort().unwrap(), 5);
     assert!(peer.recv_end().unwrap());
-    // It now waits for the peer's FIN, which does not come.
+    // scat now waits for the peer's FIN, which does not arrive.
     scat.signal(Signal::TERM);
     scat.end_by_itself().expect_signal(Signal::TERM);
     drop(peer);
@@ -75,7 +75,7 @@ fn a_second_signal_ends_at_once() {
 
 #[test]
 fn a_signal_ends_what_only_waits_for_its_output() {
-    // The peer is gone, and nobody takes what it had sent.
+    // The peer is gone, and nobody reads scat's output.
     let (mut scat, mut peer) = session(Role::Listener);
     peer.send_data(&noise(17, 300_000)).unwrap();
     peer.send(ABORT, &[5]).unwrap();
@@ -86,7 +86,7 @@ fn a_signal_ends_what_only_waits_for_its_output() {
     assert!(ended.stderr.contains("the other end was interrupted"), "{}", ended.stderr);
 }
 
-/// In a container scat is the first process, which no default action ends.
+/// In a container scat is the first process, which no signal's default action ends.
 #[test]
 fn as_the_first_process_it_ends_with_128_and_the_signal() {
     let user: &[_] = if rustix::process::geteuid().is_root() { &[] } else { &["--map-root-user"] };
@@ -116,7 +116,7 @@ fn as_the_first_process_it_ends_with_128_and_the_signal() {
         assert_eq!((ended.code, ended.signal), (Some(status), None), "{}", ended.stderr);
         assert!(ended.stderr.contains(&format!("EXIT {status} ")), "{}", ended.stderr);
     }
-    // A second one ends it at once: its peer does not close.
+    // A second signal ends it at once, although the peer has not closed.
     let patient = hurried::words_with(hurried::NEVER);
     let (listener, port) = start(&patient, &["-l", "127.0.0.1", "0"]).with_port();
     let mut peer = peer::Peer::connect(dial(port), peer::Options::default()).unwrap();
@@ -130,7 +130,7 @@ fn as_the_first_process_it_ends_with_128_and_the_signal() {
 
 #[test]
 fn a_signal_that_was_ignored_stays_ignored() {
-    // As nohup does.
+    // nohup ignores SIGHUP in this way.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$0\" -l 127.0.0.1 0", &scat::program()]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -169,7 +169,7 @@ fn usr1_tells_what_is_waited_for_before_there_is_a_session() {
     let (door, port) = door();
     let key = fifo("usr1");
     let mut scat = Scat::connect_with(&["--psk", key.arg()], port);
-    // It can be opened when scat reads it.
+    // This open waits until scat reads the FIFO.
     let mut writer = File::options().write(true).open(&key).unwrap();
     scat.asked("still waiting for the key in ");
     writer.write_all(b"scat-psk:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();

@@ -1,5 +1,5 @@
-//! What each exit status promises, and its message.
-//! Usage (2) and failures before a session (3, most of 4) are where they arise.
+//! What each exit status promises, and its message. Tests of usage errors (2) and of failures
+//! before a session (3, most of 4) are in the files of their subjects.
 
 #[cfg(target_os = "linux")]
 use crate::support::filter::{self, Calls};
@@ -54,7 +54,7 @@ fn full_disk() -> Stdio {
     File::options().write(true).open("/dev/full").unwrap().into()
 }
 
-/// The ABORT and the data before it are read at once: nothing was written by then.
+/// scat reads the ABORT and the data before it together, before it has written anything.
 #[test]
 fn a_full_disk_behind_the_peers_abort_is_told() {
     let (l, mut peer) = session_between(Role::Listener, Stdio::piped(), full_disk());
@@ -76,7 +76,7 @@ fn an_abort_behind_a_failed_write_is_told() {
         let (scat, mut peer) = session_between(role, Stdio::piped(), full_disk());
         peer.send(DATA, b"too much").unwrap();
         assert_eq!(peer.recv_abort().unwrap(), 6);
-        // More than fits between the two: what cannot be written is thrown away.
+        // More than the buffers hold: scat discards what it cannot write.
         for _ in 0..64 {
             peer.send(DATA, &[0; CONTENT]).unwrap();
         }
@@ -100,7 +100,7 @@ fn a_full_disk_is_1_and_told() {
     }
 }
 
-/// A listener whose output is a file, changed before it starts.
+/// Starts a listener whose output is a file; `change` alters its command.
 fn to_a_file(change: impl FnOnce(&mut Command)) -> (Scat, u16, Place) {
     let copy = file("copy", b"");
     let mut command = scat::command(&["-l", "127.0.0.1", "0"]);
@@ -110,8 +110,7 @@ fn to_a_file(change: impl FnOnce(&mut Command)) -> (Scat, u16, Place) {
     (scat, port, copy)
 }
 
-/// close(2) for a file named "copy" as network file systems and quotas have it: nothing
-/// of it is stored.
+/// A close(2) that fails for a file named "copy", as on a network file system or with a quota.
 const FULL_AT_THE_CLOSE: &str = r#"
     long readlink(const char *, char *, unsigned long);
     int sprintf(char *, const char *, ...);
@@ -149,7 +148,7 @@ fn a_disk_that_is_full_only_at_the_close_is_1_here_and_7_there() {
     let (listener, port, _copy) = to_a_file(preloaded);
     sends(port, 7);
     listener.end_by_itself().expect(1, "write standard output: no space left on device");
-    // Without it the same ends well.
+    // Without this close(2) the same session ends well.
     let (listener, port, copy) = to_a_file(|_| {});
     sends(port, 0);
     listener.end_by_itself().expect(0, "");
@@ -172,8 +171,7 @@ fn a_write_that_takes_nothing_is_1_and_told_and_is_not_tried_for_ever() {
 #[test]
 fn input_that_cannot_be_read_is_1_and_told() {
     for role in ROLES {
-        // A file of which only a read finds out that it cannot be read: address 0 of
-        // a process.
+        // Opening this file succeeds; reading it fails, because a process has nothing at address 0.
         let unreadable = File::open("/proc/self/mem").unwrap();
         let (scat, mut peer) = session_between(role, unreadable.into(), Stdio::piped());
         assert_eq!(peer.recv_abort().unwrap(), 7);
@@ -198,7 +196,7 @@ fn data_for_the_file_of_the_messages_is_1_at_the_receiver_and_7_at_the_sender() 
     let (door, port) = door();
     for (data, status) in [(&b""[..], 0), (b"hello\n", 1)] {
         let mut command = scat::command(&["127.0.0.1", &port.to_string()]);
-        // It might have something to send, so it is not refused at once.
+        // With a pipe as input scat may have something to send, so it starts.
         command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap());
         let mut child = command.stderr(log.try_clone().unwrap()).spawn().unwrap();
         drop(child.stdin.take());
@@ -221,7 +219,7 @@ fn data_for_the_file_of_the_messages_is_1_at_the_receiver_and_7_at_the_sender() 
 #[test]
 fn a_forged_frame_is_5_at_both_ends() {
     let (mut listener, port) = Scat::listen();
-    // Behind both flights and the first frame of data.
+    // In the second frame of data.
     let at = FLIGHT1 + FLIGHT3 + 274 + 100;
     let mut connector = Scat::connect(relay(port, Deed::Turn(at, 1)));
     connector.write(b"good");
@@ -232,10 +230,10 @@ fn a_forged_frame_is_5_at_both_ends() {
     connector.end_by_itself().expect(5, "the other end received corrupted or forged data");
 }
 
-/// A rule of each kind; the library's own claims have the others.
+/// One rule of each kind. The tests in protocol/ have the others.
 #[test]
 fn what_must_not_come_is_5_and_told() {
-    // Makes the wrong frame; sends what must precede it.
+    // Sends what must precede the wrong frame, and returns that frame.
     type Breach = fn(&mut Peer) -> Vec<u8>;
     let for_both: &[(Breach, &str, &[u8])] = &[
         (|peer| peer.seal(&plaintext(DONE, &[])), "DONE before", b""),
@@ -262,7 +260,7 @@ fn what_must_not_come_is_5_and_told() {
 #[test]
 fn exchanges_without_end_are_5() {
     let (scat, mut peer) = session(Role::Listener);
-    // One a second goes by while they are made.
+    // The limit allows one more per second meanwhile.
     for asked in 1.. {
         peer.start_ratchet().unwrap();
         let (kind, content) = peer.recv().unwrap();
@@ -279,8 +277,8 @@ fn exchanges_without_end_are_5() {
 
 // 6
 
-/// A listener and a connector with somebody between them, in the middle of a
-/// megabyte that the connector sends; at least this much of it arrives.
+/// Cuts a session in the middle of a megabyte from the connector. At least `least` bytes of it
+/// arrive.
 fn cut_by(deed: fn(usize) -> Deed, least: usize) {
     let (mut listener, port) = Scat::listen();
     let data = noise(5, 1 << 20);
@@ -291,7 +289,7 @@ fn cut_by(deed: fn(usize) -> Deed, least: usize) {
         .end_by_itself()
         .expect(6, "cut off: ")
         .expect(6, "not confirmed");
-    // Whoever reads it comes late, and finds all that was authentic, and nothing else.
+    // A late reader finds the authentic bytes, and nothing else.
     listener.line("connection from");
     let listener = listener.end_by_itself().expect(6, "cut off: ");
     assert!(data.starts_with(&listener.stdout));
@@ -302,7 +300,7 @@ fn cut_by(deed: fn(usize) -> Deed, least: usize) {
 
 #[test]
 fn a_clean_fin_in_the_middle_is_6_at_both_ends() {
-    // Whole frames up to the cut.
+    // All whole frames before the cut.
     cut_by(Deed::Finish, 500_000 - 2 * 65_536);
 }
 
@@ -316,14 +314,14 @@ fn a_peer_that_vanishes_is_6_whatever_had_ended() {
     for role in ROLES {
         for frames in [&[][..], &[EOF], &[EOF, DONE]] {
             let (mut scat, mut peer) = session(role);
-            // With [EOF, DONE], scat's own end must have come before DONE may.
+            // The peer may send DONE only after scat's EOF.
             if frames.len() == 2 {
                 scat.write(b"x");
                 scat.end_input();
                 assert_eq!(peer.recv().unwrap().0, DATA);
                 assert_eq!(peer.recv().unwrap().0, EOF);
             }
-            // All but the last.
+            // The peer leaves without sending the last frame.
             for &kind in &frames[..frames.len().saturating_sub(1)] {
                 peer.send(kind, &[]).unwrap();
                 assert_eq!(peer.recv().unwrap().0, DONE);
@@ -365,7 +363,7 @@ fn a_silence_is_explained_at_both_ends() {
     let mut connector = Scat::connect_with(&["-v"], port);
     connector.write(b"all there is");
     connector.end_input();
-    // Its own input is still open.
+    // The listener's own input is still open.
     listener.line("all received; waiting for the end of input here (next time: -d)");
     connector.line("all sent; waiting for the end of input at the other end");
     connector.asked("all sent; waiting for the end of input at the other end");
@@ -379,7 +377,7 @@ fn a_peer_that_does_nothing_is_6_with_idle_and_is_told() {
     for role in ROLES {
         let start = |args: &[&str]| Scat::new(&[args, &["--idle", "1"]].concat());
         let (mut scat, mut peer) = session_with(role, Options::default(), start);
-        // Data starts the time anew.
+        // Data restarts the limit.
         scat.write(b"x");
         assert_eq!(peer.recv().unwrap(), (DATA, b"x".to_vec()));
         assert_eq!(peer.recv_abort().unwrap(), 4);
@@ -396,7 +394,7 @@ fn an_output_that_is_closed_early_is_7_at_both_ends() {
     let (mut listener, port) = Scat::listen();
     let zero = File::open("/dev/zero").unwrap();
     let connector = Scat::connect_between(port, zero, Stdio::piped());
-    // | head -c 10
+    // As `| head -c 10` does.
     assert_eq!(listener.read(10), [0; 10]);
     drop(listener.stdout.take());
     let listener = listener.end_by_itself().expect(7, "standard output was closed");
@@ -410,7 +408,7 @@ fn the_sender_of_a_closed_output_is_told_although_its_own_input_goes_on() {
     for role in ROLES {
         let (mut scat, mut peer) = session(role);
         drop(scat.stdout.take());
-        // A child that another test has just started may hold the reading end for a moment.
+        // A child that another test is starting may still hold the reading end.
         peer.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         while peer.stream.peek(&mut [0]).is_err() {
             peer.send(DATA, b"x").unwrap();

@@ -1,5 +1,5 @@
-//! Every byte arrives, whatever standard input and output are; each direction
-//! has an end and a pace of its own; memory stays where it is.
+//! Every byte arrives, whatever standard input and output are. Each direction has its own end
+//! and pace, and memory does not grow.
 
 #[cfg(target_os = "linux")]
 use crate::support::filter::{self, Calls};
@@ -15,8 +15,8 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// A listener and a connector, each between its two; both have to end well and
-/// to show the same words. Returns what they wrote into pipes.
+/// Runs a listener and a connector with these inputs and outputs. Both must end well and show
+/// the same words. Returns what they wrote into pipes.
 fn run(listener: (Stdio, Stdio), connector: (Stdio, Stdio)) -> (Ended, Ended) {
     let (mut l, port) = Scat::listen_between(listener.0, listener.1);
     let mut c = Scat::connect_between(port, connector.0, connector.1);
@@ -50,7 +50,7 @@ fn nothing_at_all_is_a_whole_stream() {
 
 #[test]
 fn streams_of_any_length_arrive_whole() {
-    // Around a block of padding, a frame, all slots of the buffer.
+    // Lengths around a block of padding, a frame, and the whole buffer.
     for len in [1, 252, 253, 254, 4096, 65_276, 65_277, 65_278, 522_216, 522_217, 3_000_001] {
         let data = noise(len as u64, len);
         let path = file("lengths", &data);
@@ -80,7 +80,7 @@ fn files_are_read_from_and_written_to_where_they_stand() {
 fn named_fifos_work_both_ways() {
     let data = noise(7, 500_000);
     let (inward, outward) = (fifo("in.fifo"), fifo("out.fifo"));
-    // Both ends at once, so that no open waits for the other.
+    // Opens a FIFO for reading and writing, so that the later opens do not wait.
     let both = |path: &Place| File::options().read(true).write(true).open(path).unwrap();
     let (hold_in, hold_out) = (both(&inward), both(&outward));
     let scat_in = File::open(&inward).unwrap();
@@ -115,9 +115,9 @@ fn named_fifos_work_both_ways() {
 
 #[test]
 fn an_input_that_cannot_be_opened_again_does_not_hold_up_the_output() {
-    // A FIFO is opened again for a description of scat's own. That fails where
-    // its permissions are another user's, or as here when descriptors run out
-    // just then: at one of these limits, it is the only call that fails.
+    // scat opens a FIFO again, to get a file description of its own. That can fail: the FIFO may
+    // belong to another user, or, as here, descriptors may run out. At one of these limits, it is
+    // the only call that fails.
     let mut sessions = 0;
     for limit in 4..40 {
         let path = fifo("limit.fifo");
@@ -137,7 +137,7 @@ fn an_input_that_cannot_be_opened_again_does_not_hold_up_the_output() {
         }
         sessions += 1;
         let mut peer = peer.join().unwrap();
-        // Nor does being resumed make it read what is not there.
+        // SIGCONT does not make scat read an empty input either.
         scat.signal(Signal::CONT);
         scat.signal(Signal::USR1);
         scat.line("received nothing, in");
@@ -183,7 +183,7 @@ fn a_socket_pair_works_as_input_and_output() {
     l.end_by_itself().expect(0, "");
 }
 
-/// Some containers answer a call that they do not know with EPERM.
+/// Some containers refuse unknown calls with EPERM.
 #[cfg(target_os = "linux")]
 #[test]
 fn sockets_as_input_and_output_work_where_reads_that_do_not_wait_are_refused() {
@@ -209,7 +209,7 @@ fn sockets_as_input_and_output_work_where_reads_that_do_not_wait_are_refused() {
 
 #[test]
 fn inherited_descriptors_stay_blocking() {
-    // While it runs, too: the shell and its other children share them.
+    // This holds while scat runs, too: the shell and its other children share the descriptors.
     let ((in_reader, mut in_writer), (mut out_reader, out_writer)) =
         (std::io::pipe().unwrap(), std::io::pipe().unwrap());
     let kept = (in_reader.try_clone().unwrap(), out_writer.try_clone().unwrap());
@@ -259,12 +259,12 @@ fn a_descriptor_that_somebody_made_nonblocking_works_too() {
 
 const MIB: usize = 1 << 20;
 
-/// Writes this many MiB that this seed makes, and says their hash.
+/// Writes `mib` MiB made from `seed`, and returns their hash.
 fn pour(mut to: impl Write, seed: u64, mib: usize) -> [u8; 32] {
     let mut hashes = Vec::new();
     let block = noise(seed, MIB);
     for i in 0..mib {
-        // No two alike, so that none can stand for another.
+        // All blocks differ, so an exchange of two shows.
         let mut block = block.clone();
         block[..8].copy_from_slice(&(i as u64).to_be_bytes());
         to.write_all(&block).unwrap();
@@ -273,7 +273,7 @@ fn pour(mut to: impl Write, seed: u64, mib: usize) -> [u8; 32] {
     peer::hash(&[hashes.as_flattened()])
 }
 
-/// Reads this many MiB and says their hash.
+/// Reads `mib` MiB, and returns their hash.
 fn catch(mut from: impl Read, mib: usize) -> [u8; 32] {
     let mut hashes = Vec::new();
     let mut block = vec![0; MIB];
@@ -297,7 +297,7 @@ fn a_quarter_gigabyte_each_way_at_once_arrives_whole_in_little_memory() {
         start(move || catch(c_out, 256)),
         start(move || pour(c_in, 10, 256)),
     ];
-    // The last one stays open, so that both are alive to be looked at.
+    // This input stays open, so that both still run when their memory is measured.
     let (back, held) = start(move || {
         let held = l_in;
         (pour(&held, 11, 256), held)
@@ -312,7 +312,7 @@ fn a_quarter_gigabyte_each_way_at_once_arrives_whole_in_little_memory() {
     assert!(peaks.iter().all(|&kb| kb < MAX_KB), "{peaks:?} kB");
 }
 
-/// Most memory that a side may have had, in kB; a dev build counts its larger text too.
+/// Limit of a side's peak memory, in kB. (It includes the code, which is larger in a dev build.)
 const MAX_KB: u64 = 6_000;
 
 #[test]
@@ -322,7 +322,7 @@ fn an_answer_long_after_the_end_of_input_arrives() {
     asking.write(b"a question");
     asking.end_input();
     assert_eq!(answering.read(10), b"a question");
-    // Meanwhile a scat that waits for 1.5 s runs from start to end.
+    // Wait for another scat, which runs out of time after 1.5 s.
     Scat::listen_with(&["-w1.5"]).0.end().expect(3, "no session in 1.5 s");
     answering.write(b"the answer");
     answering.end_input();
@@ -340,7 +340,7 @@ fn a_slow_reader_slows_the_writer_and_memory_stays() {
     let limit = rustix::event::Timespec { tv_sec: 0, tv_nsec: 400_000_000 };
     let block = noise(12, MIB);
     let mut taken = 0;
-    // Until it takes nothing for a while: it is slowed down.
+    // Ends when scat reads nothing for a while: the slow reader has slowed it down.
     loop {
         let mut fds = [rustix::event::PollFd::new(&stdin, rustix::event::PollFlags::OUT)];
         if rustix::event::poll(&mut fds, Some(&limit)).unwrap() == 0 {
@@ -349,7 +349,7 @@ fn a_slow_reader_slows_the_writer_and_memory_stays() {
         taken += rustix::io::write(&stdin, &block[taken % MIB..]).unwrap();
         assert!(taken < 64 * MIB, "it takes everything");
     }
-    // The other way is not held up by that, and the session is alive.
+    // The other direction is not blocked.
     let back = noise(13, 4 * MIB);
     let mut l_in = l.stdin.take().unwrap();
     let sent = back.clone();
@@ -358,7 +358,7 @@ fn a_slow_reader_slows_the_writer_and_memory_stays() {
     writing.join();
     let peaks = [l.peak_kb(), c.peak_kb()];
     assert!(peaks.iter().all(|&kb| kb < MAX_KB), "{peaks:?} kB");
-    // And what waited arrives as soon as somebody reads.
+    // The rest arrives as soon as the test reads.
     drop(stdin);
     let arrived = l.read(taken);
     assert!(arrived.chunks(MIB).all(|chunk| block.starts_with(chunk)));
@@ -368,8 +368,8 @@ fn a_slow_reader_slows_the_writer_and_memory_stays() {
 
 #[test]
 fn two_who_both_read_nothing_come_through_once_they_read() {
-    // Far more than all pipes and buffers hold: each side sends while its own
-    // output is blocked.
+    // Far more than all pipes and buffers hold, so each side must send while its output is
+    // blocked.
     let (mut l, mut c) = Scat::pair();
     let (at_l, at_c) = (noise(18, 24 * MIB), noise(19, 24 * MIB));
     let (mut l_in, mut c_in) = (l.stdin.take().unwrap(), c.stdin.take().unwrap());
@@ -385,7 +385,7 @@ fn two_who_both_read_nothing_come_through_once_they_read() {
     l.end_by_itself().expect(0, "");
 }
 
-/// What SIGUSR1 makes it say of the bytes that it has moved.
+/// Returns the byte counts that scat prints on SIGUSR1.
 fn counters(scat: &mut Scat) -> String {
     scat.signal(Signal::USR1);
     scat.next_line("received").split_once(", in ").unwrap().0.to_owned()
@@ -397,14 +397,15 @@ fn once_the_peer_is_gone_no_input_is_taken_however_long_the_output_blocks() {
     let (mut l, port) = Scat::listen_between(zero(), Stdio::piped());
     let mut c = Scat::connect_between(port, zero(), Stdio::piped());
     c.line("they say");
-    // Nobody reads either output: everything fills up and stands still.
+    // Nobody reads either output, so all buffers fill up and nothing moves.
     let (mut before, mut same) = (String::new(), 0);
     while same < 5 {
         let now = counters(&mut c) + &counters(&mut l);
         same = if now == before { same + 1 } else { 0 };
         before = now;
     }
-    // With bytes unread it goes by a reset, which the listener's full buffer hides.
+    // The connector dies with unread bytes, which causes a reset; the listener's full buffer hides
+    // it.
     drop(c);
     counters(&mut l);
     let after = counters(&mut l);
@@ -433,8 +434,8 @@ fn a_keystroke_leaves_at_once() {
     let mut times = Vec::new();
     for key in 0..100 {
         let before = std::time::Instant::now();
-        // The first of two travels alone; with Nagle's delay the second would
-        // wait for an acknowledgement, which the answer would have carried.
+        // With Nagle's algorithm, the second of two keystrokes would wait for an acknowledgement of
+        // the first, which usually travels with an answer.
         for half in [0, 100] {
             c.write(&[key + half]);
             assert_eq!(l.read(1), [key + half]);
@@ -443,8 +444,8 @@ fn a_keystroke_leaves_at_once() {
         assert_eq!(c.read(1), [key]);
         times.push(before.elapsed());
     }
-    // All but the first few would take the 40 ms of a delayed acknowledgement. A busy
-    // machine holds some of them up for as long, but not the quickest quarter.
+    // Nearly all would then take the 40 ms of a delayed acknowledgement. On a busy machine some
+    // take as long in any case, but not the quickest quarter.
     times.sort_unstable();
     assert!(times[25] < Duration::from_millis(35), "{times:?}");
     l.end_input();
