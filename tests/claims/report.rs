@@ -73,7 +73,7 @@ fn unread_messages_hold_up_nobody_and_the_words_come_when_they_are_read() {
     drop(scat.0.stdin.take());
     peer.finish().unwrap();
     drop(peer);
-    assert_eq!(scat.soon(), Some(0));
+    assert_eq!(scat.code(), Some(0));
 }
 
 #[test]
@@ -81,14 +81,14 @@ fn a_listener_with_unread_messages_ends_by_its_first_signal() {
     let (mut scat, port, _reader) = full_listener(&["-l", "127.0.0.1", "0"]);
     (0..3).for_each(|_| stranger(port));
     rustix::process::kill_process(Pid::from_child(&scat.0), Signal::TERM).unwrap();
-    assert_eq!(scat.soon(), None);
+    assert_eq!(scat.code(), None);
 }
 
 #[test]
 fn a_listener_with_unread_messages_sees_w() {
     let (mut scat, port, _reader) = full_listener(&["-l", "-w1", "127.0.0.1", "0"]);
     stranger(port);
-    assert_eq!(scat.soon(), Some(3));
+    assert_eq!(scat.code(), Some(3));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn the_last_line_waits_a_moment_for_its_reader() {
         ),
         "{said}"
     );
-    assert_eq!(scat.soon(), Some(3));
+    assert_eq!(scat.code(), Some(3));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_terminal_stopped_with_ctrl_s_holds_up_nobody_and_gets_the_words_after_ctrl_
     drop(scat.0.stdin.take());
     peer.finish().unwrap();
     drop(peer);
-    assert_eq!(scat.soon(), Some(0));
+    assert_eq!(scat.code(), Some(0));
 }
 
 const WARNING: &str = "scat: WARNING: the other end is not verified and could be anyone;\n\

@@ -601,7 +601,7 @@ fn a_reader_that_does_not_read_or_is_gone_changes_nothing() {
         let ended = l.end().expect(0, "");
         writer.join();
         assert_eq!(ended.stdout.len(), 3_000_000, "gone: {is_gone}");
-        assert_eq!(c.soon(), Some(0), "gone: {is_gone}");
+        assert_eq!(c.code(), Some(0), "gone: {is_gone}");
         drop(reader);
     }
 }
@@ -622,7 +622,7 @@ fn a_reader_that_comes_late_gets_every_event_and_the_exit() {
     reader.read_to_string(&mut events).unwrap();
     assert!(events.starts_with("CONNECTED 127.0.0.1 "), "{events}");
     assert!(events.ends_with("\nEXIT 0 complete\n"), "{events}");
-    assert_eq!(c.soon(), Some(0));
+    assert_eq!(c.code(), Some(0));
 }
 
 #[test]
