@@ -531,9 +531,9 @@ fn who_does_not_speak_scat_is_told_later_if_too_much_was_told_before() {
 // One reveal per run: each guess at the words costs a run that fails visibly.
 
 #[test]
-fn a_thousand_hang_ups_after_flight_2_cost_nothing_and_reveal_nothing() {
+fn hundreds_of_hang_ups_after_flight_2_cost_nothing_and_reveal_nothing() {
     let (mut scat, port) = Scat::listen();
-    for i in 0..1000 {
+    for i in 0..300 {
         let (mut stream, mut handshake) = knock(port);
         let mut flight3 = handshake.flight3().unwrap();
         match i % 3 {
@@ -548,7 +548,7 @@ fn a_thousand_hang_ups_after_flight_2_cost_nothing_and_reveal_nothing() {
         stream.shutdown(Shutdown::Write).unwrap();
         assert!(rest(&stream).is_empty());
     }
-    wait_for_failed(&mut scat, 1000);
+    wait_for_failed(&mut scat, 300);
     let said = good_peer_gets_through(scat, port, 1).stderr;
     assert_eq!(said.matches("you say").count(), 1, "{said}");
 }

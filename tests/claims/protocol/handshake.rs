@@ -159,15 +159,13 @@ fn nothing_of_a_handshake_is_the_same_in_the_next() {
 
 // ---- altered in transit ----
 
-/// Each byte of `flight` with its lowest and with its highest bit flipped (the
-/// highest bit of an X25519 key is one that the exchange itself ignores).
+/// Each byte of `flight` with one bit flipped: in the last byte of an X25519 key the
+/// highest one, which the exchange itself ignores.
 fn alterations(flight: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
-    (0..flight.len()).flat_map(move |at| {
-        [0x01, 0x80].map(|mask| {
-            let mut altered = flight.to_vec();
-            altered[at] ^= mask;
-            (at, altered)
-        })
+    (0..flight.len()).map(move |at| {
+        let mut altered = flight.to_vec();
+        altered[at] ^= 1 << (at % 8);
+        (at, altered)
     })
 }
 
@@ -194,7 +192,7 @@ fn no_byte_of_flight_1_can_be_altered_without_a_psk() {
         assert!(finish(&c, initiator, &flight2).is_none(), "byte {at}");
         assert!(reply.read_flight3(&flight3).is_err(), "byte {at}");
     }
-    assert!(answered > 1000, "only {answered} got as far as flight 2");
+    assert!(answered > 500, "only {answered} got as far as flight 2");
 }
 
 #[test]
@@ -562,7 +560,8 @@ fn every_point_of_low_order_is_refused() {
 #[test]
 fn an_id_with_a_bit_that_is_unknown_or_was_not_offered_is_refused() {
     for psk in [false, true] {
-        for id in 0..=255 {
+        // Of the bits that nobody knows, none, one or all; beside those that mean something.
+        for id in (0..=255_u8).filter(|id| matches!(id >> 3, 0 | 1 | 2 | 4 | 8 | 16 | 31)) {
             let with_id = Options { id, ..options(psk) };
             for (offers, known) in features().into_iter().zip([0x01, 0x03, 0x05, 0x07]) {
                 let expected = if id & !known == 0 { Ok(()) } else { Err(Error::UnknownId) };

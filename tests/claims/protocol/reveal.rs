@@ -15,7 +15,7 @@ use scat::protocol::secret::Secret;
 // the same.
 
 /// Bits that are compared.
-const BITS: u32 = 6;
+const BITS: u32 = 4;
 /// Silent attempts at the listener: half as many as there are strings.
 const RETRIES: usize = 1 << (BITS - 1);
 const ROUNDS: usize = 80;
@@ -102,23 +102,18 @@ fn attack(seed: u64, early: bool) -> bool {
 
 /// Successes of [`ROUNDS`] attacks.
 fn successes(early: bool) -> usize {
-    let count =
-        |from: usize| (from..ROUNDS).step_by(2).filter(|&i| attack(i as u64, early)).count();
-    std::thread::scope(|scope| {
-        let odd = scope.spawn(|| count(1));
-        count(0) + odd.join().unwrap()
-    })
+    (0..ROUNDS).filter(|&i| attack(i as u64, early)).count()
 }
 
-/// Expected without a gain: 80 / 64. Seven or more would come by luck 4 times in 10,000.
+/// Expected without a gain: 80 / 16. Fourteen or more would come by luck 4 times in 10,000.
 #[test]
 fn silent_retries_gain_nothing() {
     let won = successes(false);
-    assert!(won < 7, "{won} of {ROUNDS}");
+    assert!(won < 14, "{won} of {ROUNDS}");
 }
 
 /// The attack above is a real one: with the opening in flight 2 it wins 40 % of
-/// the time, 31.7 of 80 with a standard deviation of 4.4.
+/// the time, 32.3 of 80 with a standard deviation of 4.4.
 #[test]
 fn silent_retries_would_gain_much_without_the_commitment() {
     let won = successes(true);

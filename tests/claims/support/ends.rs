@@ -11,6 +11,7 @@ use scat::protocol::secret::Secret;
 use scat::protocol::session::{Buffers, Error, Event, Schedule, Session};
 use scat::sys::random;
 use std::collections::VecDeque;
+use std::io::Read;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -114,7 +115,10 @@ pub fn accepted(held: bool) -> (Session, Forger) {
 
 /// Input that is nowhere alike.
 pub fn bytes(len: usize, first: u8) -> Vec<u8> {
-    (0..len).map(|i| first.wrapping_add((i % 251) as u8)).collect()
+    let block: Vec<u8> = (0..251).map(|i| first.wrapping_add(i)).collect();
+    let mut bytes = block.repeat(len.div_ceil(block.len()));
+    bytes.truncate(len);
+    bytes
 }
 
 /// Gives `bytes` to a session that has room for them, and opens nothing.
@@ -217,10 +221,8 @@ impl End {
 
     fn receive(&mut self, wire: &mut VecDeque<u8>, most: usize) -> bool {
         let space = self.session.space();
-        let n = space.len().min(most).min(wire.len());
-        for (to, from) in space.iter_mut().zip(wire.drain(..n)) {
-            *to = from;
-        }
+        let most = space.len().min(most);
+        let n = wire.read(&mut space[..most]).unwrap();
         self.session.received(n);
         open_all(&mut self.session).unwrap();
         n > 0
