@@ -198,8 +198,8 @@ fn work_together(builds: [&str; 2]) {
             let (l, c) = (l.expect(0, l_way.said()), c.expect(0, c_way.said()));
             assert_eq!(l.stdout, b"from the connector", "{l_way:?} {c_way:?}");
             assert_eq!(c.stdout, b"from the listener", "{l_way:?} {c_way:?}");
-            // A side that verifies by key shows only its own half, so that its user cannot take the other
-            // half for verified.
+            // A side that verifies by key shows only its own half, so that its user cannot take the
+            // other half for verified.
             assert_eq!(c.stderr.contains(&words), !c_way.confirm && !c_way.peer && !c_way.psk);
             assert_eq!(l.stderr.contains(&answer), !l_way.confirm && !l_way.peer && !l_way.psk);
         }

@@ -1,5 +1,5 @@
-//! Both ends of a session in memory, the wires between them, and a peer that
-//! forges whatever it likes with the session's own keys. No socket, no clock.
+//! Both ends of a session in memory, the wires between them, and a peer that can forge any
+//! frame with the session's own keys. No socket, no clock.
 
 use scat::protocol::cipher::Cipher;
 use scat::protocol::frame::{CONTENT_AT, Kind, Opener, Sealer, frame_len};
@@ -33,12 +33,12 @@ fn key(byte: u8) -> Secret {
     Secret::copy(&[byte; 32])
 }
 
-/// What both ends have after the handshake.
+/// The keys of both ends after the handshake.
 pub fn keys() -> Keys {
     Keys { c2l: key(1), l2c: key(2), rk: key(3), kr: None, h3: H3, cipher: Cipher::ChaChaPoly }
 }
 
-/// The same where reconnection was agreed on.
+/// The same if both agreed on reconnection.
 pub fn lasting_keys() -> Keys {
     Keys { kr: Some(Secret::copy(&KR)), ..keys() }
 }
@@ -71,7 +71,7 @@ fn prepared(session: Session, schedule: Schedule, held: bool) -> Session {
     session
 }
 
-/// When every session here begins; the tests' clock stands still unless they move it.
+/// When every session here begins. The time stays the same unless a test changes it.
 pub fn start_time() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
     *START.get_or_init(Instant::now)
@@ -82,7 +82,7 @@ pub fn open(session: &mut Session) -> Result<Option<Event>, Error> {
     open_at(session, start_time())
 }
 
-/// The same at another time.
+/// The same at time `now`.
 pub fn open_at(session: &mut Session, now: Instant) -> Result<Option<Event>, Error> {
     session.open(now, || Ok(random::ephemerals().unwrap()))
 }
@@ -92,12 +92,12 @@ pub fn start_ratchet(session: &mut Session) {
     session.start_ratchet(random::ephemerals().unwrap()).unwrap();
 }
 
-/// Whether a ratchet is due at the start already.
+/// Whether a ratchet is due at the start.
 pub fn is_ratchet_due(session: &Session) -> bool {
     session.poll_timeout().is_some_and(|at| at <= start_time())
 }
 
-/// A connector that has OPEN, and its peer.
+/// A connector that has received OPEN, and its peer.
 pub fn opened(schedule: Schedule, held: bool) -> (Session, Forger) {
     let mut session = connector(schedule, held);
     let mut peer = Forger::new(Role::Listener);
@@ -105,7 +105,7 @@ pub fn opened(schedule: Schedule, held: bool) -> (Session, Forger) {
     (session, peer)
 }
 
-/// A listener whose OPEN is read, and its peer.
+/// A listener whose peer has read OPEN, and that peer.
 pub fn accepted(held: bool) -> (Session, Forger) {
     let mut session = listener(held);
     let mut peer = Forger::new(Role::Connector);
@@ -113,7 +113,7 @@ pub fn accepted(held: bool) -> (Session, Forger) {
     (session, peer)
 }
 
-/// Input that is nowhere alike.
+/// Input without repetition.
 pub fn bytes(len: usize, first: u8) -> Vec<u8> {
     let block: Vec<u8> = (0..251).map(|i| first.wrapping_add(i)).collect();
     let mut bytes = block.repeat(len.div_ceil(block.len()));
@@ -121,7 +121,7 @@ pub fn bytes(len: usize, first: u8) -> Vec<u8> {
     bytes
 }
 
-/// Gives `bytes` to a session that has room for them, and opens nothing.
+/// Gives `bytes` to a session, which must have room for them, and opens nothing.
 pub fn feed(session: &mut Session, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let space = session.space();
@@ -133,7 +133,7 @@ pub fn feed(session: &mut Session, mut bytes: &[u8]) {
     }
 }
 
-/// Everything that is there to be opened.
+/// Opens everything that has arrived.
 pub fn open_all(session: &mut Session) -> Result<Vec<Event>, Error> {
     let mut events = Vec::new();
     while let Some(event) = open(session)? {
@@ -142,7 +142,7 @@ pub fn open_all(session: &mut Session) -> Result<Vec<Event>, Error> {
     Ok(events)
 }
 
-/// Lets the session take `input`, all of which has to fit.
+/// Lets the session take `input`, which must fit.
 pub fn fill(session: &mut Session, mut input: &[u8]) {
     while !input.is_empty() {
         assert!(session.wants_input(), "no room");
@@ -181,7 +181,7 @@ pub fn write(session: &mut Session, most: usize) -> Vec<u8> {
 
 // ---- two sessions ----
 
-/// One end: what it reads, and what it has written out.
+/// One end, with its input and its output.
 pub struct End {
     pub session: Session,
     pub input: Vec<u8>,
@@ -189,7 +189,7 @@ pub struct End {
     pub output: Vec<u8>,
 }
 
-/// Bytes that a wire holds before it takes no more.
+/// Capacity of a wire, in bytes.
 const WIRE: usize = 300_000;
 
 impl End {
@@ -197,7 +197,7 @@ impl End {
         End { session, input, taken: 0, output: Vec::new() }
     }
 
-    /// Each step does at most `most` bytes and tells whether it did anything.
+    /// Each step handles at most `most` bytes and returns whether it did anything.
     fn fill(&mut self, most: usize) -> bool {
         if !self.session.wants_input() {
             return false;
@@ -234,7 +234,7 @@ impl End {
         !out.is_empty()
     }
 
-    /// A connector's ratchet, if one is due and there is room.
+    /// Starts a connector's ratchet, if one is due and there is room.
     fn ratchet(&mut self) -> bool {
         let due = is_ratchet_due(&self.session);
         if due {
@@ -244,7 +244,7 @@ impl End {
     }
 }
 
-/// Steps of a round, both ends'.
+/// Steps of both ends in one round.
 pub const STEPS: usize = 8;
 
 /// Both ends and the wires.
@@ -260,7 +260,7 @@ impl Pair {
         Pair { c, l, c2l: VecDeque::new(), l2c: VecDeque::new() }
     }
 
-    /// One step of one end, of at most `most` bytes; 0 leaves it out.
+    /// Performs one step of one end, of at most `most` bytes; 0 skips it.
     pub fn step(&mut self, which: usize, most: usize) -> bool {
         let Pair { c, l, c2l, l2c } = self;
         if most == 0 {
@@ -278,8 +278,8 @@ impl Pair {
         }
     }
 
-    /// `rounds` of steps as large as `sizes` says, then without limits until
-    /// both ends are finished. Fails if they come to a stand before.
+    /// Performs `rounds` with steps of these sizes, then without limits until both ends are
+    /// finished. Fails if neither makes progress before that.
     pub fn run(&mut self, sizes: &[[usize; STEPS]], rounds: usize) {
         for sizes in sizes.iter().cycle().take(rounds) {
             for (which, most) in sizes.iter().enumerate() {
@@ -301,18 +301,18 @@ impl Pair {
 
 // ---- a session and a peer that forges ----
 
-/// The other end of one session, without any of its rules.
+/// The other end of one session, which ignores all rules.
 pub struct Forger {
     role: Role,
     pub sealer: Sealer,
     pub opener: Opener,
     pub ratchet: Ratchet,
-    /// Received and not opened yet.
+    /// Received bytes, not opened yet.
     received: Vec<u8>,
 }
 
 impl Forger {
-    /// Plays `role` against a session of the other one.
+    /// Plays `role` against a session of the other role.
     pub fn new(role: Role) -> Self {
         let Keys { c2l, l2c, rk, h3, .. } = keys();
         let (own, other) = match role {
@@ -345,7 +345,7 @@ impl Forger {
         self.send_at(session, kind, content, start_time())
     }
 
-    /// The same at another time.
+    /// The same at time `now`.
     pub fn send_at(
         &mut self,
         session: &mut Session,
@@ -375,8 +375,8 @@ impl Forger {
         session.drained(n);
     }
 
-    /// The next whole frame. A REKEY2 or REKEY3 is followed by a new key, which
-    /// is the caller's to set before it goes on.
+    /// Returns the next whole frame. After REKEY2 or REKEY3, the caller must set the new key before
+    /// it continues.
     pub fn open(&mut self) -> Option<(Kind, Vec<u8>)> {
         let opened = self.opener.open(&mut self.received).expect("authentic")?;
         let content = self.received[opened.content].to_vec();
@@ -384,7 +384,7 @@ impl Forger {
         Some((opened.kind, content))
     }
 
-    /// The kinds of [`Forger::recv`].
+    /// The kinds of the frames that [`Forger::recv`] returns.
     pub fn kinds(&mut self, session: &mut Session) -> Vec<Kind> {
         self.recv(session).into_iter().map(|(kind, _)| kind).collect()
     }

@@ -1,5 +1,5 @@
-//! A system call filter (seccomp(2)) that a program is started under, as service managers
-//! and containers have them. It also makes calls fail that are hard to make fail.
+//! Starts a program under a system call filter (seccomp(2)), as service managers and containers
+//! do. A filter also makes calls fail that hardly fail otherwise.
 
 use libc::{c_long, sock_filter, sock_fprog};
 use std::io;
@@ -14,16 +14,16 @@ pub const fn error(errno: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | errno as u32
 }
 
-/// Which calls.
+/// The system calls that a filter answers.
 #[derive(Clone, Copy)]
 pub enum Calls<'a> {
-    /// These.
+    /// All of these.
     All(&'a [c_long]),
-    /// This one, if its first argument is that.
+    /// This call, if its first argument has this value.
     With(c_long, u32),
 }
 
-/// Starts `command` under a filter with this answer to these calls, which allows others.
+/// Makes `command` start under a filter with this answer to these calls; others are allowed.
 pub fn under(command: &mut Command, answer: u32, calls: Calls<'_>) {
     let instruction = |code: u32, jf, k| sock_filter { code: code as u16, jt: 0, jf, k };
     let load = |at| instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, at);

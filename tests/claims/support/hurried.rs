@@ -1,5 +1,5 @@
-//! scat with shorter limits, for claims about what happens when they pass. No option
-//! sets them, so this test program is started again, as scat.
+//! scat with shorter time limits, for claims about what happens when they pass. No option of
+//! scat sets them, so the tests start this test program again, as scat.
 
 use super::scat::Scat;
 use scat::net::Limits;
@@ -13,19 +13,19 @@ use std::time::Duration;
 #[path = "../../../src/main.rs"]
 mod main;
 
-/// Instead of 10 s. Long enough for a step of a handshake on a busy machine.
+/// Instead of 10 s: long enough for a step of a handshake on a busy machine.
 pub const STEP: Duration = Duration::from_secs(2);
 
-/// Instead of 5 minutes. Only time counts in which no TCP acknowledges anything.
+/// Instead of 5 minutes; only time in which TCP acknowledges nothing counts.
 pub const VANISHED: Duration = Duration::from_secs(2);
 
-/// Instead of 2 s.
+/// Instead of the 2 s for closing.
 pub const CLOSE: Duration = Duration::from_millis(300);
 
-/// Longer than any test waits, for a scat that is to end for another reason.
+/// Longer than any test waits, for a scat that should end for another reason.
 pub const NEVER: Duration = Duration::from_secs(3600);
 
-/// For a connection that replaces a lost one.
+/// Limits for the replacement of a lost connection.
 pub const RECONNECT: Times = Times {
     attempt: STEP,
     silence: Duration::from_secs(1),
@@ -34,7 +34,7 @@ pub const RECONNECT: Times = Times {
     linger: STEP,
 };
 
-/// Until a person is told what goes on. A line shows at once how far a transfer has come.
+/// Times until scat tells the user what it waits for. Progress is shown at once.
 const TELL: Patience = Patience {
     alone: Duration::from_millis(300),
     ends: Duration::from_millis(200),
@@ -43,19 +43,20 @@ const TELL: Patience = Patience {
     refresh: Duration::from_millis(20),
 };
 
-/// Set where this test program is scat: to the milliseconds of a close.
+/// If this variable is set, this test program acts as scat. Its value is the limit for closing,
+/// in milliseconds.
 const MARK: &str = "SCAT_IN_A_HURRY";
 
-/// A command that is a hurried scat once its arguments are added.
+/// A command that runs a hurried scat with the arguments that follow.
 pub fn words() -> Vec<String> {
     words_with(CLOSE)
 }
 
-/// The same with another time for a close.
+/// The same with another limit for closing.
 pub fn words_with(close: Duration) -> Vec<String> {
     let this = std::env::current_exe().unwrap().into_os_string().into_string().unwrap();
-    // The harness writes to standard output as well, so scat's is kept aside. Behind `--`
-    // are names of tests for the harness, which runs the one that exists.
+    // The harness writes to standard output as well, so scat gets a copy of it. The harness takes
+    // what follows `--` as names of tests, and runs the one that exists.
     let shell = format!("export {MARK}={} && exec \"$@\" 9>&1 >/dev/null", close.as_millis());
     let test = "support::hurried::this_program_is_scat_where_it_was_started_as_scat";
     ["sh", "-c", &shell, "sh", &this, "--exact", test, "--nocapture", "--"].map(Into::into).into()
@@ -66,7 +67,7 @@ pub fn start(args: &[&str]) -> Scat {
     start_with(CLOSE, args)
 }
 
-/// The same with another time for a close.
+/// The same with another limit for closing.
 pub fn start_with(close: Duration, args: &[&str]) -> Scat {
     let words = words_with(close);
     let mut command = Command::new(&words[0]);
@@ -92,7 +93,7 @@ fn this_program_is_scat_where_it_was_started_as_scat() {
             ..Limits::default()
         },
     );
-    // ExitCode does not tell its number.
+    // ExitCode does not reveal its number.
     let number = (0..=u8::MAX).find(|number| code == (*number).into());
     std::process::exit(number.unwrap().into());
 }

@@ -1,6 +1,6 @@
-//! System calls made inside of another process, as code that took it over would make
-//! them: it is stopped where it waits, and led over its own `syscall` instruction with
-//! other registers. That takes the privilege to trace it.
+//! Makes system calls inside another process, as code that took it over would: stops it where
+//! it waits, and runs its own `syscall` instruction with other registers. This needs the
+//! privilege to trace the process.
 
 use super::scat::LIMIT;
 use libc::{c_long, user_regs_struct};
@@ -10,10 +10,10 @@ use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::time::Instant;
 
-/// Bytes below the stack pointer that nothing uses: beyond the red zone.
+/// Distance below the stack pointer, in bytes, where nothing is stored: beyond the red zone.
 const SCRATCH: u64 = 4096;
 
-/// A process that waits in a system call, held there. Dropping it lets it go on.
+/// A process that is held in a system call. Dropping this lets it continue.
 pub struct Inside {
     id: u32,
     held: user_regs_struct,
@@ -42,11 +42,11 @@ impl Inside {
         Ok(inside)
     }
 
-    /// Makes the system call `number`, its fifth and sixth arguments 0, and returns its
-    /// result or the error that it ends with.
+    /// Makes the system call `number`, with 0 as fifth and sixth argument. Returns its result or
+    /// error.
     pub fn call(&self, number: c_long, args: [u64; 4]) -> Result<u64, io::Error> {
         let mut registers = self.held;
-        // Back to the instruction that it waits in.
+        // Go back to the instruction in which it waits.
         registers.rip -= 2;
         registers.orig_rax = u64::MAX;
         registers.rax = number as u64;
@@ -63,7 +63,7 @@ impl Inside {
         }
     }
 
-    /// Puts `bytes` into its memory, where the next one overwrites them.
+    /// Writes `bytes` into its memory, where the next call overwrites them.
     pub fn put(&self, bytes: &[u8]) -> u64 {
         let at = self.held.rsp - SCRATCH;
         let memory = OpenOptions::new().write(true).open(format!("/proc/{}/mem", self.id));
@@ -89,7 +89,7 @@ impl Inside {
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Waits for it to stop.
+    /// Waits until it stops.
     fn wait(&self) {
         let mut status = 0;
         // SAFETY: `status` is valid for a write.
@@ -111,7 +111,7 @@ impl Drop for Inside {
 #[allow(unsafe_code)]
 const NO_REGISTERS: user_regs_struct = unsafe { std::mem::zeroed() };
 
-/// Which Landlock this kernel has, if any.
+/// This kernel's version of Landlock, if it has any.
 pub fn landlock_abi() -> Option<i64> {
     let version = 1;
     // SAFETY: asks for a number; there is no pointer.

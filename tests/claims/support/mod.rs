@@ -1,5 +1,5 @@
-//! What the claims are made with: the program as a child, with a terminal or
-//! with somebody on its path, and a second implementation at its other end.
+//! Tools of the claims: the program as a child, terminals, relays and attackers, and a second
+//! implementation as its peer.
 
 pub mod ends;
 #[cfg(target_os = "linux")]
@@ -22,19 +22,19 @@ use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::process::Stdio;
 
 pub const ROLES: [Role; 2] = [Role::Listener, Role::Connector];
-/// What the double offers or chooses: with the second the frames are AES-256-GCM, where
-/// scat has it as well.
+/// What the second implementation offers or chooses: with the second value, AES-256-GCM seals
+/// the frames if scat has it, too.
 pub const CIPHERS: [u8; 2] = [0, peer::AES];
 
-/// Says that this test claims nothing here. Past the harness, which shows what
-/// a test prints only when it fails.
+/// Reports that this test is skipped here. It bypasses the harness, which shows a test's output
+/// only if the test fails.
 pub fn skip(err: impl Display) {
     let thread = std::thread::current();
     let line = format!("SKIPPED {}: {err}\n", thread.name().unwrap_or("?"));
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// Whether there is a loopback with IPv6; says so if not.
+/// Whether the loopback has IPv6; reports the skip if not.
 pub fn has_ipv6() -> bool {
     let found = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     if !found {
@@ -49,17 +49,17 @@ pub fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }
 
-/// scat in this role, and the double as its peer; OPEN is read.
+/// Starts scat in this role with the second implementation as its peer, which has read OPEN.
 pub fn session(role: Role) -> (Scat, Peer) {
     session_with(role, Options::default(), Scat::new)
 }
 
-/// The same with scat between these two.
+/// The same with this standard input and output.
 pub fn session_between(role: Role, stdin: Stdio, stdout: Stdio) -> (Scat, Peer) {
     session_with(role, Options::default(), |args| Scat::between(args, stdin, stdout))
 }
 
-/// The same with a scat that `start` starts: it adds these arguments to its own.
+/// The same with a scat that `start` starts; it adds its own arguments to these.
 pub fn session_with(
     role: Role,
     options: Options,
@@ -78,8 +78,8 @@ pub fn session_with(
     }
 }
 
-/// scat has connected with these options, and waits for OPEN; then the door that
-/// it came through.
+/// Starts a scat with these options that waits for OPEN. Also returns its peer and the peer's
+/// listening socket.
 pub fn unopened(options: &[&str]) -> (Scat, Peer, TcpListener) {
     let (door, port) = door();
     let scat = Scat::connect_with(options, port);
@@ -87,7 +87,7 @@ pub fn unopened(options: &[&str]) -> (Scat, Peer, TcpListener) {
     (scat, Peer::accept_without_open(stream, Options::default()).unwrap(), door)
 }
 
-/// A connection to this port that has read flight 2.
+/// Connects to this port and reads flight 2.
 pub fn knock(port: u16) -> (TcpStream, Handshake) {
     let mut stream = dial(port);
     let handshake = Handshake::connect(&mut stream, Options::default()).unwrap();

@@ -1,4 +1,4 @@
-//! Networks of a test's own.
+//! Network namespaces for tests.
 
 use super::hurried;
 use super::scat::{Ending, LIMIT, Scat};
@@ -6,16 +6,16 @@ use super::skip;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// A network of its own, until this is dropped.
+/// A network namespace, until this is dropped.
 pub struct Network(Ending);
 
 impl Network {
-    /// `None`, and said so, where the system grants none.
+    /// Makes a namespace. Skips with `None` if the system does not allow it.
     pub fn new() -> Option<Network> {
         Network::with("ip link set lo up")
     }
 
-    /// The same, made by these commands of the shell's.
+    /// The same, set up by these shell commands.
     pub fn with(commands: &str) -> Option<Network> {
         let up = format!("{commands} && echo up && exec cat");
         let mut command = Command::new("unshare");
@@ -41,7 +41,7 @@ impl Network {
         command
     }
 
-    /// A hurried scat in it.
+    /// Starts a hurried scat in it.
     pub fn scat(&self, args: &[&str]) -> Scat {
         let words = hurried::words();
         let words: Vec<&str> =
@@ -51,7 +51,7 @@ impl Network {
         Scat::spawn(command)
     }
 
-    /// Waits until bytes that nobody has read are at a connection with this address.
+    /// Waits until a connection with this address has bytes that its program has not read.
     pub fn wait_for_bytes_at(&self, address: &str) {
         let words = ["ss", "-Htn", "state", "established"];
         let words: Vec<&str> = words.into_iter().chain(address.split(' ')).collect();
@@ -66,7 +66,7 @@ impl Network {
         }
     }
 
-    /// Runs `ip words...` there.
+    /// Runs `ip words...` in it.
     pub fn ip(&self, words: &str) {
         let words: Vec<&str> = ["ip"].into_iter().chain(words.split(' ')).collect();
         assert!(self.command(&words).status().unwrap().success(), "{words:?}");

@@ -1,20 +1,19 @@
-//! A second implementation of the scat protocol, to test the first one with.
+//! A second implementation of the scat protocol, as the peer in tests of the first.
 //!
-//! It shares no code with scat. The handshakes come from the `snow` crate, as
-//! do the cipher and the hash; only ML-KEM-768, which snow does not have, is
-//! plugged into it. Section numbers are those of the protocol text.
+//! It shares no code with scat. The handshakes, the cipher and the hash come from the `snow`
+//! crate. Only ML-KEM-768 is added, which snow does not have. Names in capitals are sections
+//! of scat-protocol(7).
 //!
-//! snow gives out neither the chaining key nor a third output of `Split`, so
-//! the hash that it is handed (`Tap`) notes the chaining key when snow derives
-//! the transport keys from it: the one HKDF of a handshake without input.
+//! snow reveals neither the chaining key nor a third output of `Split`. So the hash that it
+//! uses here (`Tap`) records the chaining key when snow derives the transport keys from it,
+//! with the only HKDF of a handshake that has no input.
 //!
-//! Three layers, so that a test can be as polite or as hostile as it needs:
-//! [`Peer::connect`] and [`Peer::accept`] do all of sections 3 and 4;
-//! [`Handshake`] makes and reads single flights as bytes, without a socket;
-//! [`Peer::seal`] and [`Peer::write`] put anything at all on the wire.
+//! Three layers, for honest and for hostile peers: [`Peer::connect`] and [`Peer::accept`]
+//! perform the whole handshake, with OPEN; [`Handshake`] makes and reads single flights as
+//! bytes, without a socket; [`Peer::seal`] and [`Peer::write`] send anything.
 //!
-//! [`Peer::recv`] is strict: what it lets through obeys sections 5 and 7.
-//! Everything blocks, for [`LIMIT`] at most.
+//! [`Peer::recv`] is strict: it returns only frames that TRANSPORT and ENDING allow. All calls
+//! block, for [`LIMIT`] at most.
 
 use super::scat::LIMIT;
 use ml_kem::kem::{Decapsulate, KeyExport};
@@ -26,7 +25,7 @@ use std::io::{self, Error, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 
-// Frame types (section 5).
+// Frame types (TRANSPORT).
 pub const DATA: u8 = 0;
 pub const EOF: u8 = 1;
 pub const DONE: u8 = 2;
@@ -36,12 +35,12 @@ pub const REKEY2: u8 = 5;
 pub const REKEY3: u8 = 6;
 pub const ABORT: u8 = 7;
 
-// What a connector offers in its preface and a listener chooses in flight 2 (section 3).
+// What a connector offers in its preface and a listener chooses in flight 2 (HANDSHAKE).
 pub const AES: u8 = 0x02;
 pub const RECONNECT: u8 = 0x04;
 const FEATURES: u8 = AES | RECONNECT;
 
-// Flights (section 3), bytes on the wire.
+// Sizes of the flights, in bytes (HANDSHAKE).
 pub const FLIGHT1: usize = 1224;
 pub const FLIGHT1_PSK: usize = 1256;
 pub const FLIGHT2: usize = 1241;
@@ -73,7 +72,7 @@ fn blake2s() -> Box<dyn Hash> {
     DefaultResolver.resolve_hash(&HashChoice::Blake2s).unwrap()
 }
 
-/// BLAKE2s-256 of the parts, one after the other.
+/// BLAKE2s-256 of the concatenated parts.
 pub fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut out = [0; 32];
     let mut hasher = blake2s();
@@ -86,8 +85,8 @@ pub fn hash(parts: &[&[u8]]) -> [u8; 32] {
 /// The fresh secrets of one exchange: random, unless a test sets them.
 #[derive(Clone)]
 pub struct Ephemerals {
-    /// X25519 secret before clamping. All zero stands for a point of low
-    /// order: its public key is zero and so is each of its DH outputs.
+    /// X25519 secret before clamping. All zeros stand for a point of low order: the public key
+    /// and all DH outputs are then zero.
     pub e: [u8; 32],
     /// d || z of the connector's ML-KEM key.
     pub kem_seed: [u8; 64],
@@ -103,13 +102,13 @@ impl Default for Ephemerals {
     }
 }
 
-/// What one side brings to a connection.
+/// The settings of one side of a connection.
 #[derive(Clone)]
 pub struct Options {
     pub psk: Option<[u8; 32]>,
     /// 0: the static key is for this run only; 1: long-lived.
     pub id: u8,
-    /// What a connector offers, or a listener chooses of what is offered.
+    /// What a connector offers, or what a listener chooses if it is offered.
     pub features: u8,
     /// X25519 static secret; all zero as in [`Ephemerals::e`].
     pub static_key: [u8; 32],
@@ -131,12 +130,12 @@ impl Default for Options {
     }
 }
 
-// ---- what snow is built from ----
+// ---- the primitives that snow uses ----
 
-/// What a handshake's keys are made from.
+/// The secrets that went into a handshake's keys.
 type Secrets = Arc<Mutex<Vec<[u8; 32]>>>;
 
-/// snow's X25519, and the check for all-zero outputs that snow leaves out.
+/// snow's X25519, with the check for all-zero outputs that snow lacks.
 struct CheckedDh {
     inner: Box<dyn Dh>,
     low_order: bool,
@@ -181,7 +180,7 @@ impl Dh for CheckedDh {
     }
 }
 
-/// ML-KEM-768 as snow wants it, with its randomness given beforehand.
+/// ML-KEM-768 with snow's interface; the caller supplies its randomness.
 struct MlKem {
     fixed: Ephemerals,
     secret: Option<ml_kem::ml_kem_768::DecapsulationKey>,
@@ -238,7 +237,7 @@ impl Kem for MlKem {
 
 type ChainingKey = Arc<Mutex<Option<[u8; 32]>>>;
 
-/// snow's BLAKE2s; notes the chaining key at `Split`, and all keys before it.
+/// snow's BLAKE2s; records the chaining key at `Split`, and all keys before it.
 struct Tap {
     inner: Box<dyn Hash>,
     ck: ChainingKey,
@@ -330,11 +329,11 @@ pub struct Keys {
     pub rk: [u8; 32],
     pub kr: [u8; 32],
     pub h: [u8; 32],
-    /// What all these are made from: shared secrets, chaining and cipher keys.
+    /// What these were derived from: shared secrets, chaining and cipher keys.
     pub secrets: Vec<[u8; 32]>,
 }
 
-/// One run of a Noise pattern in snow, as messages of bytes.
+/// One run of a Noise pattern in snow; messages are bytes.
 struct Noise {
     state: HandshakeState,
     ck: ChainingKey,
@@ -351,8 +350,8 @@ impl Noise {
         static_key: Option<&[u8; 32]>,
         ephemerals: &Ephemerals,
     ) -> io::Result<Noise> {
-        // snow knows one KEM choice and cannot parse ours, so it parses its
-        // own and is then told the name that goes into the hash.
+        // snow can parse only its own KEM, so it parses that, and then gets the name that goes into
+        // the hash.
         let parsed: NoiseParams = format!("Noise_{pattern}_25519+Kyber1024_ChaChaPoly_BLAKE2s")
             .parse()
             .map_err(noise_error)?;
@@ -406,7 +405,7 @@ impl Noise {
         self.state.get_handshake_hash().try_into().unwrap()
     }
 
-    /// Split4, after the last message. snow's HKDF has three outputs at most.
+    /// Split4, after the last message. snow's HKDF has at most three outputs.
     fn split(&self) -> io::Result<Keys> {
         let ck = self.ck.lock().unwrap();
         let ck = ck.ok_or_else(|| bad("the handshake is not finished"))?;
@@ -422,9 +421,9 @@ impl Noise {
     }
 }
 
-// ---- sections 3 and 4 ----
+// ---- HANDSHAKE and SHORT AUTHENTICATION STRING ----
 
-/// The preface of a role, 8 bytes, where nothing is offered.
+/// The preface of a role, 8 bytes, that offers nothing.
 pub fn preface(role: Role, psk: bool) -> [u8; 8] {
     let role = match role {
         Role::Connector => b'C',
@@ -440,7 +439,7 @@ pub fn offering(psk: bool, features: u8) -> [u8; 8] {
     preface
 }
 
-/// Reads exactly `len` bytes: a flight.
+/// Reads exactly `len` bytes.
 pub fn read_flight(stream: &mut TcpStream, len: usize) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(LIMIT))?;
     let mut flight = vec![0; len];
@@ -450,9 +449,8 @@ pub fn read_flight(stream: &mut TcpStream, len: usize) -> io::Result<Vec<u8>> {
 
 /// The three flights as bytes, prefaces included; no socket.
 ///
-/// A connector calls `flight1`, `read_flight2`, `flight3`; a listener
-/// `read_flight1`, `flight2`, `read_flight3`; then both `into_peer`. snow
-/// refuses any other order.
+/// A connector calls `flight1`, `read_flight2`, `flight3`; a listener `read_flight1`,
+/// `flight2`, `read_flight3`; then both call `into_peer`. snow rejects any other order.
 pub struct Handshake {
     pub role: Role,
     pub options: Options,
@@ -460,7 +458,7 @@ pub struct Handshake {
     pub h: Vec<[u8; 32]>,
     /// The commitment, own or received.
     pub commit: [u8; 32],
-    /// What the connector offers, from flight 1 on; what was chosen, from flight 2 on.
+    /// What the connector offers after flight 1; what the listener chose after flight 2.
     pub agreed: u8,
     noise: Noise,
 }
@@ -472,7 +470,7 @@ impl Handshake {
         Ok(Handshake { role, options, h: Vec::new(), commit: [0; 32], agreed, noise })
     }
 
-    /// The pattern's start, where the connector offers `offered`.
+    /// Starts the pattern with a connector that offers `offered`.
     fn noise(role: Role, options: &Options, offered: u8) -> io::Result<Noise> {
         let psk = options.psk.is_some();
         let prologue = [offering(psk, offered), preface(Role::Listener, psk)].concat();
@@ -494,7 +492,7 @@ impl Handshake {
         Ok(handshake)
     }
 
-    /// Bytes of flight 1, which a PSK makes longer.
+    /// Size of flight 1 in bytes; a PSK makes it longer.
     pub fn flight1_len(&self) -> usize {
         match self.options.psk {
             None => FLIGHT1,
@@ -502,7 +500,7 @@ impl Handshake {
         }
     }
 
-    /// What was mixed so far: shared secrets, chaining and cipher keys.
+    /// What the handshake has mixed so far: shared secrets, chaining and cipher keys.
     pub fn secrets(&self) -> Vec<[u8; 32]> {
         self.noise.secrets.lock().unwrap().clone()
     }
@@ -519,7 +517,7 @@ impl Handshake {
         Ok(payload)
     }
 
-    /// Takes the peer's preface off a flight.
+    /// Checks and removes the peer's preface.
     fn after_preface<'a>(expected: &[u8; 8], flight: &'a [u8]) -> io::Result<&'a [u8]> {
         flight.strip_prefix(expected).ok_or_else(|| bad("another preface"))
     }
@@ -535,7 +533,7 @@ impl Handshake {
         Ok([&preface[..], &message].concat())
     }
 
-    /// What is offered is taken as it comes.
+    /// Accepts any offer.
     pub fn read_flight1(&mut self, flight: &[u8]) -> io::Result<()> {
         let offered = flight.get(6).map_or(0, |flags| flags & FEATURES);
         let expected = offering(self.options.psk.is_some(), offered);
@@ -583,7 +581,7 @@ impl Handshake {
         Handshake::payload(&payload, 0).map(|_| ())
     }
 
-    /// What is chosen of `offered`, and what follows the id.
+    /// Returns what was chosen of `offered`, and what follows the id.
     fn payload(payload: &[u8], offered: u8) -> io::Result<(u8, [u8; 32])> {
         match payload.split_first() {
             Some((id, rest)) if id & !offered <= 1 => {
@@ -593,13 +591,12 @@ impl Handshake {
         }
     }
 
-    /// The peer's static public key, once it has come.
+    /// The peer's static public key, once received.
     pub fn peer_key(&self) -> Option<[u8; 32]> {
         self.noise.state.get_remote_static()?.try_into().ok()
     }
 
-    /// Split4. OPEN is still to be sent ([`Peer::send_open`]) or to come
-    /// ([`Peer::receive_open`]).
+    /// Split4. The next step is OPEN: [`Peer::send_open`] or [`Peer::receive_open`].
     pub fn into_peer(self, stream: TcpStream) -> io::Result<Peer> {
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
@@ -643,7 +640,7 @@ pub fn sas(h3: &[u8; 32], n_l: &[u8; 32]) -> [u8; 6] {
     hash(&[b"scat/1 sas\0", h3, n_l])[..6].try_into().unwrap()
 }
 
-// ---- section 5 ----
+// ---- TRANSPORT ----
 
 /// Key and counter of one direction; rekeys itself every 1024 frames.
 pub struct CipherState {
@@ -694,7 +691,7 @@ pub fn plaintext(kind: u8, content: &[u8]) -> Vec<u8> {
     plaintext
 }
 
-/// What has gone by in one direction.
+/// Which frames one direction has carried.
 #[derive(Default)]
 struct Seen {
     open: bool,
@@ -703,23 +700,23 @@ struct Seen {
     aborted: bool,
 }
 
-/// Where a ratchet is.
+/// The state of a ratchet.
 enum Ratchet {
     Idle,
-    /// Connector, REKEY1 made: waits for REKEY2.
+    /// A connector that has made REKEY1 and waits for REKEY2.
     Started(Box<Noise>),
-    /// Connector, REKEY2 taken: REKEY3 is to be sent, these keys after it.
+    /// A connector that has taken REKEY2 and must send REKEY3; these keys follow.
     Answered(Keys),
-    /// Listener, REKEY2 sent: waits for REKEY3, these keys after it.
+    /// A listener that has sent REKEY2 and waits for REKEY3; these keys follow.
     Answering(Keys),
 }
 
 /// A finished handshake and the frames after it.
 pub struct Peer {
-    /// For raw writes and for hanging up.
+    /// Public for raw writes and for hanging up.
     pub stream: TcpStream,
     pub role: Role,
-    /// The listener's half first. A connector knows it from OPEN on; zero before.
+    /// The listener's half first. Zero at a connector before OPEN.
     pub sas: [u8; 6],
     pub h1: [u8; 32],
     pub commit: [u8; 32],
@@ -727,15 +724,15 @@ pub struct Peer {
     pub nonce: [u8; 32],
     /// Whether AES-256-GCM seals the frames.
     pub aes: bool,
-    /// The keys last agreed on; in the middle of a ratchet still the old ones.
+    /// The current keys; during a ratchet still the old ones.
     pub keys: Keys,
     pub tx: CipherState,
     pub rx: CipherState,
-    /// Secrets of the next ratchet; `None`: random ones.
+    /// Secrets of the next ratchet; random if `None`.
     pub ephemerals: Option<Ephemerals>,
-    /// Ratchets finished.
+    /// The number of finished ratchets.
     pub ratchets: u32,
-    /// The frame sealed last, as it goes over the wire.
+    /// The last sealed frame, as sent.
     pub last_frame: Vec<u8>,
     ratchet: Ratchet,
     sent: Seen,
@@ -743,7 +740,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Connector: the whole handshake and OPEN.
+    /// Connector: performs the handshake, with OPEN.
     pub fn connect(mut stream: TcpStream, options: Options) -> io::Result<Peer> {
         let mut handshake = Handshake::connect(&mut stream, options)?;
         stream.write_all(&handshake.flight3()?)?;
@@ -752,14 +749,14 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Listener: the whole handshake and OPEN.
+    /// Listener: performs the handshake, with OPEN.
     pub fn accept(stream: TcpStream, options: Options) -> io::Result<Peer> {
         let mut peer = Peer::accept_without_open(stream, options)?;
         peer.send_open()?;
         Ok(peer)
     }
 
-    /// Listener: the handshake, and OPEN held back.
+    /// Listener: performs the handshake without OPEN.
     pub fn accept_without_open(mut stream: TcpStream, options: Options) -> io::Result<Peer> {
         let mut handshake = Handshake::new(Role::Listener, options)?;
         let flight1 = read_flight(&mut stream, handshake.flight1_len())?;
@@ -774,7 +771,7 @@ impl Peer {
         self.send(OPEN, &n_l)
     }
 
-    /// Connector: the first frame must be OPEN and fit the commitment.
+    /// Connector: receives OPEN, which must be the first frame and match the commitment.
     pub fn receive_open(&mut self) -> io::Result<()> {
         match self.recv()? {
             (OPEN, _) => Ok(()),
@@ -785,9 +782,8 @@ impl Peer {
 
     // ---- sending ----
 
-    /// Seals any plaintext as the next frame, and does not send it. The
-    /// counter moves on, so the frame has to be sent in its turn, or tampered
-    /// with, or lost.
+    /// Seals any plaintext as the next frame, and does not send it. The counter advances, so the
+    /// test must send the frame in order, alter it, or lose it on purpose.
     pub fn seal(&mut self, plaintext: &[u8]) -> Vec<u8> {
         let ciphertext = self.tx.encrypt(plaintext);
         let len = u16::try_from(ciphertext.len()).expect("a plaintext that fits a frame");
@@ -795,7 +791,7 @@ impl Peer {
         self.last_frame.clone()
     }
 
-    /// Puts bytes on the wire as they are.
+    /// Sends bytes as they are.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
@@ -816,16 +812,16 @@ impl Peer {
         self.send_plaintext(&plaintext(kind, content))
     }
 
-    /// Sends bytes as DATA, in frames as long as they can be. It does not
-    /// read meanwhile: a peer that echoes must have room for the echo.
+    /// Sends bytes as DATA, in the longest possible frames. It does not read meanwhile, so a peer
+    /// that echoes must have room for the echo.
     pub fn send_data(&mut self, data: &[u8]) -> io::Result<()> {
         data.chunks(CONTENT).try_for_each(|content| self.send(DATA, content))
     }
 
     // ---- receiving ----
 
-    /// One frame, opened and taken apart, its padding checked; otherwise
-    /// neither judged nor answered. The end of the stream is `UnexpectedEof`.
+    /// Opens and parses one frame and checks its padding, but neither judges nor answers it. The
+    /// end of the stream is `UnexpectedEof`.
     pub fn recv_raw(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut len = [0; 2];
         self.stream.read_exact(&mut len)?;
@@ -847,8 +843,8 @@ impl Peer {
         Ok((kind, plaintext.split_off(3)))
     }
 
-    /// One frame that is allowed in this state. OPEN is checked against the
-    /// commitment; REKEY frames are answered and then returned like others.
+    /// Returns one frame, which must be allowed in this state. OPEN must match the commitment;
+    /// REKEY frames are answered and then returned like others.
     pub fn recv(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let (kind, content) = self.recv_raw()?;
         let from_listener = self.role == Role::Connector;
@@ -873,7 +869,7 @@ impl Peer {
             EOF => self.received.eof = true,
             DONE => self.received.done = true,
             OPEN => self.take_open(&content)?,
-            // Section 6: not answered any more at the end.
+            // A side that has sent both ends does not answer (RATCHET).
             REKEY1 if self.sent.eof && self.sent.done => (),
             REKEY1 => self.answer_rekey1(&content)?,
             REKEY2 => {
@@ -897,7 +893,7 @@ impl Peer {
         Ok(())
     }
 
-    /// The code of the ABORT that comes, whatever is allowed before it passed over.
+    /// Returns the code of the next ABORT, and skips allowed frames before it.
     pub fn recv_abort(&mut self) -> io::Result<u8> {
         loop {
             if let (ABORT, code) = self.recv()? {
@@ -906,14 +902,14 @@ impl Peer {
         }
     }
 
-    /// True if the peer closed without another byte.
+    /// Whether the peer closed without another byte.
     pub fn recv_end(&mut self) -> io::Result<bool> {
         Ok(self.stream.read(&mut [0])? == 0)
     }
 
-    // ---- section 6 ----
+    // ---- RATCHET ----
 
-    /// A run of PR from the current `rk` and `hp`.
+    /// Starts PR from the current `rk` and `hp`.
     fn noise_for_ratchet(&mut self) -> io::Result<Noise> {
         let prologue = [b"scat/1 rekey\0", &self.keys.h[..]].concat();
         let ephemerals = self.ephemerals.take().unwrap_or_default();
@@ -934,7 +930,7 @@ impl Peer {
         self.send(REKEY1, &content)
     }
 
-    /// Listener: sends REKEY2 and goes over to the new sending key.
+    /// Listener: sends REKEY2 and switches to the new sending key.
     pub fn answer_rekey1(&mut self, content: &[u8]) -> io::Result<()> {
         let mut noise = self.noise_for_ratchet()?;
         if !noise.read(content)?.is_empty() {
@@ -948,7 +944,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Connector: goes over to the new receiving key. REKEY3 is still due.
+    /// Connector: switches to the new receiving key. REKEY3 is still due.
     pub fn take_rekey2(&mut self, content: &[u8]) -> io::Result<()> {
         let Ratchet::Started(mut noise) = std::mem::replace(&mut self.ratchet, Ratchet::Idle)
         else {
@@ -963,7 +959,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Connector: sends REKEY3 and goes over to the new sending key.
+    /// Connector: sends REKEY3 and switches to the new sending key.
     pub fn send_rekey3(&mut self) -> io::Result<()> {
         let Ratchet::Answered(keys) = std::mem::replace(&mut self.ratchet, Ratchet::Idle) else {
             return Err(bad("no REKEY2 to answer"));
@@ -975,7 +971,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Listener: goes over to the new receiving key.
+    /// Listener: switches to the new receiving key.
     pub fn take_rekey3(&mut self) -> io::Result<()> {
         let Ratchet::Answering(keys) = std::mem::replace(&mut self.ratchet, Ratchet::Idle) else {
             return Err(bad("REKEY3 is not due"));
@@ -986,10 +982,10 @@ impl Peer {
         Ok(())
     }
 
-    // ---- section 7 ----
+    // ---- ENDING ----
 
-    /// Sends EOF unless it is sent, receives to the peer's EOF, confirms it,
-    /// waits for the peer's DONE and FIN, and returns the DATA that came.
+    /// Sends EOF if it has not yet, receives up to the peer's EOF, confirms it, waits for the
+    /// peer's DONE and FIN, and returns the received DATA.
     pub fn finish(&mut self) -> io::Result<Vec<u8>> {
         if !self.sent.eof {
             self.send(EOF, &[])?;
@@ -1009,7 +1005,7 @@ impl Peer {
             }
         }
         self.stream.shutdown(Shutdown::Write)?;
-        // A connector may have answered a REKEY2 before it saw our end.
+        // A connector may have answered a REKEY2 before it received our DONE.
         while self.stream.peek(&mut [0])? > 0 {
             match self.recv()? {
                 (REKEY3, _) => (),

@@ -1,7 +1,7 @@
-//! A pseudo-terminal with a person before it, who reads the screen and types.
+//! A pseudo-terminal, whose user reads the screen and types.
 //!
-//! scat gets it as its controlling terminal; its standard input, output and
-//! error stay pipes, unless a test says otherwise.
+//! It is scat's controlling terminal; standard input, output and error stay pipes unless a test
+//! says otherwise.
 
 use crate::support::scat::{LIMIT, Scat, program};
 use crate::support::skip;
@@ -22,13 +22,13 @@ pub struct Terminal {
     path: String,
     /// Everything that the screen has shown.
     bytes: Vec<u8>,
-    /// The same as text. A character that is half here is a replacement character.
+    /// The same as text, with a replacement character for an incomplete one.
     screen: String,
-    /// Up to here [`Terminal::wait_for`] has read.
+    /// The position up to which [`Terminal::wait_for`] has read.
     read: usize,
 }
 
-/// Whether terminals can be given to a child here; says so if not.
+/// Whether a child can have a terminal here; reports the skip if not.
 pub fn is_available() -> bool {
     let found = Command::new("setsid").arg("--version").stdout(Stdio::null()).status().is_ok();
     if !found {
@@ -38,14 +38,14 @@ pub fn is_available() -> bool {
 }
 
 impl Terminal {
-    /// A new one, with nobody's session on it.
+    /// Makes a terminal without a session.
     pub fn new() -> Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = rustix::pty::openpt(flags).unwrap();
         rustix::pty::grantpt(&master).unwrap();
         rustix::pty::unlockpt(&master).unwrap();
         let path = rustix::pty::ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-        // Held open, so that the screen outlives the programs on it.
+        // Keep it open, so that the screen outlives the programs on it.
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let slave = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
         Terminal {
@@ -58,9 +58,8 @@ impl Terminal {
         }
     }
 
-    /// A command that a shell with this as its controlling terminal becomes:
-    /// `script` has the scat program as `$1` and `args` after it, this
-    /// terminal's path as `$0`.
+    /// A command for a shell with this controlling terminal. `script` sees the scat program as
+    /// `$1`, `args` after it, and the terminal's path as `$0`.
     ///
     /// The first terminal that a session's leader opens becomes its own.
     pub fn shell(&self, script: &str, args: &[&str]) -> Command {
@@ -81,12 +80,12 @@ impl Terminal {
         Scat::spawn(self.shell(&format!("shift && exec '{build}' \"$@\""), args))
     }
 
-    /// Starts `scat args...` here, with this as its input, output and messages.
+    /// Starts `scat args...` here, with this terminal as its input, output and standard error.
     pub fn sit(&self, args: &[&str]) -> Scat {
         Scat::spawn(self.shell("exec \"$@\" <\"$0\" >\"$0\" 2>\"$0\"", args))
     }
 
-    /// An interactive shell here: the background and back. None if it is missing; says so.
+    /// Starts an interactive bash, for job control. Skips with `None` if it is missing.
     pub fn bash(&self) -> Option<Scat> {
         if Command::new("bash").arg("-c").arg(":").status().is_err() {
             skip("no bash, so no job control was tested");
@@ -97,7 +96,7 @@ impl Terminal {
         Some(Scat::spawn(command))
     }
 
-    /// The end that a program has, for one to whom it is not the controlling terminal.
+    /// The program's end, for a program with another controlling terminal or none.
     pub fn slave(&self) -> Stdio {
         self.slave.try_clone().unwrap().into()
     }
@@ -112,8 +111,8 @@ impl Terminal {
         self.keys(&format!("{line}\n"));
     }
 
-    /// Waits until the screen shows `text` behind what was waited for before;
-    /// returns what stands between the two.
+    /// Waits until the screen shows `text` after what it waited for before. Returns what is between
+    /// the two.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> String {
         let deadline = Instant::now() + LIMIT;
@@ -129,7 +128,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until `is_so` of everything that the screen has shown.
+    /// Waits until `is_so` holds for everything that the screen has shown.
     pub fn wait_until(&mut self, is_so: impl Fn(&str) -> bool) -> bool {
         let deadline = Instant::now() + LIMIT;
         while !is_so(&self.screen) {
@@ -162,27 +161,27 @@ impl Terminal {
         let mut bytes = [0; 4096];
         let n = self.master.read(&mut bytes).unwrap();
         self.bytes.extend_from_slice(&bytes[..n]);
-        // All of it again: a read may end inside a character.
+        // Convert everything again, because a read may end inside a character.
         self.screen = String::from_utf8_lossy(&self.bytes).into_owned();
         true
     }
 
-    /// How many columns it has; 0, unless a test says otherwise.
+    /// Sets the number of columns, which is 0 otherwise.
     pub fn set_width(&self, ws_col: u16) {
         let size = Winsize { ws_row: 24, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&self.slave, size).unwrap();
     }
 
-    /// How it is set: modes, special characters, speeds.
+    /// Returns its settings: modes, special characters, speeds.
     pub fn settings(&self) -> String {
         format!("{:?}", rustix::termios::tcgetattr(&self.slave).unwrap())
     }
 
-    /// What was typed and nobody has read, in whole lines.
+    /// Returns how many typed bytes nobody has read, in whole lines.
     pub fn unread(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.slave).unwrap()
     }
 
-    /// Closes the window that it is.
+    /// Closes the window.
     pub fn hang_up(self) {}
 }

@@ -1,5 +1,4 @@
-//! Somebody on the path between two scats, who carries the bytes and may do
-//! worse.
+//! A relay between two scats that can cut, reset or alter their connection.
 
 use crate::support::scat::{LIMIT, door};
 use socket2::SockRef;
@@ -10,21 +9,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// What happens to the connector's bytes in transit to the listener, and what
-/// comes back.
+/// What the relay does.
 #[derive(Clone, Copy)]
 pub enum Deed {
-    /// Carries 1 to 7 bytes at a time, both ways.
+    /// Forwards 1 to 7 bytes at a time, both ways.
     Crumbs,
-    /// Carries this many bytes to the listener, then ends both ways with a FIN.
+    /// Forwards this many bytes to the listener, then ends both directions with a FIN.
     Finish(usize),
-    /// Carries this many bytes to the listener, then resets both.
+    /// Forwards this many bytes to the listener, then resets both connections.
     Reset(usize),
-    /// Flips these bits of this byte in transit to the listener.
+    /// Flips these bits of this byte to the listener.
     Turn(usize, u8),
 }
 
-/// Carries one connection to this port of 127.0.0.1; returns the port to connect to.
+/// Forwards one connection to this port of 127.0.0.1. Returns the port to connect to.
 pub fn relay(to: u16, deed: Deed) -> u16 {
     let (listener, port) = door();
     thread::spawn(move || {
@@ -58,7 +56,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, deed: Deed, over: &AtomicBool) 
         };
         let n = match from.read(&mut buffer[..most]) {
             Ok(0) | Err(_) => {
-                // An end behind the deed would come before its reset.
+                // After the deed, a FIN would arrive before its reset.
                 if !over.load(Ordering::SeqCst) {
                     let _ = to.shutdown(Shutdown::Write);
                 }
@@ -66,7 +64,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, deed: Deed, over: &AtomicBool) 
             }
             Ok(n) => n,
         };
-        // After the deed it only drains, so that the end is the one it made.
+        // After the deed, only drain, so that the deed alone ends the connection.
         if over.load(Ordering::SeqCst) {
             continue;
         }
@@ -84,7 +82,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, deed: Deed, over: &AtomicBool) 
                 over.store(true, Ordering::SeqCst);
                 let _ = from.shutdown(Shutdown::Write);
                 let _ = to.shutdown(Shutdown::Write);
-                // Nothing more is carried; what still comes is thrown away.
+                // Forward nothing more; discard what arrives.
                 while from.read(&mut buffer).is_ok_and(|n| n > 0) {}
                 return;
             }
@@ -92,7 +90,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, deed: Deed, over: &AtomicBool) 
                 over.store(true, Ordering::SeqCst);
                 for stream in [&from, &to] {
                     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-                    // The other direction's handle must not keep it open.
+                    // The copy of the other direction must not keep the socket open.
                     let _ = stream.shutdown(Shutdown::Read);
                 }
                 return;

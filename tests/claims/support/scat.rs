@@ -1,5 +1,5 @@
-//! The real program as a child process. Every wait is bounded, no port is
-//! guessed, and a child is ended by its own id when its holder goes.
+//! The real program as a child process. Every wait is bounded, no port is guessed, and a child
+//! is killed by its own id when its holder is dropped.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,19 +27,19 @@ pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// A running scat.
 pub struct Scat {
-    /// As it was started, for what a failed claim says.
+    /// The command line, for the message of a failed claim.
     command: String,
     child: Child,
     /// Its standard input, if that is a pipe; dropping it is the end of input.
     pub stdin: Option<ChildStdin>,
     /// Its standard output, if that is a pipe.
     pub stdout: Option<ChildStdout>,
-    /// Lines of its standard error; closed at its end.
+    /// Lines of its standard error; the channel closes at its end.
     lines: Receiver<String>,
     seen: Vec<String>,
 }
 
-/// What is left of a scat that has ended.
+/// The result of a scat that has ended.
 #[derive(Debug)]
 pub struct Ended {
     command: String,
@@ -49,7 +49,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// What one side has printed for its person.
+/// The words that one side has printed for its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
     pub you_say: String,
@@ -57,18 +57,18 @@ pub struct Words {
 }
 
 impl Words {
-    /// The same, seen from the other end.
+    /// The same words as the other end prints them.
     pub fn mirrored(self) -> Words {
         Words { you_say: self.they_say, they_say: self.you_say }
     }
 }
 
-/// The program that is tested: another build where SCAT names one.
+/// The program to test: the build that the variable SCAT names, if any.
 pub fn program() -> String {
     std::env::var("SCAT").unwrap_or(env!("CARGO_BIN_EXE_scat").into())
 }
 
-/// `scat args...` with nothing redirected yet.
+/// A command `scat args...`, without redirections.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(args);
@@ -81,14 +81,14 @@ impl Scat {
         Scat::between(args, Stdio::piped(), Stdio::piped())
     }
 
-    /// Starts `scat args...` between these two.
+    /// Starts `scat args...` with this standard input and output.
     pub fn between(args: &[&str], stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> Scat {
         let mut command = command(args);
         command.stdin(stdin).stdout(stdout);
         Scat::spawn(command)
     }
 
-    /// Starts this command, which is or becomes a scat.
+    /// Starts this command, which is scat or executes it.
     pub fn spawn(mut command: Command) -> Scat {
         handle_ignored_signals();
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -97,12 +97,12 @@ impl Scat {
         Scat { command: format!("{command:?}"), child, stdin, stdout, lines, seen: Vec::new() }
     }
 
-    /// Listens on 127.0.0.1 at a port of the system's choice.
+    /// Listens on 127.0.0.1 at a port that the system chooses.
     pub fn listen() -> (Scat, u16) {
         Scat::listen_with(&[])
     }
 
-    /// The same with these options; with `-v`, where the port would not be told without.
+    /// The same with these options, and with `-v` if scat would not print the port without it.
     pub fn listen_with(options: &[&str]) -> (Scat, u16) {
         let is_silent = options.iter().any(|option| ["--peer", "--psk"].contains(option))
             && !options.contains(&"-v");
@@ -110,7 +110,7 @@ impl Scat {
         Scat::new(&[&["-l", "127.0.0.1", "0"], verbose, options].concat()).with_port()
     }
 
-    /// The same between these two.
+    /// The same with this standard input and output.
     pub fn listen_between(stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> (Scat, u16) {
         Scat::between(&["-l", "127.0.0.1", "0"], stdin, stdout).with_port()
     }
@@ -125,12 +125,12 @@ impl Scat {
         Scat::new(&[options, &["127.0.0.1", &port.to_string()]].concat())
     }
 
-    /// The same between these two.
+    /// The same with this standard input and output.
     pub fn connect_between(port: u16, stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> Scat {
         Scat::between(&["127.0.0.1", &port.to_string()], stdin, stdout)
     }
 
-    /// A listener and a connector.
+    /// A listener and a connector to it.
     pub fn pair() -> (Scat, Scat) {
         let (listener, port) = Scat::listen();
         (listener, Scat::connect(port))
@@ -148,8 +148,7 @@ impl Scat {
         self.child.id()
     }
 
-    /// Waits for a line of standard error with `part` in it; one that has come
-    /// and was not asked for counts too.
+    /// Waits for a line of standard error that contains `part`; an earlier line counts, too.
     pub fn line(&mut self, part: &str) -> String {
         if let Some(line) = self.seen.iter().find(|line| line.contains(part)) {
             return line.clone();
@@ -157,8 +156,7 @@ impl Scat {
         self.next_line(part)
     }
 
-    /// Waits for a line of standard error with `part` in it that nobody asked
-    /// for yet.
+    /// Waits for a line of standard error that contains `part`, after those already read.
     pub fn next_line(&mut self, part: &str) -> String {
         let deadline = Instant::now() + LIMIT;
         loop {
@@ -173,7 +171,7 @@ impl Scat {
         }
     }
 
-    /// Whether it has ended before `time` has passed. For what must not end.
+    /// Whether it ends within `time`. For a scat that must not end.
     pub fn ends_within(&mut self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         loop {
@@ -185,12 +183,12 @@ impl Scat {
         }
     }
 
-    /// Waits for the words, or for the end without them.
+    /// Waits for the words, or for the end; returns whether there were words.
     pub fn gets_a_session(&mut self) -> bool {
         self.says("they say  ").is_some()
     }
 
-    /// Waits for a line of standard error with `part` in it, or for the end without one.
+    /// Waits for a line of standard error that contains `part`, or for the end.
     pub fn says(&mut self, part: &str) -> Option<String> {
         let deadline = Instant::now() + LIMIT;
         loop {
@@ -213,7 +211,7 @@ impl Scat {
         Words { you_say: after(you, "you say"), they_say: after(they, "they say") }
     }
 
-    /// Gives it this input; it has to take it.
+    /// Gives it this input, all of which it must take.
     pub fn write(&mut self, bytes: &[u8]) {
         self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
     }
@@ -244,11 +242,11 @@ impl Scat {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
-    /// Stops it with all done that it can do: asleep, in its poll.
+    /// Stops it (SIGSTOP) once it has nothing to do and sleeps in its poll.
     pub fn stop_while_it_waits(&self) {
         self.wait_for_threads(" S");
         self.signal(Signal::STOP);
-        // A second thread can go on for a while: a hurried scat has one.
+        // A hurried scat has a second thread, which can run a little longer.
         self.wait_for_threads(" T");
     }
 
@@ -259,7 +257,7 @@ impl Scat {
         let is_there = || {
             std::fs::read_dir(&threads).unwrap().all(|thread| {
                 let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
-                // The state stands behind the name.
+                // The state follows the name.
                 stat.rsplit_once(')').unwrap().1.starts_with(state)
             })
         };
@@ -269,7 +267,7 @@ impl Scat {
         }
     }
 
-    /// Asks it what it does until it says this, twice: it may have said so once unasked.
+    /// Sends SIGUSR1 until it has said `what` twice, because it may say so once unasked.
     pub fn asked(&mut self, what: &str) {
         let deadline = Instant::now() + LIMIT;
         for _ in 0..2 {
@@ -314,7 +312,7 @@ impl Scat {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.seen.push(line),
-                // Its standard error closes when the process ends.
+                // Standard error closes when the process ends.
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     panic!("it goes on: {} {:#?}", self.command, self.seen)
@@ -340,7 +338,7 @@ impl Drop for Scat {
 }
 
 impl Ended {
-    /// It ended with this status and said this.
+    /// Checks that it ended with this status and said this.
     #[track_caller]
     pub fn expect(self, code: i32, said: &str) -> Ended {
         assert!(self.code == Some(code), "not status {code}: {self}");
@@ -350,7 +348,7 @@ impl Ended {
         self
     }
 
-    /// It ended by this signal.
+    /// Checks that it ended by this signal.
     #[track_caller]
     pub fn expect_signal(self, signal: Signal) -> Ended {
         assert!(self.signal == Some(signal.as_raw()), "not signal {signal:?}: {self}");
@@ -370,7 +368,7 @@ impl fmt::Display for Ended {
 /// Bytes of standard output that a failed claim shows.
 const SHOWN: usize = 300;
 
-/// A child that is gone with its holder.
+/// A child that is killed when this is dropped.
 pub struct Ending(pub Child);
 
 impl Ending {
@@ -406,14 +404,14 @@ fn lines(stderr: ChildStderr) -> Receiver<String> {
     receiver
 }
 
-/// Whether there is something to be read, or the end, within [`LIMIT`].
+/// Whether there are bytes to read, or the end, within [`LIMIT`].
 pub fn readable(fd: &impl AsFd) -> bool {
     let limit = Timespec::try_from(LIMIT).unwrap();
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
     rustix::event::poll(&mut fds, Some(&limit)).unwrap() > 0
 }
 
-/// Runs `job` in a thread of its own; not to end within [`LIMIT`] is a failure.
+/// Runs `job` in a thread of its own, which must end within [`LIMIT`].
 pub fn start<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Started<T> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -426,21 +424,21 @@ pub fn start<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Sta
 pub struct Started<T>(Receiver<T>);
 
 impl<T> Started<T> {
-    /// Its result.
+    /// Waits for its result.
     #[track_caller]
     pub fn join(self) -> T {
         self.0.recv_timeout(LIMIT).expect("the job ends in time, and well")
     }
 
-    /// Whether it has not ended when `time` has passed. For what must not end.
+    /// Whether it still runs after `time`. For a job that must not end.
     pub fn goes_on_for(&self, time: Duration) -> bool {
         self.0.recv_timeout(time).is_err_and(|err| err == RecvTimeoutError::Timeout)
     }
 }
 
-/// Lets children start with the default for the signals that they are sent, even
-/// where this process was started to ignore one: a shell does that with SIGINT for
-/// jobs in the background, nohup with SIGHUP. A handler does not outlive exec.
+/// Lets children start with the default action for the signals of these tests, even if this
+/// process ignores one: shells ignore SIGINT for background jobs, nohup ignores SIGHUP. A
+/// handler, unlike an ignored signal, does not survive exec.
 pub fn handle_ignored_signals() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -459,7 +457,7 @@ fn is_ignored(signal: &Signal) -> bool {
     mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
-/// Connects to a port of 127.0.0.1, from another address of this machine.
+/// Connects to a port of 127.0.0.1, from address `from`.
 pub fn try_dial(from: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((from, 0)).into())?;
@@ -478,8 +476,8 @@ pub fn door() -> (TcpListener, u16) {
     (listener, port)
 }
 
-/// One whose queue is full takes no connection: nothing comes back at all. What holds it,
-/// and its port.
+/// A listening socket whose queue is full, so that connecting to it gets no answer. Returns what
+/// keeps it full, and its port.
 pub fn full_door() -> ([socket2::Socket; 3], u16) {
     let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let door = socket().unwrap();
@@ -505,29 +503,29 @@ pub fn dial(port: u16) -> TcpStream {
     dial_from(1, port)
 }
 
-/// What still comes before the other end closes or resets.
+/// Returns what arrives before the other end closes or resets.
 pub fn rest(mut stream: &TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
     bytes
 }
 
-/// A path that no other call gets; what is there is removed with it.
+/// A path of its own; dropping it removes the file.
 pub struct Place(PathBuf);
 
 impl Place {
-    /// With `name` in it.
+    /// Makes a path that contains `name`.
     pub fn new(name: &str) -> Place {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}-{name}", std::process::id());
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        // One of an earlier process with this id, which may be a FIFO that nobody reads.
+        // An earlier process with this id may have left a FIFO that nobody reads.
         let _ = std::fs::remove_file(&path);
         Place(path)
     }
 
-    /// As an argument.
+    /// The path as an argument.
     pub fn arg(&self) -> &str {
         self.0.to_str().unwrap()
     }
@@ -571,7 +569,7 @@ pub fn fifo(name: &str) -> Place {
     place
 }
 
-/// Bytes that are the same for the same seed and look like nothing else.
+/// Random-looking bytes that are the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
