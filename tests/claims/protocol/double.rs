@@ -1,5 +1,5 @@
-//! The second implementation itself: it makes the published bytes, and refuses
-//! what scat must not send. Else its claims about scat would be worth nothing.
+//! Tests of the second implementation: it produces the published bytes, and refuses what scat
+//! must not send. Otherwise it could not test scat.
 
 use super::vectors::{array, bytes, session};
 use crate::support::peer::{
@@ -10,13 +10,13 @@ use crate::support::scat::{dial, door};
 use serde_json::Value;
 use std::net::TcpStream;
 
-/// Both ends of a loopback connection, the connector's first.
+/// Both ends of a loopback connection, the connector first.
 fn sockets() -> (TcpStream, TcpStream) {
     let (door, port) = door();
     (dial(port), door.accept().unwrap().0)
 }
 
-/// Both ends in one thread, the last flight read; no OPEN.
+/// Both ends after the last flight, before OPEN.
 fn pair() -> (Peer, Peer) {
     let (c, l) = sockets();
     let mut connector = Handshake::new(Role::Connector, Options::default()).unwrap();
@@ -27,7 +27,7 @@ fn pair() -> (Peer, Peer) {
     (connector.into_peer(c).unwrap(), listener.into_peer(l).unwrap())
 }
 
-/// The same, OPEN sent and taken.
+/// The same after OPEN.
 fn opened_pair() -> (Peer, Peer) {
     let (mut connector, mut listener) = pair();
     listener.send_open().unwrap();
@@ -45,7 +45,7 @@ fn an_opening_that_does_not_fit_the_commitment_is_refused() {
 
 #[test]
 fn frames_that_are_not_allowed_are_refused() {
-    // Each list is sent by the connector; the last frame is the wrong one.
+    // The connector sends each list, whose last frame is wrong.
     let lists: [&[(u8, &[u8])]; 8] = [
         &[(EOF, &[]), (DATA, b"late")],
         &[(EOF, &[]), (EOF, &[])],
@@ -94,7 +94,7 @@ fn a_stream_that_only_stops_is_not_an_end() {
     assert!(connector.finish().is_err());
 }
 
-// The published bytes.
+// Published bytes.
 
 fn assert_keys(keys: &peer::Keys, v: &Value, h: &str) {
     assert_eq!(keys.h, array(&v[h]));
@@ -104,7 +104,7 @@ fn assert_keys(keys: &peer::Keys, v: &Value, h: &str) {
     assert!(v["kr"].is_null() || keys.kr == array(&v["kr"]));
 }
 
-/// What a vector says that each side has drawn for one exchange.
+/// The random values of both sides for one exchange of a vector.
 fn ephemerals(v: &Value) -> (Ephemerals, Ephemerals) {
     let of = |e: &str| Ephemerals {
         e: array(&v[e]),
@@ -115,8 +115,8 @@ fn ephemerals(v: &Value) -> (Ephemerals, Ephemerals) {
     (of("C_e"), of("L_e"))
 }
 
-/// The handshake of a vector, each flight compared. `ids` are those of C and L: the
-/// vectors do not name them.
+/// Replays the handshake of a vector and compares each flight. `ids` are those of C and L,
+/// which the vectors do not contain.
 fn replay_handshake(v: &Value, ids: [u8; 2]) -> (Peer, Peer) {
     let (c, l) = ephemerals(v);
     let aes = if v["frames_aead"] == "AES-256-GCM" { peer::AES } else { 0 };
@@ -167,11 +167,11 @@ fn replay_frame(v: &Value, from: &mut Peer, to: &mut Peer) {
         match kind {
             REKEY1 => from.start_ratchet().unwrap(),
             REKEY3 => from.send_rekey3().unwrap(),
-            // Sent by answer_rekey1, when the listener received REKEY1.
+            // answer_rekey1 sent it when the listener received REKEY1.
             REKEY2 => (),
             _ => from.send(kind, &content).unwrap(),
         }
-        // REKEY frames go step by step, as the vectors have frames between.
+        // One step at a time, because the vectors have other frames in between.
         let received = match kind {
             REKEY1..=REKEY3 => to.recv_raw().unwrap(),
             _ => to.recv().unwrap(),
@@ -195,7 +195,7 @@ fn replay(tag: &str, ids: [u8; 2]) {
 
     let mut ratchets = v["ratchets"].as_array().unwrap().iter();
     let mut ratchet = &Value::Null;
-    // Acknowledgements, type 8, are not there yet.
+    // The second implementation does not know ACK, type 8.
     let frames = v["frames"].as_array().unwrap();
     let frames: Vec<_> = frames.iter().take_while(|frame| frame["type"] != 8).collect();
     for (i, frame) in frames.iter().enumerate() {

@@ -1,6 +1,5 @@
-//! Old keys are erased: whoever copies all the memory of a running scat finds
-//! the keys of now, none from before, and nothing that they could be made from.
-//! Such a copy takes root.
+//! Old keys are erased: a copy of a running scat's memory contains the current keys, no earlier
+//! ones, and nothing from which they could be derived. Making the copy needs root.
 
 use super::ping_pong;
 use crate::support::CIPHERS;
@@ -17,8 +16,8 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-/// All that the process can write to, as one copy after the other. Nothing where
-/// the system lets nobody look at a child's memory.
+/// Copies all writable memory of the process, map by map. Skips with `None` if the system does
+/// not let a parent read a child's memory.
 fn memory(scat: &Scat) -> Option<Vec<(String, Vec<u8>)>> {
     let mem = match File::open(format!("/proc/{}/mem", scat.id())) {
         Err(err) if err.kind() == ErrorKind::PermissionDenied => {
@@ -34,7 +33,7 @@ fn memory(scat: &Scat) -> Option<Vec<(String, Vec<u8>)>> {
         let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
         let mut copy = vec![0; (end - start) as usize];
         match mem.read_exact_at(&mut copy, start) {
-            // Gone since: the stack of a thread that has ended.
+            // The map is gone: the stack of a thread that has ended.
             Err(err) if err.raw_os_error() == Some(Errno::IO.raw_os_error()) => {}
             result => {
                 result.unwrap();
@@ -45,7 +44,7 @@ fn memory(scat: &Scat) -> Option<Vec<(String, Vec<u8>)>> {
     Some(copies)
 }
 
-/// Where any of these 16 bytes stand.
+/// The places where one of these pieces appears.
 fn places_of(memory: &[(String, Vec<u8>)], pieces: &[[u8; 16]]) -> Vec<String> {
     let mut begins = [false; 256];
     pieces.iter().for_each(|piece| begins[usize::from(piece[0])] = true);
@@ -59,13 +58,13 @@ fn places_of(memory: &[(String, Vec<u8>)], pieces: &[[u8; 16]]) -> Vec<String> {
     memory.iter().flat_map(of).collect()
 }
 
-/// Where either half of a key stands: ciphers keep them apart.
+/// The places where half of a key appears; ciphers may store the halves apart.
 fn places(memory: &[(String, Vec<u8>)], key: &[u8; 32]) -> Vec<String> {
     places_of(memory, &[0, 16].map(|at| *key[at..].first_chunk().unwrap()))
 }
 
-/// What AES-256-GCM makes of a key: the round keys that are not its halves, and the
-/// first entry of the table for GHASH in the forms that libraries give it.
+/// What AES-256-GCM derives from a key: the round keys other than its halves, and the first
+/// entry of the table for GHASH, in the forms that libraries use.
 fn schedule(key: &[u8; 32]) -> Vec<[u8; 16]> {
     let mut words: Vec<[u8; 4]> = key.chunks(4).map(|word| word.try_into().unwrap()).collect();
     // FIPS 197, section 5.2.
@@ -75,7 +74,7 @@ fn schedule(key: &[u8; 32]) -> Vec<[u8; 16]> {
             word.rotate_left(1);
         }
         if i % 4 == 0 {
-            // In four equal columns ShiftRows moves nothing.
+            // ShiftRows does not change four equal columns.
             let mut block = aes::Block::clone_from_slice(&[word; 4].concat());
             aes::hazmat::cipher_round(&mut block, &[0; 16].into());
             aes::hazmat::inv_mix_columns(&mut block);
@@ -92,7 +91,7 @@ fn schedule(key: &[u8; 32]) -> Vec<[u8; 16]> {
     let mut h = [0; 16].into();
     Aes256::new(key.into()).encrypt_block(&mut h);
     let h = u128::from_be_bytes(h.into());
-    // Times x, in the field of GHASH with its bits reversed.
+    // Multiplied by x in the field of GHASH, with the bits reversed.
     let doubled = h << 1 ^ if h >> 127 == 1 { 0xc2 << 120 | 1 } else { 0 };
     for form in [h, h.rotate_left(64), doubled, doubled.rotate_left(64)] {
         pieces.extend([form.to_be_bytes(), form.to_le_bytes()]);
@@ -100,7 +99,7 @@ fn schedule(key: &[u8; 32]) -> Vec<[u8; 16]> {
     pieces
 }
 
-/// The example of FIPS 197, appendix A.3; of GHASH, test case 13 of its first paper.
+/// Vectors: FIPS 197, appendix A.3, and for GHASH test case 13 of the paper on GCM.
 #[test]
 fn the_schedule_that_is_looked_for_is_that_of_aes() {
     let key = hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
@@ -117,7 +116,7 @@ fn assert_holds(scat: &Scat, keys: &[[u8; 32]]) {
     }
 }
 
-/// They stand only where the system swaps nothing out and dumps nothing.
+/// Checks that the keys are only in memory that is neither swapped nor dumped.
 fn assert_kept_in(scat: &Scat, keys: &[[u8; 32]]) {
     let Some(memory) = memory(scat) else { return };
     let smaps = fs::read_to_string(format!("/proc/{}/smaps", scat.id())).unwrap();
@@ -137,7 +136,7 @@ fn assert_erased(scat: &Scat, keys: &[[u8; 32]]) {
     }
 }
 
-/// These are there, and nothing that they were made from.
+/// Checks that the memory contains these keys, and nothing from which they were derived.
 fn assert_holds_only_keys(scat: &Scat, keys: &Keys) {
     assert_holds(scat, &[keys.k_c2l, keys.k_l2c, keys.rk]);
     if let Some(memory) = memory(scat) {
@@ -146,8 +145,8 @@ fn assert_holds_only_keys(scat: &Scat, keys: &Keys) {
     }
     assert_kept_in(scat, &[keys.k_c2l, keys.k_l2c, keys.rk]);
     assert_erased(scat, &[keys.kr]);
-    // Four secrets are mixed, or five values of which two are exchanged; each
-    // mixing makes a chaining key and a cipher key.
+    // Four shared secrets, or five values of which two are shared secrets; and each mixing makes a
+    // chaining key and a cipher key.
     assert_eq!(keys.secrets.len(), 12);
     assert_erased(scat, &keys.secrets);
 }
@@ -178,16 +177,17 @@ fn a_listener_erases_what_a_failed_handshake_leaves() {
     let (mut stream, stranger) = knock(port);
     stream.write_all(&[7; FLIGHT3]).unwrap();
     scat.line("forged or altered handshake");
-    // Who only knocks needs little stack, and shows that there was a wait before.
+    // A second caller that only connects needs little stack, and its message shows that scat is
+    // done with the first.
     drop(dial(port));
     scat.line("closed before the handshake");
     let secrets = stranger.secrets();
-    // Three were mixed.
+    // Three mixed secrets, each with a chaining key and a cipher key.
     assert_eq!(secrets.len(), 9);
     assert_erased(&scat, &secrets);
 }
 
-/// In both directions, then some under the next keys.
+/// Enough frames for a rekey in both directions, and a few under the next keys.
 const FRAMES_TO_A_REKEY: u32 = 1030;
 
 #[test]

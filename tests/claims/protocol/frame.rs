@@ -1,4 +1,4 @@
-//! Frames: what is sealed is opened, and nothing else is.
+//! Frames: a sealed frame opens, and nothing else does.
 
 use proptest::prelude::*;
 use scat::protocol::cipher::{Cipher, TAGLEN};
@@ -23,7 +23,7 @@ const KINDS: [Kind; 9] = [
 ];
 
 fn seal(sealer: &mut Sealer, kind: Kind, content: &[u8]) -> Vec<u8> {
-    // What stood in the buffer before must not be sent as padding.
+    // The padding must not reveal what the buffer held before.
     let mut frame = vec![0xaa; frame_len(content.len())];
     frame[CONTENT_AT..][..content.len()].copy_from_slice(content);
     let len = sealer.seal(kind, &mut frame, content.len()).unwrap();
@@ -31,7 +31,7 @@ fn seal(sealer: &mut Sealer, kind: Kind, content: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A frame around any plaintext at all, by hand.
+/// Seals any plaintext as a frame, without the code under test.
 fn frame_around(cipher: &mut CipherState, plaintext: &[u8]) -> Vec<u8> {
     let mut body = plaintext.to_vec();
     let tag = cipher.encrypt(&[], &mut body).unwrap();
@@ -45,7 +45,7 @@ fn open_first(frame: &[u8]) -> Result<Option<(Kind, Vec<u8>)>, Error> {
     Ok(opened.map(|opened| (opened.kind, buffer[opened.content].to_vec())))
 }
 
-/// Sizes around the steps of the padding, the small ones and the longest more often.
+/// Sizes around multiples of the padding; more often the smallest and the longest.
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let len = prop_oneof![
         4 => 0..600usize,
@@ -101,7 +101,7 @@ proptest! {
         prop_assert!(frame.len() <= MAX_FRAME && MAX_FRAME <= MAX_RECEIVED);
         let len = u16::from_be_bytes([frame[0], frame[1]]);
         prop_assert_eq!(usize::from(len), frame.len() - 2);
-        // The padding is zeros, not what stood in the buffer.
+        // The padding is zeros, not what the buffer held before.
         let mut body = frame[2..frame.len() - 16].to_vec();
         let tag = frame.last_chunk().unwrap();
         CipherState::new(Cipher::ChaChaPoly, &K).decrypt(&[], &mut body, tag).unwrap();
@@ -122,14 +122,14 @@ proptest! {
     }
 }
 
-/// Appends frames until even the longest `len` has its bytes.
+/// Appends frames until the stream is long enough for the largest `len`.
 fn follow(sealer: &mut Sealer, stream: &mut Vec<u8>) {
     stream.extend(seal(sealer, Kind::Data, &vec![0; MAX_CONTENT]));
     stream.extend(seal(sealer, Kind::Data, &vec![0; 1000]));
 }
 
-/// A change in the first frame is refused at once, or, where it makes the frame
-/// longer, as soon as so much is there; and nothing of it is in the clear.
+/// Checks that a change in the first frame is refused, at once or, if it makes the frame
+/// longer, when that many bytes have arrived, and that nothing is decrypted.
 fn flip_is_refused(stream: &[u8], at: usize, mask: u8) -> Result<(), TestCaseError> {
     let mut altered = stream.to_vec();
     altered[at] ^= mask;
@@ -185,8 +185,8 @@ fn swapped_dropped_and_repeated_frames_are_refused() {
     let frames: Vec<_> =
         (0..1030u32).map(|i| seal(&mut sealer, Kind::Data, &i.to_be_bytes())).collect();
     for at in [0usize, 1, 500, 1022, 1023, 1024, 1025] {
-        // Instead of the frame `at`: the one after it (dropped, swapped),
-        // the one before it (repeated), the very first.
+        // In place of frame `at`: a later one (dropped, swapped), the one before (repeated), or the
+        // first.
         for other in [at + 1, at + 2, at.saturating_sub(1), 0] {
             let mut opener = Opener::new(Cipher::ChaChaPoly, &K);
             for frame in &frames[..at] {
@@ -206,7 +206,7 @@ fn swapped_dropped_and_repeated_frames_are_refused() {
 fn the_key_changes_after_each_1024_frames_and_not_before() {
     let mut sealer = Sealer::new(Cipher::ChaChaPoly, &K);
     let mut opener = Opener::new(Cipher::ChaChaPoly, &K);
-    // The same by hand; the counter goes on across a change.
+    // The same without the code under test; the counter continues after a rekey.
     let mut by_hand = CipherState::new(Cipher::ChaChaPoly, &K);
     for i in 0..3 * 1024 + 2 {
         let frame = seal(&mut sealer, Kind::Data, b"tick");

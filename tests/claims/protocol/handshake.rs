@@ -1,5 +1,5 @@
-//! The three flights between both ends in memory: altered, cut, mixed up,
-//! reflected, and from a peer that does not mean well.
+//! The three flights between both ends in memory: altered, cut, mixed up, reflected, and from a
+//! hostile peer.
 
 use crate::support::hex;
 use crate::support::peer::{self, Handshake, Options};
@@ -13,8 +13,8 @@ use scat::protocol::role::Role;
 use scat::protocol::sas;
 use scat::protocol::secret::Secret;
 
-/// Everything that one side draws, so that a handshake can be run again and
-/// again with one byte changed.
+/// Fixed values for everything that one side draws, so that a test can repeat a handshake with
+/// one byte changed.
 fn fresh(seed: u8) -> Ephemerals {
     Ephemerals { e: key(seed), e1: [key(seed ^ 0x40), key(seed ^ 0x40)], m: key(seed ^ 0x80) }
 }
@@ -26,12 +26,12 @@ fn key(byte: u8) -> Secret {
 const N_C: [u8; 32] = [0xc0; 32];
 const N_L: [u8; 32] = [0x10; 32];
 
-/// The connector's and the listener's, with the same pre-shared key or none.
+/// The settings of connector and listener, with the same pre-shared key or none.
 fn locals(psk: bool) -> (Local, Local) {
     locals_with(psk, [Features::NONE; 2])
 }
 
-/// The same, with what the one offers and the other would choose.
+/// The same, with what the connector offers and the listener would choose.
 fn locals_with(psk: bool, [offers, chooses]: [Features; 2]) -> (Local, Local) {
     let psk = || psk.then(|| key(9));
     let c = Local::new(key(1), false, psk(), offers);
@@ -55,8 +55,7 @@ fn answer<'a>(
     Responder::new(local).answer(flight1, fresh(4), &N_L)
 }
 
-/// The connector's way from flight 2 to flight 3; the preface is judged first,
-/// as by everyone who reads a flight.
+/// Performs the connector's steps from flight 2 to flight 3, preface first.
 fn finish(
     local: &Local,
     initiator: Initiator<'_>,
@@ -137,7 +136,7 @@ fn what_both_ends_have_is_agreed_on_and_nothing_else() {
                 assert_eq!((a.kr.is_some(), b.kr.is_some()), (reconnect, reconnect));
                 assert_eq!(a.kr.as_deref(), b.kr.as_deref());
                 assert_ne!(a.kr.as_deref(), Some(&*a.rk));
-                // They say nothing of how long a key is kept.
+                // The features do not affect whether a key counts as long-lived.
                 assert!(connected.peer.long_lived && !accepted.peer.long_lived);
             }
         }
@@ -159,8 +158,8 @@ fn nothing_of_a_handshake_is_the_same_in_the_next() {
 
 // ---- altered in transit ----
 
-/// Each byte of `flight` with one bit flipped: in the last byte of an X25519 key the
-/// highest one, which the exchange itself ignores.
+/// Each byte of `flight` with one bit flipped; in the last byte of an X25519 key, the highest,
+/// which X25519 ignores.
 fn alterations(flight: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
     (0..flight.len()).map(move |at| {
         let mut altered = flight.to_vec();
@@ -169,11 +168,9 @@ fn alterations(flight: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
     })
 }
 
-/// What must hold: the listener turns the flight away, or, since without a
-/// pre-shared key nothing in flight 1 is authenticated by itself, answers with a
-/// flight 2 that the connector refuses; so the connector sends no flight 3. The
-/// one that it would have sent to the answer to its own flight 1 is refused by
-/// the listener. Neither side has a session.
+/// Neither side gets a session. The listener refuses the flight or, because flight 1 is not
+/// authenticated without a pre-shared key, answers with a flight 2 that the connector refuses;
+/// and the listener refuses the flight 3 of the unaltered handshake.
 #[test]
 fn no_byte_of_flight_1_can_be_altered_without_a_psk() {
     let (c, l) = locals(false);
@@ -283,7 +280,7 @@ fn a_preface_that_does_not_fit_is_judged_by_its_first_difference() {
     const SAME_ROLE: Preface = Preface::Differs(Mismatch::SameRole);
     const PSK: Preface = Preface::Differs(Mismatch::Psk);
     let version = |byte| Preface::Differs(Mismatch::Version(byte));
-    // What a listener without a pre-shared key says of a connector.
+    // How a listener without a pre-shared key judges a preface.
     for (received, expected) in [
         (&b""[..], Preface::Unfinished),
         (b"G", Preface::Foreign),
@@ -293,7 +290,7 @@ fn a_preface_that_does_not_fit_is_judged_by_its_first_difference() {
         (b"\x16\x03\x01\x02\x00\x01\x00\x01", Preface::Foreign),
         (b"SSH-2.0-", Preface::Foreign),
         (b"GET / HT", Preface::Foreign),
-        // Of scat, but what it is shows only in the whole preface.
+        // These begin like scat's; the rest of the preface decides.
         (b"SCAT2", Preface::Unfinished),
         (b"SCAT2C\x00", Preface::Unfinished),
         (b"SCAT1L\x00", Preface::Unfinished),
@@ -312,7 +309,7 @@ fn a_preface_that_does_not_fit_is_judged_by_its_first_difference() {
         let shown = received.escape_ascii();
         assert_eq!(check_preface(received, Role::Connector, false), expected, "{shown}");
     }
-    // And in the other places.
+    // The other combinations of role and pre-shared key.
     let c = |psk| preface(Role::Connector, psk, Features::NONE);
     let l = |psk| preface(Role::Listener, psk, Features::NONE);
     assert_eq!(check_preface(&c(false), Role::Connector, true), PSK);
@@ -355,14 +352,14 @@ fn a_flight_made_for_another_handshake_is_refused() {
         let (c, l) = locals(psk);
         let (_, flight1) = connect(&c);
         let (other, other1) = Initiator::new(&c, fresh(5), &N_C).unwrap();
-        // A flight 2 that answers another flight 1.
+        // A flight 2 in answer to another flight 1.
         let (_, flight2) = answer(&l, &flight1).unwrap();
         assert_eq!(refusal(other.read_flight2(&flight2)), FORGED);
-        // A flight 3 to another flight 2.
+        // A flight 3 in answer to another flight 2.
         let (_, _, flight3) = flights(psk);
         let (reply, _) = answer(&l, &other1).unwrap();
         assert_eq!(refusal(reply.read_flight3(&flight3)), FORGED);
-        // Only the nonce of flight 2 is another.
+        // The flights 2 differ only in the nonce.
         let (reply, _) = Responder::new(&l).answer(&flight1, fresh(4), &N_C).unwrap();
         assert_eq!(refusal(reply.read_flight3(&flight3)), FORGED);
     }
@@ -370,7 +367,7 @@ fn a_flight_made_for_another_handshake_is_refused() {
 
 #[test]
 fn a_flag_rewritten_on_the_way_makes_no_session() {
-    // The prefaces that count are those of the own configuration.
+    // Each side computes the prologue from its own configuration.
     let (plain_c, plain_l) = locals(false);
     let (psk_c, psk_l) = locals(true);
     let (_, mut flight1) = connect(&plain_c);
@@ -388,7 +385,7 @@ fn a_flag_rewritten_on_the_way_makes_no_session() {
     }
 }
 
-/// Added, removed or exchanged by an attacker who wants another cipher.
+/// An attacker who wants another cipher adds, removes or replaces an offer.
 #[test]
 fn what_is_offered_cannot_be_altered_on_the_way() {
     for psk in [false, true] {
@@ -423,8 +420,8 @@ fn another_psk_is_refused_in_flight_1() {
 
 #[test]
 fn both_ends_refuse_their_own_key() {
-    // Connected to oneself; with a pre-shared key also: my connection relayed
-    // to my own listener by somebody who knows no key at all.
+    // A program connected to itself, or, with a pre-shared key, an attacker without the key who
+    // relays a connection to the user's own listener.
     for psk in [false, true] {
         let (_, me) = locals(psk);
         let (initiator, flight1) = connect(&me);
@@ -445,7 +442,7 @@ fn a_reflected_flight_is_refused() {
         let (c, l) = locals(psk);
         let (initiator, flight1) = connect(&c);
         let (reply, flight2) = answer(&l, &flight1).unwrap();
-        // As they are: the preface tells.
+        // Unchanged, the preface gives the flight away.
         assert_eq!(
             check_preface(&flight1, Role::Listener, psk),
             Preface::Differs(Mismatch::SameRole)
@@ -454,7 +451,7 @@ fn a_reflected_flight_is_refused() {
             check_preface(&flight2, Role::Connector, psk),
             Preface::Differs(Mismatch::SameRole)
         );
-        // With the preface that is expected.
+        // The same flights with the expected preface.
         let mut to_c = [0; FLIGHT2_LEN];
         let len = flight1.len().min(FLIGHT2_LEN);
         to_c[..len].copy_from_slice(&flight1[..len]);
@@ -469,7 +466,7 @@ fn a_reflected_flight_is_refused() {
     }
 }
 
-// ---- from a hostile peer, which computes everything else as it should ----
+// ---- from a hostile peer that breaks one rule ----
 
 fn options(psk: bool) -> Options {
     Options { psk: psk.then_some([9; 32]), features: 0, ..Options::default() }
@@ -479,7 +476,7 @@ fn connector(options: Options) -> Handshake {
     Handshake::new(peer::Role::Connector, options).unwrap()
 }
 
-/// Flight 2 of a listener with `options`, given to a connector.
+/// Gives a connector the flight 2 of a listener with `options`.
 fn flight2_to_connector(options: Options, offers: Features) -> Result<(), Error> {
     let (c, _) = locals_with(options.psk.is_some(), [offers, Features::NONE]);
     let (initiator, flight1) = connect(&c);
@@ -489,7 +486,7 @@ fn flight2_to_connector(options: Options, offers: Features) -> Result<(), Error>
     initiator.read_flight2(&flight2).map(|_| ())
 }
 
-/// Flight 3 of a connector with `options`, given to a listener.
+/// Gives a listener the flight 3 of a connector with `options`.
 fn flight3_to_listener(options: Options) -> Result<(), Error> {
     let (_, l) = locals(options.psk.is_some());
     let mut c = connector(options);
@@ -538,7 +535,7 @@ fn every_point_of_low_order_is_refused() {
     };
     let mut one = [0; 32];
     one[0] = 1;
-    // Of order 8, one on the curve and one on its twist.
+    // Two points of order 8, on the curve and on its twist.
     let eight = [
         "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
         "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
@@ -546,7 +543,7 @@ fn every_point_of_low_order_is_refused() {
     .map(|point| hex(point).try_into().unwrap());
     let (c, l) = locals(false);
     let (_, flight1) = connect(&c);
-    // p - 1, and p and p + 1, which are 0 and 1 written otherwise.
+    // p - 1, and p and p + 1, which encode 0 and 1 a second time.
     for point in [[0; 32], one, eight[0], eight[1], p(0xec), p(0xed), p(0xee)] {
         for high_bit in [0, 0x80] {
             let mut altered = flight1.clone();
@@ -560,14 +557,14 @@ fn every_point_of_low_order_is_refused() {
 #[test]
 fn an_id_with_a_bit_that_is_unknown_or_was_not_offered_is_refused() {
     for psk in [false, true] {
-        // Of the bits that nobody knows, none, one or all; beside those that mean something.
+        // None, one or all of the unknown bits, combined with the known ones.
         for id in (0..=255_u8).filter(|id| matches!(id >> 3, 0 | 1 | 2 | 4 | 8 | 16 | 31)) {
             let with_id = Options { id, ..options(psk) };
             for (offers, known) in features().into_iter().zip([0x01, 0x03, 0x05, 0x07]) {
                 let expected = if id & !known == 0 { Ok(()) } else { Err(Error::UnknownId) };
                 assert_eq!(flight2_to_connector(with_id.clone(), offers), expected, "{id:#x}");
             }
-            // Flight 3 chooses nothing.
+            // Flight 3 has no choices.
             let expected = if id <= 1 { Ok(()) } else { Err(Error::UnknownId) };
             assert_eq!(flight3_to_listener(with_id), expected, "{id:#x}");
         }
@@ -585,8 +582,8 @@ fn a_payload_in_flight_1_is_refused() {
 
 #[test]
 fn a_commitment_carried_over_from_another_handshake_does_not_open() {
-    // A relay hands the connector the commitment that the listener made to the
-    // relay. The opening does not fit: the two transcripts differ in h1.
+    // A relay passes on to the connector the commitment that the listener made to the relay. The
+    // opening does not match, because the two transcripts differ in h1.
     let (c, l) = locals(false);
     let mut eve = connector(options(false));
     let (_, flight2) = answer(&l, &eve.flight1().unwrap()).unwrap();

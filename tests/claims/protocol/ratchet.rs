@@ -1,5 +1,5 @@
-//! Exchanges of fresh keys inside a session: under load, at its end, broken,
-//! and against somebody who has copied one side.
+//! Exchanges of fresh keys during a session: under load, at its end, broken, and against an
+//! attacker who has copied the keys of one side.
 
 use crate::support::ends::{
     self, End, Forger, NEVER, Pair, accepted, bytes, connector, feed, fill, is_ratchet_due, keys,
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const FORGED: Error = Error::Frame(frame::Error::Forged);
 
-/// An exchange as soon as there is none under way.
+/// Starts an exchange whenever none is under way.
 const ALWAYS: Schedule = Schedule { interval: Duration::ZERO, ..NEVER };
 
 // ---- under load ----
@@ -60,7 +60,7 @@ fn an_exchange_every_few_frames_survives_a_saturated_session() {
 
 // ---- when one is due ----
 
-/// Nobody holds the stream back here.
+/// A connector that may exchange data at once.
 fn opened(schedule: Schedule) -> (Session, Forger) {
     ends::opened(schedule, false)
 }
@@ -81,12 +81,12 @@ fn an_exchange_is_due_after_120_s_or_2_to_the_36_bytes() {
     assert_eq!(Schedule::STANDARD.bytes, 68_719_476_736);
     let (mut session, mut peer) = opened(Schedule::STANDARD);
     let due = Some(start_time() + Duration::from_secs(120));
-    // None on an idle line.
+    // No exchange is due on an idle connection.
     assert_eq!(session.poll_timeout(), None);
     fill(&mut session, b"x");
     assert_eq!(session.poll_timeout(), due);
     peer.recv(&mut session);
-    // At most one is under way.
+    // At most one exchange is under way.
     start_ratchet(&mut session);
     assert_eq!(session.poll_timeout(), None);
     finish_exchange(&mut session, &mut peer);
@@ -94,7 +94,7 @@ fn an_exchange_is_due_after_120_s_or_2_to_the_36_bytes() {
     peer.send(&mut session, Kind::Data, b"x").unwrap();
     assert_eq!(session.poll_timeout(), due);
     assert_eq!(session.ratchets(), 1);
-    // The listener starts none.
+    // The listener starts no exchange.
     assert!(!listener(false).may_start_ratchet());
 }
 
@@ -105,7 +105,7 @@ fn a_ratchet_that_finds_no_room_is_not_due_before_there_is_some() {
         let len = room.iter().map(|piece| piece.len()).sum();
         session.filled(len).unwrap();
     }
-    // Else a loop that waits until it is due would not wait at all.
+    // Otherwise a loop that waits until an exchange is due would spin.
     assert_eq!(session.poll_timeout(), None);
     let sealed = session.sealed().len();
     session.drained(sealed);
@@ -144,7 +144,7 @@ fn no_exchange_starts_after_eof_and_done() {
 
 // ---- ends, aborts and cuts at every point of an exchange ----
 
-/// Picks at every branching point; run again and again, every combination once.
+/// Makes the choices of a run. Repeated runs cover every combination once.
 #[derive(Default)]
 struct Choices {
     picked: Vec<(usize, usize)>,
@@ -162,7 +162,7 @@ impl Choices {
         from[pick]
     }
 
-    /// The next combination, if there is one.
+    /// Advances to the next combination, if there is one.
     fn advance(&mut self) -> bool {
         self.at = 0;
         while let Some((pick, of)) = self.picked.pop() {
@@ -177,16 +177,16 @@ impl Choices {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
-    /// C starts its exchange.
+    /// C starts an exchange.
     Start,
-    /// One side's input, a single frame or none, and its end.
+    /// One side sends all its input (one frame or none) and its end.
     End(Role),
-    /// One side receives one frame of those under way.
+    /// One side receives one frame.
     Deliver(Role),
     Abort(Role),
 }
 
-/// Two sessions and the frames under way between them.
+/// Two sessions, and the frames in transit between them.
 struct World {
     c: End,
     l: End,
@@ -197,7 +197,7 @@ struct World {
 }
 
 impl World {
-    /// OPEN has arrived, nothing else has happened.
+    /// Starts after OPEN has arrived.
     fn new(c: &[u8], l: &[u8]) -> Self {
         let mut world = World {
             c: End::new(connector(ALWAYS, false), c.to_vec()),
@@ -266,7 +266,7 @@ impl World {
             }
         }
         self.collect();
-        // A side that is finished is right to say that everything arrived.
+        // If a side is finished, everything has arrived.
         for (end, peer) in [(&self.c, &self.l), (&self.l, &self.c)] {
             if end.session.is_finished() {
                 assert!(end.output == peer.input && peer.output == end.input);
@@ -313,14 +313,14 @@ fn eof_and_done_may_fall_anywhere_into_an_exchange() {
 fn abort_or_a_cut_may_fall_anywhere_into_an_exchange() {
     let mut choices = Choices::default();
     let (mut runs, mut told) = (0, 0);
-    // The exchange first, because anything before it is not part of it.
+    // Each run starts with the exchange, because only points within it matter.
     loop {
         let mut world = World::new(b"", b"");
         world.act(Act::Start);
         let mut aborted = None;
         while aborted.is_none() {
             let mut acts = world.enabled();
-            // A side that is finished sends nothing more, not even this.
+            // A finished side sends nothing more, not even ABORT.
             let ends = [(Role::Connector, &world.c), (Role::Listener, &world.l)];
             let unfinished = ends.into_iter().filter(|(_, end)| !end.session.is_finished());
             acts.extend(unfinished.map(|(role, _)| Act::Abort(role)));
@@ -329,13 +329,13 @@ fn abort_or_a_cut_may_fall_anywhere_into_an_exchange() {
             }
             let act = choices.pick(&acts);
             if let Act::Abort(role) = act {
-                // Had the connection been cut here, a side that is not finished
-                // would know: so much is checked after every act.
+                // A cut at this point needs no run of its own: act() checks after every step that only
+                // a side that has everything is finished.
                 aborted = Some(role);
             }
             world.act(act);
         }
-        // The other end receives what is sealed already, then the reason.
+        // The other end receives the frames sealed before, and then the reason.
         if let Some(other) = aborted.map(Role::peer) {
             while !world.end(other).1.is_empty() {
                 world.act(Act::Deliver(other));
@@ -407,7 +407,7 @@ fn a_lost_rekey3_behind_eof_and_done_is_no_loss_and_a_lost_done_is() {
 
 // ---- too often, and not at all ----
 
-/// A whole exchange that the peer starts; the result of its REKEY1.
+/// Performs a whole exchange, started by the peer. Returns the result of its REKEY1.
 fn ask(session: &mut Session, peer: &mut Forger, now: Instant) -> Result<Event, Error> {
     let rekey1 = peer.rekey1();
     let event = peer.send_at(session, Kind::Rekey1, &rekey1, now)?;
@@ -437,7 +437,7 @@ fn a_listener_answers_16_exchanges_at_once_and_then_one_a_second() {
     assert_eq!(result, Err(Error::Rule("REKEY1 too often")));
 }
 
-/// A connector whose REKEY1 has left, behind `sent` bytes of data.
+/// A connector that has sent `sent` bytes of data and then REKEY1.
 fn asking(schedule: Schedule, sent: usize) -> (Session, Forger) {
     let (mut session, mut peer) = opened(schedule);
     for _ in 0..sent.div_ceil(1000) {
@@ -449,7 +449,7 @@ fn asking(schedule: Schedule, sent: usize) -> (Session, Forger) {
     (session, peer)
 }
 
-/// Lets a frame come in each of `minutes`; says after how many the answer is overdue.
+/// Sends frames in each of `minutes`. Returns after how many of them the answer is overdue.
 fn minutes_until_overdue(
     session: &mut Session,
     peer: &mut Forger,
@@ -471,7 +471,7 @@ fn minutes_until_overdue(
 fn a_listener_that_speaks_in_60_minutes_and_does_not_answer_is_overdue() {
     let (mut session, mut peer) = asking(Schedule::STANDARD, 10_000);
     assert_eq!(minutes_until_overdue(&mut session, &mut peer, 0..100), Some(59));
-    // The answer may still come.
+    // A late answer is still accepted.
     let (mut session, mut peer, rekey2, _) = started();
     assert_eq!(minutes_until_overdue(&mut session, &mut peer, 0..60), Some(59));
     peer.send(&mut session, Kind::Rekey2, &rekey2).unwrap();
@@ -480,7 +480,7 @@ fn a_listener_that_speaks_in_60_minutes_and_does_not_answer_is_overdue() {
 
 #[test]
 fn a_listener_that_was_stopped_for_long_is_not_overdue() {
-    // Stopped again and again, for a day each time.
+    // The listener is stopped again and again, for a day each time.
     let (mut session, mut peer) = asking(Schedule::STANDARD, 10_000);
     let days = (0..50).map(|day| 24 * 60 * day);
     assert_eq!(minutes_until_overdue(&mut session, &mut peer, days), None);
@@ -516,7 +516,7 @@ fn a_rekey1_that_has_not_left_is_not_overdue() {
 fn a_listener_that_reads_what_makes_the_next_exchange_due_is_overdue() {
     let schedule = Schedule { bytes: 1_000_000, ..NEVER };
     let (mut session, mut peer) = asking(schedule, 0);
-    // Not everything received was read, so the answer may still be unread.
+    // The connector has not read everything that arrived; the answer may be among it.
     let full: Vec<u8> = (0..12).flat_map(|_| peer.seal(Kind::Data, &[0; 65_000])).collect();
     let room = session.space().len();
     feed(&mut session, &full[..room]);
@@ -546,7 +546,7 @@ fn done_for_an_eof_behind_rekey1_does_not_come_before_rekey2() {
 
 // ---- broken ----
 
-/// A listener that has answered: its peer's next key, and REKEY3 is due.
+/// A listener that has answered and waits for REKEY3; also the next keys.
 fn answering() -> (Session, Forger, Fresh) {
     let (mut session, mut peer) = accepted(false);
     let rekey1 = peer.rekey1();
@@ -559,7 +559,7 @@ fn answering() -> (Session, Forger, Fresh) {
     (session, peer, fresh)
 }
 
-/// A connector that has started, and the REKEY2 that it waits for.
+/// A connector that has started an exchange, and the REKEY2 that it waits for.
 fn started() -> (Session, Forger, Vec<u8>, Fresh) {
     let (mut session, mut peer) = opened(NEVER);
     start_ratchet(&mut session);
@@ -568,7 +568,7 @@ fn started() -> (Session, Forger, Vec<u8>, Fresh) {
     (session, peer, rekey2, fresh)
 }
 
-/// Result of a frame with this content that is otherwise valid.
+/// Checks that a frame with this content, valid otherwise, breaks `rule`.
 #[track_caller]
 fn breaks(
     rule: &'static str,
@@ -586,7 +586,7 @@ fn rekey1_comes_in_its_turn_from_the_connector() {
         let rekey1 = peer.rekey1();
         breaks("REKEY1 out of turn", &mut session, &mut peer, Kind::Rekey1, &rekey1);
     };
-    // From a listener that plays the initiator; in the middle of another.
+    // From a listener that plays the initiator, and during another exchange.
     breaks(opened(NEVER));
     let (session, peer, ..) = started();
     breaks((session, peer));
@@ -673,14 +673,14 @@ fn eof_and_done_pass_under_the_old_key_while_rekey3_is_due() {
 
 #[test]
 fn each_switch_has_its_one_place() {
-    // The listener: the new key before REKEY3, the old key after it.
+    // At the listener, a frame under the new key before REKEY3, or under the old key after it.
     let (mut session, mut peer, fresh) = answering();
     peer.switch_sealer(&fresh);
     assert_eq!(peer.send(&mut session, Kind::Data, b"x"), Err(FORGED));
     let (mut session, mut peer, _) = answering();
     peer.send(&mut session, Kind::Rekey3, &[]).unwrap();
     assert_eq!(peer.send(&mut session, Kind::Data, b"x"), Err(FORGED));
-    // The connector likewise around REKEY2.
+    // The same at the connector with REKEY2.
     let (mut session, mut peer, _, fresh) = started();
     peer.switch_sealer(&fresh);
     assert_eq!(peer.send(&mut session, Kind::Data, b"x"), Err(FORGED));
@@ -691,7 +691,8 @@ fn each_switch_has_its_one_place() {
 
 #[test]
 fn every_byte_of_an_exchange_counts() {
-    // Sealed with the right keys, so nothing but the exchange itself can tell.
+    // The frames are sealed with the right keys, so only the exchange itself can detect the
+    // change.
     let (_, mut peer) = accepted(false);
     let rekey1 = peer.rekey1();
     for at in 0..rekey1.len() {
@@ -711,7 +712,7 @@ fn every_byte_of_an_exchange_counts() {
 
 #[test]
 fn an_exchange_is_bound_to_the_one_before() {
-    // The REKEY1 of an exchange that is over, sealed with the present key.
+    // The REKEY1 of a past exchange, sealed with the current key.
     let (mut session, mut peer) = accepted(false);
     let rekey1 = peer.rekey1();
     peer.send(&mut session, Kind::Rekey1, &rekey1).unwrap();
@@ -722,7 +723,7 @@ fn an_exchange_is_bound_to_the_one_before() {
     let result = peer.send(&mut session, Kind::Rekey1, &rekey1);
     assert_eq!(result, Err(Error::Ratchet(noise::Error::Forged)));
 
-    // The REKEY2 likewise.
+    // The same with REKEY2.
     let (mut session, mut peer, rekey2, fresh) = started();
     peer.send(&mut session, Kind::Rekey2, &rekey2).unwrap();
     peer.switch_sealer(&fresh);
@@ -733,7 +734,7 @@ fn an_exchange_is_bound_to_the_one_before() {
 
 // ---- healing ----
 
-/// Everything sealed at `from` arrives at all of `to`; returns it.
+/// Delivers everything sealed at `from` to all of `to`, and returns it.
 fn pass(from: &mut Session, to: &mut [&mut Session]) -> Vec<u8> {
     let sealed = from.sealed().to_vec();
     from.drained(sealed.len());
@@ -743,8 +744,8 @@ fn pass(from: &mut Session, to: &mut [&mut Session]) -> Vec<u8> {
     sealed
 }
 
-/// A connector and a listener that have talked, and a copy of each: the same
-/// keys, the same frames sealed and opened, so the same counters.
+/// A connector and a listener after some data, and a copy of each with the same keys and
+/// counters.
 struct Stolen {
     c: Session,
     l: Session,
@@ -780,8 +781,8 @@ fn stolen() -> Stolen {
     all
 }
 
-/// An exchange that the copies do not take part in, but hear: REKEY1, REKEY2 and
-/// REKEY3 as they went over the wire.
+/// Performs an exchange without the copies. Returns REKEY1, REKEY2 and REKEY3 as sent, for the
+/// copies to hear.
 fn exchange(c: &mut Session, l: &mut Session) -> [Vec<u8>; 3] {
     start_ratchet(c);
     let rekey1 = pass(c, &mut [l]);
@@ -793,7 +794,7 @@ fn exchange(c: &mut Session, l: &mut Session) -> [Vec<u8>; 3] {
     [rekey1, rekey2, rekey3]
 }
 
-/// The next data frame that `from` sends.
+/// Returns the next data frame from `from`.
 fn next_data(from: &mut Session) -> Vec<u8> {
     fill(from, b"secret");
     pass(from, &mut [])
@@ -817,7 +818,7 @@ fn before_an_exchange_a_copy_reads_and_writes() {
 
 #[test]
 fn after_an_exchange_a_copy_of_the_connector_is_shut_out() {
-    // It may just listen, or have started an exchange of its own.
+    // The copy only listens, or has started an exchange of its own.
     for starts in [false, true] {
         let expected = if starts {
             Error::Ratchet(noise::Error::Forged)
@@ -845,7 +846,7 @@ fn after_an_exchange_a_copy_of_the_connector_is_shut_out() {
 fn after_an_exchange_a_copy_of_the_listener_is_shut_out() {
     let Stolen { mut c, mut l, mut copy_of_l, .. } = stolen();
     let [rekey1, _, rekey3] = exchange(&mut c, &mut l);
-    // It answers as the listener did, with its own ephemerals.
+    // The copy answers like the listener, with its own ephemeral keys.
     feed(&mut copy_of_l, &rekey1);
     assert_eq!(open_all(&mut copy_of_l), Ok(vec![Event::Ratchet]));
     pass(&mut copy_of_l, &mut []);
@@ -858,7 +859,7 @@ fn after_an_exchange_a_copy_of_the_listener_is_shut_out() {
 #[test]
 fn after_an_exchange_no_key_that_a_thief_can_make_opens_or_seals() {
     let Stolen { mut c, mut l, .. } = stolen();
-    // The thief has all keys of both ends, no rules, and hears everything.
+    // The thief has all keys of both ends, ignores the rules, and hears everything.
     let mut thief = Forger::new(Role::Connector);
     let content = |frame: &[u8], opener: &mut Opener| {
         let mut frame = frame.to_vec();
@@ -866,7 +867,7 @@ fn after_an_exchange_no_key_that_a_thief_can_make_opens_or_seals() {
         frame[opened.content].to_vec()
     };
     let [rekey1, rekey2, _] = exchange(&mut c, &mut l);
-    // OPEN and one frame of data before REKEY2, one frame before REKEY1.
+    // OPEN and one data frame precede REKEY2, and one frame precedes REKEY1.
     let keys = ends::keys();
     let skip = |k: &[u8; 32], n: usize| {
         let (mut sealer, mut opener) =
@@ -884,10 +885,10 @@ fn after_an_exchange_no_key_that_a_thief_can_make_opens_or_seals() {
     let rekey2 = content(&rekey2, &mut old_l2c);
     assert_eq!((rekey1.len(), rekey2.len()), (REKEY1_LEN, REKEY2_LEN));
 
-    // As the initiator it cannot read the answer, since that was not to its key.
+    // As the initiator, the thief cannot read the answer, which was made for another key.
     thief.rekey1();
     assert!(matches!(thief.ratchet.read_answer(&rekey2), Err(noise::Error::Forged)));
-    // As the responder it reads the question, and comes to other keys.
+    // As the responder, the thief reads REKEY1, and gets other keys.
     let (_, own) = thief.ratchet.answer(&rekey1, random::ephemerals().unwrap()).unwrap();
 
     let (from_c, from_l) = (next_data(&mut c), next_data(&mut l));
@@ -903,7 +904,7 @@ fn after_an_exchange_no_key_that_a_thief_can_make_opens_or_seals() {
     for (frame, mut opener) in openers {
         assert_eq!(opener.open(&mut frame.clone()), Err(frame::Error::Forged));
     }
-    // REKEY1 and REKEY3 took two counters of the old key.
+    // REKEY1 and REKEY3 have used two counters of the old key.
     let mut frame = vec![0; 274];
     for _ in 0..2 {
         old_sealer.seal(Kind::Rekey3, &mut frame, 0).unwrap();
@@ -918,7 +919,7 @@ fn after_an_exchange_no_key_that_a_thief_can_make_opens_or_seals() {
         sealer.seal(Kind::Data, &mut frame, 0).unwrap();
         assert_eq!(reads(&mut l, &frame), Err(FORGED));
     }
-    // The two sides go on.
+    // The two sides continue.
     assert_eq!(reads(&mut l, &from_c), Ok(b"secret".to_vec()));
     assert_eq!(reads(&mut c, &from_l), Ok(b"secret".to_vec()));
 }

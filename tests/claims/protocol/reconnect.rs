@@ -1,9 +1,9 @@
-//! A session goes on over other connections: two ends, a network that cuts, loses and
-//! stalls, and attempts that fail at every step. What is written out is what was sent,
-//! and both ends finish as soon as the network lets them. Then each rule by itself.
+//! A session continues over other connections: two ends, a network that cuts, loses and stalls,
+//! and attempts that fail at every step. Exactly the sent bytes are written out, and both ends
+//! finish as soon as the network allows. Then each rule by itself.
 //!
-//! `RECONNECT_SEEDS=20000` runs more schedules than a usual test does, `RECONNECT_SEED`
-//! the one of that number.
+//! `RECONNECT_SEEDS=20000` runs more schedules than usual, `RECONNECT_SEED` only the one with
+//! that number.
 
 use crate::support::ends::{
     Forger, KR, N_L, NEVER, connector_with, feed, fill, lasting_keys, listener, listener_with,
@@ -23,7 +23,7 @@ use std::env;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-// ---- a network that does what it likes ----
+// ---- a random network ----
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 struct Dice(u64);
@@ -37,12 +37,12 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// From 0 up to and without `end`.
+    /// A number from 0 up to but not including `end`.
     fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
-    /// Once in `n` times.
+    /// True once in `n` times.
     fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
@@ -56,8 +56,8 @@ impl Dice {
     }
 }
 
-/// The byte at `at` of what `role` sends: 251 and 256 have no common part, so that no
-/// piece can stand for another one.
+/// The byte at `at` of the data from `role`. 251 and 256 have no common factor, so no piece
+/// equals another one.
 fn byte(role: Role, at: u64) -> u8 {
     (at % 251) as u8 ^ (at >> 8) as u8 ^ if role == Role::Listener { 0x80 } else { 0 }
 }
@@ -65,15 +65,15 @@ fn byte(role: Role, at: u64) -> u8 {
 struct Side {
     role: Role,
     session: Session,
-    /// Bytes of its input, and how many it has taken.
+    /// Size of its input, and how much of it the session has taken, in bytes.
     total: u64,
     taken: u64,
-    /// Bytes that it wrote out.
+    /// Bytes written out.
     written: u64,
-    /// Its output takes nothing before it has taken so much of its input.
+    /// Its output is blocked until the session has taken this much input.
     writes_after: u64,
     is_blocked: bool,
-    /// An attempt is under way: it reads nothing from the connection in use.
+    /// Whether an attempt is under way, during which it does not read the connection in use.
     is_paused: bool,
 }
 
@@ -147,8 +147,8 @@ impl Side {
     }
 }
 
-/// How far an attempt has come; the wires between its steps are left out, because a flight
-/// either arrives or the attempt is over.
+/// The state of an attempt. It needs no wires, because a flight either arrives or ends the
+/// attempt.
 enum Attempt {
     R1(Asked, [u8; R1_LEN]),
     R2(Asked, [u8; R2_LEN], Answered),
@@ -163,16 +163,16 @@ struct Network {
     c2l: VecDeque<u8>,
     l2c: VecDeque<u8>,
     is_up: bool,
-    /// Bytes that a wire holds.
+    /// Capacity of a wire, in bytes.
     room: usize,
     attempt: Option<Attempt>,
-    /// An R1 that somebody has recorded.
+    /// An R1 that an attacker has recorded.
     recorded: Option<[u8; R1_LEN]>,
     cuts: u64,
     ratchets: u64,
 }
 
-/// Result of a schedule.
+/// The result of a schedule.
 #[derive(Default)]
 struct Outcome {
     cuts: u64,
@@ -183,7 +183,7 @@ impl Network {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let small = Schedule { kept: 24_000, unacknowledged: 4_000, ..NEVER };
-        // Only more than an inbound buffer holds makes one stop reading.
+        // A side stops reading only if more than an inbound buffer arrives.
         let is_big = dice.one_in(16);
         let most = if is_big { 2_500_000 } else { dice.pick(&[500, 5_000, 60_000]) };
         let mut c = Side::new(connector_with(lasting_keys(), small, false), dice.below(most));
@@ -208,7 +208,7 @@ impl Network {
         }
     }
 
-    /// Runs until both ends are finished; `Err` as a session ends with it.
+    /// Runs until both ends are finished.
     fn run(&mut self) -> Result<(), Error> {
         let bulk = self.c.total.max(self.l.total);
         let calm = self.dice.pick(&[100, 1_000, 4_000]);
@@ -255,7 +255,7 @@ impl Network {
         }
     }
 
-    /// The connection ends; part of the bytes in flight may still be read.
+    /// Cuts the connection. Some of the bytes in flight may still arrive.
     fn cut(&mut self) {
         self.is_up = false;
         self.cuts += 1;
@@ -265,7 +265,7 @@ impl Network {
         }
     }
 
-    /// One step of a reconnection: the connector may try while the connection stands.
+    /// Performs one step of a reconnection. The connector may try even while the connection works.
     fn advance(&mut self, is_calm: bool) -> Result<(), Error> {
         let Network { dice, c, l, .. } = self;
         match self.attempt.take() {
@@ -278,7 +278,7 @@ impl Network {
             }
             Some(attempt) if !is_calm && dice.one_in(6) => {
                 (c.is_paused, l.is_paused) = (false, false);
-                // C has left the old connection already, and L never comes to the new one.
+                // C has already left the old connection, and L never switches to the new one.
                 if let Attempt::R3(..) = attempt {
                     self.cut();
                     self.c2l.clear();
@@ -295,7 +295,7 @@ impl Network {
                 let (proven, r3) = asked.read_r2(&r2).unwrap();
                 c.session.go_on(proven)?;
                 c.is_paused = false;
-                // L reads the old wire no more, and C neither reads nor writes it.
+                // L no longer reads the old connection, and C neither reads nor writes it.
                 self.c2l.clear();
                 self.l2c.clear();
                 self.is_up = true;
@@ -309,10 +309,10 @@ impl Network {
         Ok(())
     }
 
-    /// One thing that one side does.
+    /// Performs one step of one side.
     fn step(&mut self, role: Role, piece: u64) -> Result<(), Error> {
         let Network { dice, c, l, c2l, l2c, room, now, .. } = self;
-        // What L gives to a socket before it has R3 goes to the old one, and is lost.
+        // Before R3 arrives, L still writes to the old connection, and these bytes are lost.
         let is_behind = matches!(self.attempt, Some(Attempt::R3(..)));
         let mut lost = VecDeque::new();
         let (side, out, into) = match role {
@@ -401,13 +401,13 @@ fn flights_of_another_session_or_another_attempt_are_refused() {
     let (asked, r1) = c.ask(&[1; NONCELEN], 0);
     assert_eq!(other.answer(&r1, &N_L, 0).err(), Some(Refused));
     let (answered, r2) = l.answer(&r1, &N_L, 0).unwrap();
-    // The same R1 once more: recorded, or left over in a queue.
+    // The same R1 again, recorded or left in a queue.
     assert_eq!(l.answer(&r1, &[2; NONCELEN], 0).err(), Some(Refused));
     // The answer to another R1.
     let (asked_2, r1_2) = c.ask(&[2; NONCELEN], 0);
     assert_eq!(asked_2.read_r2(&r2).err(), Some(Refused));
     let (_, r3) = asked.read_r2(&r2).unwrap();
-    // The end of another attempt, and a first flight that nobody waits for any more.
+    // The R3 of another attempt, and the answer to an R1 that C has given up.
     let (answered_2, _) = l.answer(&r1_2, &N_L, 0).unwrap();
     assert_eq!(answered_2.read_r3(&r3), Err(Refused));
     assert_eq!(answered.read_r3(&r3).unwrap().offset(), 0);
@@ -417,7 +417,7 @@ fn flights_of_another_session_or_another_attempt_are_refused() {
 
 const FRAME: u64 = frame_len(0) as u64;
 
-/// A session where reconnection was agreed on, its peer, and OPEN passed.
+/// A session after OPEN that agreed on reconnection, and its peer.
 fn lasting(role: Role, schedule: Schedule, held: bool) -> (Session, Forger) {
     let mut peer = Forger::new(role.peer());
     let mut session = match role {
@@ -448,14 +448,14 @@ fn acks(session: &mut Session, peer: &mut Forger, now: Instant) -> Vec<u64> {
 fn an_ack_is_due_one_second_after_a_frame_or_at_256_kib() {
     let (now, second) = (start_time(), Duration::from_secs(1));
     for (mut session, mut peer) in both(NEVER, false) {
-        // OPEN is the first frame that a connector has to acknowledge.
+        // A connector must acknowledge OPEN, too.
         let open = if session.role() == Role::Connector { FRAME } else { 0 };
         peer.send(&mut session, Kind::Data, b"x").unwrap();
         assert_eq!(session.ack_at(now), Some(now + second));
         assert!(acks(&mut session, &mut peer, now).is_empty());
         assert_eq!(acks(&mut session, &mut peer, now + second), [open + FRAME]);
         assert_eq!(session.ack_at(now + 9 * second), None);
-        // An ACK is answered by none, until there are many.
+        // A single ACK is not acknowledged, many are.
         let before = open + FRAME;
         let mut most = 1 << 18;
         for n in 1..=(most / FRAME) {
@@ -479,7 +479,7 @@ fn acks_go_on_while_a_person_is_asked_and_after_both_ends_but_not_behind_the_las
         write(&mut session, 9);
         session.end_input().unwrap();
         peer.send(&mut session, Kind::Eof, &[]).unwrap();
-        // EOF and DONE are sealed; what the peer still says is acknowledged.
+        // After EOF and DONE, a side still acknowledges frames from the peer.
         assert_eq!(acks(&mut session, &mut peer, later).len(), 1);
         peer.send(&mut session, Kind::Done, &[]).unwrap();
         assert!(session.is_finished());
@@ -491,7 +491,7 @@ fn acks_go_on_while_a_person_is_asked_and_after_both_ends_but_not_behind_the_las
         assert_eq!(session.ack_at(later), None);
         assert!(!session.may_reconnect());
     }
-    // Before OPEN a connector says nothing but ABORT.
+    // Before OPEN, a connector sends nothing but ABORT.
     let mut session = connector_with(lasting_keys(), NEVER, false);
     assert_eq!(session.ack_at(later), None);
     let mut peer = Forger::new(Role::Listener);
@@ -512,7 +512,7 @@ fn one_ack_waits_and_has_its_place_behind_a_full_outbound() {
         while session.wants_input() {
             fill(&mut session, &[7; MAX_CONTENT]);
         }
-        // The peer makes everything due that can be.
+        // Let the peer make every control frame due.
         if is_connector {
             let (_, rekey1) = peer.open().unwrap();
             let (rekey2, fresh) = peer.rekey2(&rekey1);
@@ -551,7 +551,7 @@ fn an_ack_has_a_count_that_grows_and_was_given_to_a_socket() {
     for (mut session, mut peer) in both(NEVER, false) {
         let open = if session.role() == Role::Listener { FRAME } else { 0 };
         fill(&mut session, b"x");
-        // Sealed, and not given to a socket.
+        // Sealed, but not given to a socket.
         let ack = |count: u64| count.to_be_bytes();
         assert!(session.sealed().len() as u64 >= FRAME);
         peer.take(&mut session, 1);
@@ -565,7 +565,7 @@ fn an_ack_has_a_count_that_grows_and_was_given_to_a_socket() {
         peer.send(&mut session, Kind::Ack, &FRAME.to_be_bytes()).unwrap();
         breaks(&mut session, &mut peer, &0u64.to_be_bytes(), "an acknowledgement that goes back");
     }
-    // Where nobody agreed on it, there is no such frame.
+    // Without reconnection, ACK is not allowed.
     let (mut session, mut peer) = (listener(false), Forger::new(Role::Connector));
     breaks(&mut session, &mut peer, &[0; 8], "ACK unasked");
 }
@@ -593,7 +593,7 @@ fn only_frames_other_than_ack_want_an_answer() {
     }
 }
 
-/// An ACK may be an old one that was sent again.
+/// The ACK may be an old one, sent again.
 #[test]
 fn an_ack_does_not_show_that_the_listener_has_read_rekey1() {
     let minute = Duration::from_secs(60);
@@ -607,7 +607,7 @@ fn an_ack_does_not_show_that_the_listener_has_read_rekey1() {
             peer.send_at(&mut session, kind, content, start_time() + n * minute).unwrap();
         }
         assert_eq!(session.is_ratchet_overdue(), is_overdue, "{kind:?}");
-        // REKEY2 may wait on another connection.
+        // REKEY2 may be waiting on another connection.
         let offset = session.spoken();
         reconnect(&mut session, 1, offset).unwrap();
         assert!(!session.is_ratchet_overdue());
@@ -616,7 +616,7 @@ fn an_ack_does_not_show_that_the_listener_has_read_rekey1() {
 
 // ---- offsets, and what is kept ----
 
-/// The peer at `offset` goes on over another connection, the `n`th.
+/// Replaces the connection, for the `n`th time; the peer has received up to `offset`.
 fn reconnect(session: &mut Session, n: u8, offset: u64) -> Result<(), Error> {
     let mut peer = tickets();
     let proven = match session.role() {
@@ -641,16 +641,16 @@ fn an_offset_is_judged_like_an_ack() {
         peer.take(&mut session, 5_000);
         let progress = session.progress();
         peer.send(&mut session, Kind::Ack, &(start + FRAME).to_be_bytes()).unwrap();
-        // That frame has verified, and the peer has so many bytes more.
+        // Progress: the ACK itself, and the bytes that it acknowledges.
         assert_eq!(session.progress(), progress + FRAME + start + FRAME);
         let sealed = session.sealed().to_vec();
         reconnect(&mut session, 1, start + 4_000).unwrap();
-        // The last 1000 bytes come again, as they were, and then the rest.
+        // The session sends the last 1000 bytes again unchanged, and then the rest.
         assert_eq!(session.sealed().len(), 1_000);
         session.drained(1_000);
         assert_eq!(session.sealed(), sealed);
         assert_eq!(session.spoken(), start + 5_000);
-        // An ACK that was sent before the offset, and has come again, changes nothing.
+        // An ACK from before the offset, sent again, changes nothing.
         let progress = session.progress();
         peer.send(&mut session, Kind::Ack, &(start + FRAME).to_be_bytes()).unwrap();
         assert_eq!(session.progress(), progress + FRAME);
@@ -667,7 +667,7 @@ fn an_offset_is_judged_like_an_ack() {
     }
 }
 
-/// No honest one does.
+/// An honest peer does not do this.
 #[test]
 fn a_peer_that_acknowledges_what_was_to_come_again_does_without_it() {
     for (mut session, mut peer) in both(NEVER, false) {
@@ -706,11 +706,11 @@ fn what_is_kept_is_bounded_and_an_ack_makes_room() {
             sent += frame_len(50_000) as u64;
         }
         assert!(sent >= KEPT && sent < KEPT + CAPACITY as u64, "{sent}");
-        // And one that can read lets nothing go.
+        // A side that can read discards nothing.
         let start = session.spoken() - sent;
         reconnect(&mut session, 1, start).unwrap();
         assert!(!session.sealed().is_empty());
-        // Control frames leave regardless.
+        // Control frames are sent even so.
         session.end_input().unwrap();
         assert!(!session.sealed().is_empty());
     }
@@ -725,7 +725,7 @@ fn what_is_kept_is_bounded_and_an_ack_makes_room() {
     assert_eq!(Schedule::STANDARD.kept, 64 << 20);
 }
 
-/// One whose output is stuck cannot see the peer's ACKs, and is not stopped by that.
+/// A side whose output is blocked does not see the peer's ACKs, and still continues.
 #[test]
 fn one_that_cannot_read_goes_on_and_lets_the_oldest_go() {
     const KEPT: u64 = 1 << 18;
@@ -744,7 +744,7 @@ fn one_that_cannot_read_goes_on_and_lets_the_oldest_go() {
         }
         let sent = session.spoken();
         assert!(sent > 10 * KEPT && inbound::CAPACITY as u64 > KEPT);
-        // Only the bytes that are left can be sent again.
+        // Only the bytes that it still keeps can be sent again.
         reconnect(&mut session, 1, sent - KEPT).unwrap();
         assert!(!session.sealed().is_empty());
         if session.role() == Role::Listener {

@@ -1,5 +1,5 @@
-//! The one-reveal rule in numbers: nobody learns a side's share of the words
-//! twice, so that trying gains nothing.
+//! The one-reveal rule in numbers: a side reveals its share of the words once, so retries gain
+//! nothing.
 
 use scat::protocol::handshake::{
     Accepted, FLIGHT2_LEN, FLIGHT3_LEN, Features, Initiator, Local, Responder, ResponderReply,
@@ -10,22 +10,21 @@ use scat::protocol::role::Role;
 use scat::protocol::sas::Sas;
 use scat::protocol::secret::Secret;
 
-// The words are so short that luck can be counted. Somebody sits between an
-// honest connector and an honest listener, and wins if both people would read
-// the same.
+// The words are shortened, so that the rate of success can be measured. The attacker, between
+// an honest connector and an honest listener, wins if both people would read the same words.
 
-/// Bits that are compared.
+/// Bits of the words that are compared.
 const BITS: u32 = 4;
-/// Silent attempts at the listener: half as many as there are strings.
+/// Attempts at the listener that its user does not see: half the number of possible words.
 const RETRIES: usize = 1 << (BITS - 1);
 const ROUNDS: usize = 80;
 
-/// The words, cut short.
+/// The shortened words.
 fn short(sas: &Sas) -> u32 {
     sas.half(Role::Listener).number() & ((1 << BITS) - 1)
 }
 
-/// Bytes that are the same in each run.
+/// A source of the same bytes in each run.
 struct Seeded(u64);
 
 impl Seeded {
@@ -43,15 +42,15 @@ impl Seeded {
     }
 }
 
-/// An honest listener's process. It answers as many strangers as come, and
-/// opens once: that takes the process with it.
+/// An honest listener's process. It answers any number of strangers, and opens once, which
+/// ends the process.
 struct Listener<'a> {
     local: &'a Local,
     seeded: Seeded,
 }
 
 impl<'a> Listener<'a> {
-    /// Flight 2. What it will open stays here; the weak protocol says it now.
+    /// Returns flight 2, and the opening, which only the weak protocol would reveal at this point.
     fn answer(&mut self, flight1: &[u8]) -> (ResponderReply<'a>, [u8; FLIGHT2_LEN], Secret) {
         let n_l = self.seeded.key();
         let fresh = self.seeded.ephemerals();
@@ -59,21 +58,21 @@ impl<'a> Listener<'a> {
         (reply, flight2, n_l)
     }
 
-    /// OPEN, and what the person here reads.
+    /// Opens, and returns the words that the user here reads.
     fn open(self, reply: ResponderReply<'a>, flight3: &[u8; FLIGHT3_LEN]) -> u32 {
         let Accepted { keys, n_l, .. } = reply.read_flight3(flight3).unwrap();
         short(&Sas::new(&keys.h3, &n_l))
     }
 }
 
-/// One attack: `early` is whether flight 2 gives away what OPEN should reveal,
-/// as it would if the connector committed instead. Tells whether it succeeds.
+/// Performs one attack and returns whether it succeeds. If `early`, flight 2 already reveals
+/// the opening, as it would if the connector committed instead.
 fn attack(seed: u64, early: bool) -> bool {
     let mut seeded = Seeded(seed << 32);
     let (honest_c, honest_l) = (seeded.local(), seeded.local());
     let (as_l, as_c) = (seeded.local(), seeded.local());
 
-    // The connector first, and only once: its flight 3 ends every choice there.
+    // The connector first, and only once: its flight 3 fixes the words there.
     let (fresh, n_c) = (seeded.ephemerals(), seeded.key());
     let (connector, flight1) = Initiator::new(&honest_c, fresh, &n_c).unwrap();
     let (fresh, n) = (seeded.ephemerals(), seeded.key());
@@ -82,7 +81,7 @@ fn attack(seed: u64, early: bool) -> bool {
     let Accepted { keys, n_l, .. } = reply.read_flight3(&flight3).unwrap();
     let wanted = short(&Sas::new(&keys.h3, &n_l));
 
-    // The listener, hung up on as long as flight 2 promises nothing.
+    // Then the listener: the attacker hangs up until flight 2 promises the wanted words.
     let mut listener = Listener { local: &honest_l, seeded: Seeded(seed << 32 | 1 << 31) };
     for left in (0..RETRIES).rev() {
         let (initiator, flight1) =
@@ -90,7 +89,7 @@ fn attack(seed: u64, early: bool) -> bool {
         let (reply, flight2, n_l) = listener.answer(&flight1);
         let (connected, flight3) =
             initiator.read_flight2(&flight2).unwrap().write_flight3().unwrap();
-        // Before OPEN there is only the commitment: use it as the opening.
+        // Before OPEN the attacker has only the commitment, so use that as the opening.
         let known = if early { *n_l } else { connected.commit };
         let expected = short(&Sas::new(&connected.keys.h3, &known));
         if expected == wanted || left == 0 {
@@ -100,7 +99,7 @@ fn attack(seed: u64, early: bool) -> bool {
     false
 }
 
-/// Successes of [`ROUNDS`] attacks.
+/// The number of successes in [`ROUNDS`] attacks.
 fn successes(early: bool) -> usize {
     (0..ROUNDS).filter(|&i| attack(i as u64, early)).count()
 }

@@ -1,4 +1,4 @@
-//! The rules of a session: two ends that keep them, and peers that break each.
+//! The rules of a session: two ends that obey them, and peers that break each one.
 
 use crate::support::ends::{
     self, End, Forger, N_L, NEVER, Pair, STEPS, accepted, bytes, connector, feed, fill, keys,
@@ -13,9 +13,9 @@ use scat::protocol::role::Role;
 use scat::protocol::sas::Sas;
 use scat::protocol::session::{Error, Event, Reason, Session};
 
-// ---- two ends that keep the rules ----
+// ---- two ends that obey the rules ----
 
-/// How much one step moves: nothing, a few bytes, parts of frames, everything.
+/// The size of one step: nothing, a few bytes, parts of frames, everything.
 fn size() -> impl Strategy<Value = usize> {
     prop_oneof![Just(0), 1..4usize, 1..600usize, 1..70_000usize, 1..600_000usize]
 }
@@ -70,11 +70,11 @@ proptest! {
         };
         while some(&mut session, &mut rest) > 0 {}
         let most = CAPACITY;
-        // Frames without any content need no memory, so they may all pass.
+        // Empty frames need no memory, so all of them may pass.
         if !sent.is_empty() {
             prop_assert!(session.space().is_empty());
             prop_assert!(wire.len() - rest.len() <= most);
-            // It is no less than what a waiting side should hold.
+            // A waiting side should hold at least this much (scat-protocol(7), POLICIES).
             prop_assert!(wire.len() - rest.len() >= 256 << 10);
         }
         if held {
@@ -99,7 +99,7 @@ fn one_byte_at_a_time_arrives() {
     let c = End::new(connector(NEVER, false), bytes(2000, 1));
     let l = End::new(listener(false), bytes(3000, 2));
     let mut pair = Pair::new(c, l);
-    // 2000 frames of one byte, each carried byte by byte.
+    // 2000 frames of one byte, carried byte by byte.
     pair.run(&[[1, 1, 1, 1, 1, 1, 1, 1]], 1_000_000);
     assert_eq!(STEPS, 8);
 }
@@ -116,7 +116,7 @@ fn both_ends_show_the_same_string() {
 
 // ---- who may send when ----
 
-/// No exchange of fresh keys disturbs what is claimed here.
+/// A connector that starts no exchange of fresh keys.
 fn opened(held: bool) -> (Session, Forger) {
     ends::opened(NEVER, held)
 }
@@ -142,7 +142,7 @@ fn a_held_side_sends_no_data_eof_or_done_and_writes_nothing() {
         peer.send(&mut session, Kind::Eof, &[]).unwrap();
         assert!(!session.wants_input() && !session.wants_output());
         assert!(session.sealed().is_empty());
-        // Then a person accepts.
+        // The user accepts.
         session.confirm().unwrap();
         assert!(session.wants_input());
         assert_eq!(peer.recv(&mut session), [(Kind::Data, vec![])]);
@@ -163,7 +163,7 @@ fn a_held_side_confirms_an_empty_stream_only_when_released() {
     }
 }
 
-/// Only the very first frame of a stream can say that a person has accepted.
+/// Only the first frame of a stream can show that the user has accepted.
 #[test]
 fn a_stream_that_begins_with_empty_data_was_accepted_by_a_person() {
     for (first, then, is_told) in [(&b""[..], &b"x"[..], true), (b"x", b"", false)] {
@@ -254,7 +254,7 @@ fn stuff(session: &mut Session) {
 
 #[test]
 fn a_full_listener_still_answers_everything() {
-    // The OPEN in front, or all of the room taken by data.
+    // OPEN is still queued, or data takes all of the room.
     for read_open in [false, true] {
         let mut session = listener(false);
         let mut peer = Forger::new(Role::Connector);
@@ -291,7 +291,7 @@ fn a_full_connector_still_answers_everything() {
         let (mut session, mut peer) = opened(false);
         start_ratchet(&mut session);
         if first {
-            // REKEY1 is under way, and the data takes all of the room.
+            // REKEY1 has been sent, and data takes all of the room.
             peer.take(&mut session, usize::MAX);
         }
         stuff(&mut session);
@@ -324,8 +324,8 @@ fn a_full_connector_still_answers_everything() {
 
 // ---- every rule broken once ----
 
-/// Result of the last of `frames`; all before it are allowed. With `ended`,
-/// the session has sent its own EOF.
+/// Returns the result of the last of `frames`; the others are allowed. If `ended`, the session
+/// has sent its own EOF.
 fn hears(
     (mut session, mut peer): (Session, Forger),
     ended: bool,
@@ -349,7 +349,7 @@ fn breaks(
     frames: &[(Kind, &[u8])],
 ) {
     assert_eq!(hears(side(false), ended, frames), Err(Error::Rule(rule)), "{frames:?}");
-    // A person who has not answered yet is no reason to look away.
+    // The rules also hold while the user has not answered.
     if !ended {
         assert_eq!(hears(side(true), ended, frames), Err(Error::Rule(rule)), "{frames:?}");
     }
@@ -376,7 +376,7 @@ fn done_comes_once_and_after_our_eof() {
         breaks("DONE before our EOF", side, false, &[EOF, DONE]);
         breaks("DONE twice", side, true, &[DONE, DONE]);
         breaks("DONE twice", side, true, &[EOF, DONE, DONE]);
-        // The order of the peer's own two ends is its own affair.
+        // The peer may send EOF and DONE in either order.
         assert_eq!(hears(side(false), true, &[DONE, (Kind::Data, b"x")]), Ok(Event::Data));
         assert_eq!(hears(side(false), true, &[DONE, EOF]), Ok(Event::Eof));
     }
@@ -448,7 +448,7 @@ fn abort_has_one_known_code() {
             assert_eq!(hears(side(true), false, abort), Ok(Event::Abort(reason)));
         }
         for code in [0, 9, 255] {
-            // Perhaps of a later version; it still ends the session.
+            // A code of a later version also ends the session.
             let abort: &[(Kind, &[u8])] = &[(Kind::Abort, &[code])];
             let end = Ok(Event::Abort(Reason::Protocol));
             assert_eq!(hears(side(true), false, abort), end);
@@ -477,7 +477,7 @@ fn a_garbled_exchange_is_an_error() {
         let result = peer.send(&mut session, Kind::Rekey2, &vec![9; len]);
         assert!(matches!(result, Err(Error::Ratchet(_))), "{len}: {result:?}");
     }
-    // One that is right but for a byte too much, or too few.
+    // A right one with one byte too many.
     let (mut session, mut peer) = accepted(false);
     let mut rekey1 = peer.rekey1();
     rekey1.push(0);
@@ -487,7 +487,7 @@ fn a_garbled_exchange_is_an_error() {
 
 #[test]
 fn a_frame_of_another_direction_is_refused() {
-    // Our own frames, reflected.
+    // The session's own frame, reflected.
     let (mut session, _) = accepted(false);
     fill(&mut session, b"mine");
     let mine = session.sealed().to_vec();

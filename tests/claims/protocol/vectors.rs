@@ -1,5 +1,5 @@
-//! The published bytes: four whole sessions of an independent model
-//! (`vectors.json`) and Noise's own vectors (`noise-vectors.json`).
+//! The published bytes: four whole sessions of an independent model (`vectors.json`), and
+//! vectors for Noise (`noise-vectors.json`).
 
 use crate::support;
 use scat::protocol::cipher::Cipher;
@@ -26,7 +26,7 @@ fn key(hex: &Value) -> Secret {
     Secret::copy(&array(hex))
 }
 
-/// What `v` says that one side draws for one exchange.
+/// The random values of one side for one exchange.
 fn fresh(e: &Value, e1: &Value, m: &Value) -> Ephemerals {
     let seed = if e1.is_null() {
         [[0; 32]; 2]
@@ -54,7 +54,7 @@ pub fn session(tag: &str) -> Value {
     all.iter_mut().find(|v| v["tag"] == tag).unwrap().take()
 }
 
-/// The three flights and everything that follows from them at once.
+/// Replays the three flights, and compares everything that follows from them.
 fn replay_handshake(v: &Value) -> (Connected, Accepted) {
     let local = |s, long_lived| {
         let psk = (!v["psk"].is_null()).then(|| key(&v["psk"]));
@@ -64,7 +64,7 @@ fn replay_handshake(v: &Value) -> (Connected, Accepted) {
         };
         Local::new(key(&v[s]), long_lived, psk, features)
     };
-    // Whose key the model's sessions say is kept.
+    // Whose keys are long-lived in the model's sessions.
     let (c_is_kept, l_is_kept) = (v["tag"] == "psk", !v["psk"].is_null());
     let (c, l) = (local("C_s", c_is_kept), local("L_s", l_is_kept));
     let (initiator, flight1) =
@@ -105,7 +105,7 @@ fn check_sas(v: &Value, sas: Sas) {
         let shown = format!("({} {})", &digits[..4], &digits[4..]);
         assert!(half.to_string().ends_with(&shown), "{half}");
     }
-    // The whole string at once, from a word list that is not ours.
+    // Compare all words with those of another crate's word list.
     let ours = [Role::Listener, Role::Connector].map(|role| sas.half(role).words().join(" "));
     assert_eq!(ours.join(" "), pgp_words::to_words(&whole).join(" ").to_lowercase());
 }
@@ -126,7 +126,7 @@ impl Direction {
         self.opener.switch(k);
     }
 
-    /// Seals, compares with what `f` says of the frame, and opens again.
+    /// Seals a frame, compares it with `f`, and opens it again.
     fn pass(&mut self, kind: Kind, content: &[u8], f: &Value) {
         let mut buffer = vec![0xaa; MAX_FRAME];
         buffer[CONTENT_AT..][..content.len()].copy_from_slice(content);
@@ -187,11 +187,11 @@ fn replay(tag: &str) {
     let mut ratchet = &Value::Null;
     let mut due: Option<Fresh> = None;
 
-    // Bytes of frames so far, C's and L's.
+    // Bytes of frames so far, of C and L.
     let mut passed = [0u64; 2];
     for f in v["frames"].as_array().unwrap() {
         let (kind, content) = (kind(f), content(f));
-        // What a ratchet makes comes before the frame that carries it.
+        // A ratchet frame's content is computed before the frame is sealed.
         match kind {
             Kind::Rekey1 => {
                 ratchet = ratchets.next().unwrap();
@@ -216,12 +216,12 @@ fn replay(tag: &str) {
             direction.pass(kind, &content, f);
             passed[!is_c as usize] += frame_len(content.len()) as u64;
         }
-        // Behind L's acknowledgement the session goes on over another connection.
+        // After L's ACK, the session continues over another connection.
         if kind == Kind::Ack && !is_c {
             let kr = || Secret::copy(connected.keys.kr.as_ref().unwrap());
             replay_reconnection(&v, [kr(), kr()], passed);
         }
-        // A switch comes directly after the frame that makes it due.
+        // The switch of keys directly follows the frame that causes it.
         match kind {
             Kind::Rekey2 => l2c.switch(&due.as_ref().unwrap().l2c),
             Kind::Rekey3 => c2l.switch(&due.take().unwrap().c2l),
@@ -289,7 +289,7 @@ static NOISE: [Pattern; 5] = [
     },
 ];
 
-/// One side of a published vector; `side` is `init` or `resp`.
+/// Starts one side of a published vector; `side` is `init` or `resp`.
 fn start(v: &Value, pattern: &'static Pattern, side: &str) -> HandshakeState {
     let field = |name: &str| &v[format!("{side}_{name}")];
     let s = (!field("static").is_null()).then(|| key(field("static")));
@@ -322,7 +322,7 @@ fn noise_vectors_are_reproduced_in_both_roles() {
         if let Some(h) = v.get("handshake_hash") {
             assert_eq!(a.h, array(h), "{name}");
         }
-        // Senders go on taking turns: after an odd handshake the responder is next.
+        // The sides take turns: after an odd number of messages the responder is next.
         let mut ways = [(&a.initiator, &b.initiator), (&a.responder, &b.responder)]
             .map(|keys| [keys.0, keys.1].map(|k| CipherState::new(Cipher::ChaChaPoly, k)));
         assert!(transport.len() >= 2, "{name}: a message each way");
@@ -355,7 +355,7 @@ fn a_failed_message_ends_the_handshake() {
         let mut forged = message.clone();
         *forged.last_mut().unwrap() ^= 1;
         assert_eq!(reader.read_message(&forged), Err(Error::Forged));
-        // Neither another try, nor the next message, nor the keys.
+        // After a failure, no call succeeds: another try, the next message, or the keys.
         assert_eq!(reader.read_message(&message), Err(Error::OutOfTurn));
         assert_eq!(reader.write_message(&[], &mut Vec::new()), Err(Error::OutOfTurn));
         assert!(matches!(reader.split(), Err(Error::OutOfTurn)), "message {last}");

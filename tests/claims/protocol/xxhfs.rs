@@ -1,7 +1,7 @@
-//! The Noise code with `e1` and `ekem1` against vectors that other people published for
-//! libp2p's draft of XXhfs (github.com/libp2p/specs pull request 727): the same tokens,
-//! with SHA-256 instead of BLAKE2s. So src/protocol/noise.rs is compiled here once
-//! more, with another hash.rs beside it.
+//! The Noise code with `e1` and `ekem1` against vectors of others, published for libp2p's draft
+//! of XXhfs (github.com/libp2p/specs pull request 727): the same tokens, with SHA-256 instead
+//! of BLAKE2s. To change the hash, this test compiles src/protocol/noise.rs a second time, with
+//! another hash.rs.
 
 // Only what the vectors need is used.
 #![allow(dead_code)]

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::Duration;
 
-/// What one person says, read off a screen: `trouble suspicious kiwi     (1545 7148)`.
+/// One user's half, as on the screen: `trouble suspicious kiwi     (1545 7148)`.
 struct Half {
     words: String,
     digits: String,
@@ -23,7 +23,7 @@ impl Half {
         Half { words: words.trim().to_owned(), digits: digits.to_owned() }
     }
 
-    /// Three words that are none of these, each from its list.
+    /// Three other words, each from the right list.
     fn wrong(&self) -> String {
         let parts: Vec<&str> = self.words.split(' ').collect();
         let pick = |i: usize, [one, other]: [&'static str; 2]| {
@@ -39,18 +39,18 @@ impl Half {
     }
 }
 
-/// Whether a word is of the two-syllable list.
+/// Whether a word is in the list of two syllables.
 fn is_even(word: &str) -> bool {
     (0..=255).any(|byte| pgp_words::to_words(&[byte]).join(" ").eq_ignore_ascii_case(word))
 }
 
-/// Both ends ask, each at a terminal of its own, and nobody has answered yet.
+/// Both ends ask, each at its own terminal, and nobody has answered yet.
 struct Asking {
     l: Scat,
     c: Scat,
     at_l: Terminal,
     at_c: Terminal,
-    /// What the listener's person says.
+    /// The half that the listener's user reads out.
     half: Half,
 }
 
@@ -70,7 +70,7 @@ fn asking() -> Asking {
 }
 
 impl Asking {
-    /// The connector's person types this, and it is right.
+    /// The connector's user types this, which is right.
     fn connector_accepts(&mut self, answer: &str) -> Half {
         self.at_c.enter(answer);
         self.at_c.wait_for("you answer ");
@@ -79,15 +79,15 @@ impl Asking {
         half
     }
 
-    /// The listener's person types this, and it is right.
+    /// The listener's user types this, which is right.
     fn listener_accepts(&mut self, answer: &str) {
         self.at_l.enter(answer);
-        // Whether it knows of the other one by now is the network's affair.
+        // The line is "both verified" if the peer's first frame has already arrived.
         self.at_l.wait_for("verified\r\n");
         self.at_c.wait_for("scat: both verified\r\n");
     }
 
-    /// Bytes move both ways, and both ends end well.
+    /// Sends bytes both ways; both end well.
     fn works(mut self) {
         self.l.write(b"from the listener");
         self.c.write(b"from the connector");
@@ -96,13 +96,13 @@ impl Asking {
         let (l, c) = (self.l.end().expect(0, ""), self.c.end().expect(0, ""));
         assert_eq!(l.stdout, b"from the connector");
         assert_eq!(c.stdout, b"from the listener");
-        // Whoever was asked is told that it is over, and all is well.
+        // A user who was asked sees the result.
         for (end, said) in [(&l, "17 bytes sent, 18 bytes received"), (&c, "18 bytes sent, 17")] {
             assert!(end.stderr.contains(&format!("scat: complete: {said}")), "{}", end.stderr);
         }
     }
 
-    /// Ends of both: the listener's, the connector's. Nothing was written out.
+    /// Waits for both ends, listener first. Neither has written anything out.
     fn ends(self) -> (Ended, Ended) {
         let (l, c) = (self.l.end_by_itself(), self.c.end_by_itself());
         assert!(l.stdout.is_empty() && c.stdout.is_empty());
@@ -110,7 +110,7 @@ impl Asking {
     }
 }
 
-/// Nothing to be read, and no end.
+/// Whether there is nothing to read, and no end.
 fn is_silent(fd: &impl AsFd) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
     rustix::event::poll(&mut fds, Some(&Timespec::default())).unwrap() == 0
@@ -138,7 +138,7 @@ fn right_digits_let_the_stream_go() {
     }
 }
 
-/// The shortest beginning that no other word of any list shares.
+/// The shortest prefix of each word that no other word of either list has.
 fn shortened(words: &str) -> String {
     let mut all = Vec::new();
     for byte in 0..=255u8 {
@@ -173,7 +173,7 @@ fn nobody_sees_the_half_that_they_have_to_hear() {
     assert!(!pair.at_l.screen().contains(&answer.words));
     assert!(!pair.at_l.screen().contains(&answer.digits));
     pair.listener_accepts(&answer.words);
-    // Nothing of it goes to standard error, which may be a log.
+    // Standard error, which may be a log, gets nothing of it.
     pair.l.end_input();
     let (c, l) = (pair.c.end().expect(0, ""), pair.l.end().expect(0, ""));
     for half in [&pair.half, &answer] {
@@ -241,7 +241,7 @@ fn three_wrong_answers_of_the_listener_exit_4_at_both_ends() {
     }
     let (l, c) = pair.ends();
     l.expect(4, "nothing was sent");
-    // This side had accepted, so the message says what it sent.
+    // This side has accepted, so the message says what it has sent.
     c.expect(4, "sent 7 bytes, not confirmed");
 }
 
@@ -267,7 +267,7 @@ fn no_is_a_refusal_and_leaving_is_none_at_both_ends() {
         pair.at_c.keys(keys);
         let (l, c) = pair.ends();
         let more = [c.expect(4, here), l.expect(4, there)];
-        // Nobody is in the middle because somebody leaves.
+        // A person who leaves is no sign of a man in the middle.
         if here == left[0] {
             let is_alarm = |ended: &Ended| ended.stderr.contains("middle");
             assert!(!alarms.iter().chain(&more).any(is_alarm));
@@ -317,7 +317,7 @@ fn what_was_typed_before_the_question_is_no_answer() {
     let (mut at_l, at_c) = (Terminal::new(), Terminal::new());
     let (l, port) = at_l.start(&["-lc", "127.0.0.1", "0"]).with_port();
     at_l.enter("no");
-    // The echo: the terminal has taken it.
+    // The echo shows that the terminal has taken the line.
     at_l.wait_for("no\r\n");
     let mut c = at_c.start(&["-c", "127.0.0.1", &port.to_string()]);
     at_l.wait_for("what you typed before this question is lost");
@@ -347,7 +347,7 @@ fn the_other_side_hangs_up_while_a_person_is_asked() {
     pair.c.end_by_itself().expect(6, "cut off");
 }
 
-/// A window that is closed is no word against the other person.
+/// Closing the window does not accuse the other person.
 #[test]
 fn a_terminal_that_goes_away_is_no_refusal() {
     at_terminals!();
@@ -361,15 +361,14 @@ fn a_terminal_that_goes_away_is_no_refusal() {
         at_l.hang_up();
         c.end_by_itself().expect(6, "was interrupted");
         let l = l.end_by_itself();
-        // The signal may come behind the terminal's own end.
+        // scat may see the end of the terminal before the signal.
         if l.signal != Some(Signal::HUP.as_raw()) || !ignored.is_empty() {
             l.expect(6, "the terminal was closed");
         }
     }
 }
 
-/// The person at scat's end is asked, the double at the other end waits; scat
-/// has input.
+/// Starts a scat that has input and asks its user; the second implementation is its peer.
 fn asked(role: Role) -> (Scat, Peer, Terminal) {
     let at = Terminal::new();
     let (scat, peer) = session_with(role, Options::default(), |args| {
@@ -391,7 +390,7 @@ fn nothing_of_the_stream_moves_before_a_person_accepts() {
         for wrong in ["no such words", "", "99999999"] {
             at.wait_for(prompt);
             if role == Role::Listener {
-                // An exchange of fresh keys is answered, and nothing comes before the answer.
+                // scat answers an exchange of fresh keys, and sends nothing before that answer.
                 peer.start_ratchet().unwrap();
                 assert_eq!(peer.recv().unwrap().0, REKEY2);
             }
@@ -420,7 +419,7 @@ fn an_abort_behind_held_data_is_seen_before_the_answer() {
 fn held_data_is_bounded_and_not_lost() {
     at_terminals!();
     let (mut l, mut peer, mut at_l) = asked(Role::Listener);
-    // Full is where nothing more is taken for a while.
+    // The connection is full when it takes nothing for a while.
     peer.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let frame = scat::noise(1, CONTENT);
     let mut frames = 0;
@@ -439,8 +438,7 @@ fn held_data_is_bounded_and_not_lost() {
     l.end_by_itself().expect(6, "cut off");
 }
 
-/// Bytes that a peer sends which asks nobody say nothing of its person; DATA without any
-/// says that it has accepted.
+/// Data from a peer does not show that its user has accepted the words; empty DATA does.
 #[test]
 fn both_are_verified_only_where_both_were_asked() {
     at_terminals!();
@@ -448,7 +446,7 @@ fn both_are_verified_only_where_both_were_asked() {
         let (scat, mut peer, mut at) = asked(Role::Listener);
         peer.send(DATA, first).unwrap();
         peer.send(DATA, b"; more").unwrap();
-        // They are read before the answer: an exchange of fresh keys behind them was.
+        // scat has read both frames, because it answers the exchange of fresh keys behind them.
         peer.start_ratchet().unwrap();
         assert_eq!(peer.recv().unwrap().0, REKEY2);
         at.wait_for("they answer: ");
@@ -480,14 +478,14 @@ fn in_the_background_it_stops_and_asks_in_the_foreground() {
     at_l.wait_for("$ ");
     at_l.enter("set -b; fg_it='fg %1'");
     at_l.enter(&format!("{} -lc 127.0.0.1 0 </dev/null &", scat::program()));
-    // It stops when the peer has OPEN.
+    // scat stops once it has sent OPEN.
     let mut peer = Peer::connect(dial(at_l.port()), Options::default()).unwrap();
     at_l.wait_for("waiting for the terminal, to ask for the words (fg;");
     at_l.wait_for("Stopped");
     assert!(!at_l.screen().contains("they answer"));
     at_l.enter("$fg_it");
     at_l.wait_for("they answer: ");
-    // Away once more, and back: the question is there again.
+    // After another stop, scat asks again.
     at_l.keys("\x1a");
     at_l.wait_for("Stopped");
     at_l.enter("$fg_it");
@@ -501,7 +499,7 @@ fn in_the_background_it_stops_and_asks_in_the_foreground() {
     shell.end_by_itself();
 }
 
-/// With use_pty, sudo(8) starts a pipeline's program in the background of its terminal.
+/// With use_pty, sudo(8) starts a program of a pipeline in the background of its terminal.
 #[test]
 fn sudo_hands_the_terminal_over() {
     at_terminals!();

@@ -1,4 +1,4 @@
-//! The person's terminal.
+//! The user's terminal.
 
 mod ceremony;
 mod screen;
@@ -7,7 +7,7 @@ mod told;
 
 use crate::support::peer::{Peer, Role};
 
-/// Ends a test where there are no terminals; says so.
+/// Skips a test where there are no terminals.
 macro_rules! at_terminals {
     () => {
         if !$crate::support::pty::is_available() {
@@ -18,7 +18,7 @@ macro_rules! at_terminals {
 
 use at_terminals;
 
-/// The three words that the person at the other end of scat says.
+/// The three words that the peer's user reads out.
 fn words_of(peer: &Peer) -> String {
     let words = pgp_words::to_words(&peer.sas);
     let at = if peer.role == Role::Listener { 0 } else { 3 };

@@ -1,6 +1,5 @@
-//! What the screen shows where standard output is a terminal, and who is asked for
-//! the words: nobody at the other end, or in the middle, writes there before a person
-//! has accepted them.
+//! What scat shows if standard output is a terminal, and when it asks for the words: neither
+//! the peer nor a man in the middle can write to the screen before the user has accepted them.
 
 use super::{at_terminals, words_of};
 use crate::support::peer::{ABORT, CONTENT, DATA, DONE, EOF, Options, Peer, REKEY2, Role};
@@ -10,20 +9,20 @@ use crate::support::session;
 use rustix::process::Signal;
 use std::process::{Command, Stdio};
 
-/// A screen wiped, and lines as scat's own.
+/// Clears the screen and shows lines that look like scat's.
 const WIPED: &str = "\x1b[2J\x1b[Hscat: they say: forged\r\nscat: verified\r\n";
-/// No control character at all: whatever was there is scrolled away.
+/// Scrolls the screen away, without a control character.
 fn scrolled() -> String {
     format!("{}scat: you say    forged\nscat: verified\n", "\n".repeat(60))
 }
 
-/// What the middle got of a side before that ended: nothing but its refusal.
+/// Checks that the attacker got nothing from a side but its refusal.
 fn only_refuses(mut peer: Peer) {
     assert_eq!(peer.recv().unwrap(), (ABORT, vec![1]));
 }
 
-/// Ann listens and Bob connects, each at a screen; somebody sits in the middle, paints
-/// on both, and gets nothing.
+/// Ann listens and Bob connects, each at a screen. A man in the middle paints on both screens,
+/// and gets nothing.
 fn in_the_middle(ann_args: &[&str], bob_args: &[&str], paint: &str) {
     let (mut ann_screen, mut bob_screen) = (Terminal::new(), Terminal::new());
     let ann = ann_screen.sit(&[ann_args, &["-l", "127.0.0.1", "0"]].concat());
@@ -34,7 +33,7 @@ fn in_the_middle(ann_args: &[&str], bob_args: &[&str], paint: &str) {
     let mut as_bob = Peer::connect(dial(port), Options::default()).unwrap();
     for peer in [&mut as_ann, &mut as_bob] {
         peer.send(DATA, paint.as_bytes()).unwrap();
-        // Answered, so everything before it was processed.
+        // The answer shows that scat has processed everything before it.
         if peer.role == Role::Connector {
             peer.start_ratchet().unwrap();
             assert_eq!(peer.recv().unwrap().0, REKEY2);
@@ -44,7 +43,7 @@ fn in_the_middle(ann_args: &[&str], bob_args: &[&str], paint: &str) {
     let said = ann_screen.wait_for("(").trim().to_owned();
     ann_screen.wait_for("they answer: ");
     bob_screen.wait_for("they say: ");
-    // What Bob hears is not what the middle would have to say.
+    // Bob hears Ann's words, which are not those of his connection to the attacker.
     for tries in ["2 tries left", "one try left", "someone may be in the middle"] {
         bob_screen.enter(&said);
         bob_screen.wait_for(tries);
@@ -88,7 +87,7 @@ fn a_pipeline_that_ends_on_a_screen_is_not_painted_with_c() {
     let pipeline = "program=$1; port=$3; \
                     cat <\"$0\" | \"$program\" -c 127.0.0.1 \"$port\" | cat -v >\"$0\"";
     let (door, port) = door();
-    // In one process group, as an interactive shell would start it.
+    // In one process group, like a pipeline of an interactive shell.
     let shell = Scat::spawn(screen.shell(pipeline, &["-c", &port.to_string()]));
     let mut peer = Peer::accept(door.accept().unwrap().0, Options::default()).unwrap();
     peer.send(DATA, scrolled().as_bytes()).unwrap();
@@ -98,7 +97,7 @@ fn a_pipeline_that_ends_on_a_screen_is_not_painted_with_c() {
     drop(shell);
 }
 
-/// Starts the program as `script` says (as [`Terminal::shell`]) and sees whether it asks.
+/// Starts scat by `script` (see [`Terminal::shell`]) and returns whether it asks.
 fn asks(script: &str, args: &[&str]) -> bool {
     let mut terminal = Terminal::new();
     let args = [args, &["-l", "127.0.0.1", "0"]].concat();
@@ -107,7 +106,7 @@ fn asks(script: &str, args: &[&str]) -> bool {
     let (mut l, port) = Scat::spawn(command).with_port();
     let mut peer = Peer::connect(dial(port), Options::default()).unwrap();
     peer.start_ratchet().unwrap();
-    // By now it has asked, or shown the words.
+    // Before this answer, scat has asked or shown the words.
     while peer.recv().unwrap().0 != REKEY2 {}
     let asked = terminal.screen().contains("they answer: ");
     if !asked {
@@ -139,7 +138,7 @@ fn a_person_at_a_terminal_is_asked_and_a_script_is_not() {
     }
 }
 
-/// As behind `su -c`, `runuser -c` and setsid.
+/// Like scat started by `su -c`, `runuser -c` or setsid.
 #[test]
 fn at_a_screen_without_a_controlling_terminal_it_does_not_start_unasked() {
     at_terminals!();
@@ -161,7 +160,7 @@ fn at_a_screen_without_a_controlling_terminal_it_does_not_start_unasked() {
     l.end_by_itself().expect(0, "");
 }
 
-/// As behind `su -c`: whoever has started it waits in the foreground of that screen.
+/// Like scat started by `su -c`, which waits in the foreground of that screen.
 #[test]
 #[cfg(target_os = "linux")]
 fn at_a_screen_that_controls_its_starter_it_asks_as_long_as_that_waits() {
@@ -181,7 +180,7 @@ fn at_a_screen_that_controls_its_starter_it_asks_as_long_as_that_waits() {
     screen.wait_for("hello Ann");
     peer.finish().unwrap();
     l.end_by_itself().expect(0, "");
-    // Ctrl-C is for the shell, and when that is gone so is the question.
+    // Ctrl-C ends the shell, and scat can then no longer ask.
     let (mut screen, mut l, mut peer) = start("{ setsid \"$@\" <\"$0\" >\"$0\" & wait; }");
     screen.wait_for("they answer: ");
     screen.keys("\x03");
@@ -222,7 +221,7 @@ fn with_a_key_or_a_pre_shared_key_nobody_is_asked() {
     l.end_by_itself().expect(0, "");
 }
 
-/// A listener without questions at a screen, and its peer.
+/// A listener with --no-confirm at a screen, and its peer.
 fn unasked() -> (Terminal, Scat, Peer) {
     let mut screen = Terminal::new();
     let l = screen.sit(&["--no-confirm", "-l", "127.0.0.1", "0"]);
@@ -236,11 +235,11 @@ fn unasked() -> (Terminal, Scat, Peer) {
 fn a_screen_shows_control_characters_and_does_not_obey_them() {
     at_terminals!();
     let (mut screen, l, mut peer) = unasked();
-    // U+009B in two frames, and as a single byte.
+    // U+009B, split between two frames, and the single byte 9B.
     for part in [&b"a\tb\x1b[2J\r\x07\xc2"[..], b"\x9b1m \x9b", b"\x7f \xc3", b"\xa9nd\n"] {
         peer.send(DATA, part).unwrap();
     }
-    // The terminal itself makes \r\n of a newline.
+    // The terminal turns a newline into \r\n.
     let shown = screen.wait_for("énd\r\n");
     assert!(shown.starts_with("a\tb^[[2J^M^G"), "{shown:?}");
     assert!(shown.ends_with("M-^[1m M-^[^? "), "{shown:?}");
@@ -249,7 +248,7 @@ fn a_screen_shows_control_characters_and_does_not_obey_them() {
     l.end_by_itself().expect(0, "");
 }
 
-/// A forged line of ours is marked, and ours does not stand behind the peer's text.
+/// scat marks lines that imitate its own, and starts its own at the left edge.
 #[test]
 fn the_peer_cannot_write_lines_that_look_like_ours() {
     at_terminals!();
@@ -287,7 +286,7 @@ fn what_a_person_has_half_typed_is_not_what_a_line_of_ours_stands_behind() {
     screen.keys("half a line");
     screen.wait_for("half a line");
     peer.finish().unwrap();
-    // As many spaces as the screen is wide go on in the next line.
+    // scat writes as many spaces as the screen has columns, which leads to the next line.
     screen.wait_for(&format!("{}\rscat: the other person has ended the chat\r\n", " ".repeat(40)));
     l.end_by_itself().expect(0, "");
 }
@@ -302,7 +301,7 @@ fn a_pipe_gets_control_characters_as_they_are() {
     l.end_by_itself().expect(0, "");
 }
 
-/// Four bytes on the screen for each one received, and nobody looks for a while.
+/// The screen gets four bytes for each one received, and is not read for a while.
 #[test]
 fn done_waits_until_a_slow_screen_has_shown_all() {
     at_terminals!();
@@ -313,13 +312,13 @@ fn done_waits_until_a_slow_screen_has_shown_all() {
         peer.send(DATA, part).unwrap();
     }
     peer.send(EOF, &[]).unwrap();
-    // Answered before DONE, or DONE came too early.
+    // If DONE arrived before this answer, it would be too early.
     peer.start_ratchet().unwrap();
     assert_eq!(peer.recv().unwrap().0, REKEY2);
     let shown = screen.wait_until(|screen| screen.matches("M-^[").count() == BYTES);
     assert!(shown, "not all was shown");
     assert_eq!(peer.recv().unwrap().0, DONE);
-    // And then its own side ends, as at every terminal.
+    // At a terminal, scat then ends its own side, too.
     assert_eq!(peer.recv().unwrap().0, EOF);
     peer.send(DONE, &[]).unwrap();
     drop(peer);
@@ -348,7 +347,7 @@ fn the_person_who_knows_the_words_gets_through() {
     l.end_by_itself().expect(0, "");
 }
 
-/// Two people at screens, both asked; neither has answered. Ann's words are given.
+/// Two people at screens; both are asked and neither has answered. Also returns Ann's words.
 fn two_people() -> (Terminal, Scat, Terminal, Scat, String) {
     let (mut ann_screen, mut bob_screen) = (Terminal::new(), Terminal::new());
     let ann = ann_screen.sit(&["-l", "127.0.0.1", "0"]);

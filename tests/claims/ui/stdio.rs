@@ -5,8 +5,8 @@ use crate::support::scat::{self, Scat};
 use rustix::process::Signal;
 use std::process::Stdio;
 
-/// A connector with a terminal as its input that is not its controlling one; a
-/// line has gone through. Nobody is told when it hangs up: there is no SIGHUP.
+/// A session whose connector reads a terminal that is not its controlling one, so it gets no
+/// SIGHUP when that hangs up. One line has been sent.
 fn typed_at() -> (Terminal, Scat, Scat) {
     let (mut listener, port) = Scat::listen();
     let mut terminal = Terminal::new();
@@ -34,7 +34,7 @@ fn an_input_terminal_that_hangs_up_is_no_end_of_input() {
     connector.end_by_itself().expect(6, "the terminal was closed");
 }
 
-/// The window of a chat is closed, also where nobody is told by a signal.
+/// The user closes the window of a chat, with and without SIGHUP.
 #[test]
 fn a_window_that_is_closed_interrupts_a_chat() {
     if !pty::is_available() {
@@ -51,7 +51,7 @@ fn a_window_that_is_closed_interrupts_a_chat() {
         window.hang_up();
         other.end_by_itself().expect(6, "was interrupted");
         let chat = chat.end_by_itself();
-        // The signal may come behind the terminal's own end.
+        // scat may see the end of the terminal before the signal.
         if chat.signal != Some(Signal::HUP.as_raw()) || !ignored.is_empty() {
             chat.expect(6, "the terminal was closed");
         }
@@ -66,7 +66,7 @@ fn a_message_from_the_background_does_not_stop_it() {
     let mut terminal = Terminal::new();
     let Some(shell) = terminal.bash() else { return };
     terminal.wait_for("$ ");
-    // pv sets this as well.
+    // pv sets this mode, too.
     terminal.enter("stty tostop");
     terminal.enter(&format!("{} -l 127.0.0.1 0 </dev/null >/dev/null &", scat::program()));
     terminal.wait_for("listening on ");

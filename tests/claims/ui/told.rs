@@ -1,5 +1,5 @@
-//! What a person at a terminal is told without having asked: what to type at the other
-//! end, why nobody comes, how far a transfer has come, that nobody sends.
+//! What scat tells its user at a terminal unasked: what to type at the other end, why no caller
+//! may arrive, the progress of a transfer, and that the other end sends nothing.
 
 use super::at_terminals;
 use crate::support::hurried;
@@ -7,11 +7,11 @@ use crate::support::peer::{CONTENT, DATA, Options, Peer, REKEY2};
 use crate::support::pty::Terminal;
 use crate::support::scat::{Scat, dial, file, key_file};
 
-/// What takes the place of a progress line.
+/// Erases a progress line.
 const CLEAR: &str = "\r\x1b[K";
 
-/// A hurried scat here, its input and output as `redirections` say, its messages on the
-/// screen.
+/// Starts a hurried scat at this terminal with these redirections of input and output; its
+/// messages appear on the screen.
 fn hurried(terminal: &Terminal, redirections: &str, args: &[&str]) -> Scat {
     let words: Vec<String> = hurried::words().iter().map(|word| format!("'{word}'")).collect();
     let script = format!("shift && exec {} \"$@\" 2>\"$0\" {redirections}", words.join(" "));
@@ -36,7 +36,7 @@ fn a_listener_says_what_to_type_at_the_other_end() {
         screen.keys("\x03");
         drop(scat);
     }
-    // Not in a log.
+    // A log does not get this line.
     let (l, _) = Scat::listen_with(&["-w0.1"]);
     assert!(!l.end().expect(3, "").stderr.contains("at the other end"));
 }
@@ -70,7 +70,7 @@ fn a_transfer_shows_how_far_it_has_come_and_leaves_nothing_of_it_behind() {
     assert!(screen.screen().ends_with(" received\r\n"), "{:?}", screen.screen());
 }
 
-/// A pipeline may end at the same screen.
+/// Progress would be mixed with the data on the same screen, directly or through a pipeline.
 #[test]
 fn no_progress_is_shown_among_the_data() {
     at_terminals!();
@@ -83,7 +83,7 @@ fn no_progress_is_shown_among_the_data() {
             peer.send(DATA, &[b'x'; CONTENT]).unwrap();
         }
         assert!(screen.wait_until(|screen| screen.matches('x').count() >= 2 * CONTENT));
-        // The loop has gone round since: a line would be there.
+        // After this answer, a progress line would have appeared.
         peer.start_ratchet().unwrap();
         while peer.recv().unwrap().0 != REKEY2 {}
         peer.finish().unwrap();
