@@ -1,8 +1,8 @@
 #!/bin/sh
-# scat's main job on one screen: two ends on loopback, one file in each
-# direction, the same words at both ends, two copies that equal their originals.
-# Exits 1 if anything of that is not so. Run it from anywhere after
-# `cargo build --release`; it needs nothing but sh and coreutils.
+# Shows scat's main job on one screen: two ends on loopback send each other a file, show
+# the same words, and make two copies that equal their originals. Exits with 1 if anything
+# fails. Run it from anywhere after `cargo build --release`; it needs only sh and
+# coreutils.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 PATH=${CARGO_TARGET_DIR:-target}/release:$PATH
@@ -10,7 +10,7 @@ work=$(mktemp -d) || exit 1
 listener='' connector=''
 
 cleanup() {
-    # Both are gone already unless something went wrong.
+    # Both have already ended unless something went wrong.
     for pid in $listener $connector; do kill "$pid" 2>/dev/null; done
     rm -rf "$work"
 }
@@ -29,7 +29,7 @@ words() {
     done <"$2"
 }
 
-# Tells, in plain words, how an end ($1) with that exit status ($2) ended.
+# Explains how an end ($1) with this exit status ($2) ended.
 verdict() {
     case $2 in
     0) echo "    exit status 0: all was sent and received, and both ends know it" ;;
@@ -42,8 +42,8 @@ verdict() {
 
 command -v scat >/dev/null || fail "no scat in $PATH: cargo build --release"
 
-# The listener takes a free port and tells which on standard error; a FIFO makes
-# the shell wait for that line. Each end gives up by itself after 30 s.
+# The listener picks a free port and prints it on standard error; a FIFO makes the shell
+# wait for that line. Each end gives up after 30 s.
 mkfifo "$work/said" || exit 1
 timeout 30 scat -w 20 -l 127.0.0.1 0 <Cargo.toml >"$work/Cargo.lock" 2>"$work/said" &
 listener=$!

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a cargo command so that what it builds names no folder of this machine:
+# Runs a cargo command so that its output contains no path of this machine:
 #
 #     sh tests/reproducible.sh cargo build --release --locked
 #
@@ -7,8 +7,8 @@
 # linker and C compiler are the same.
 set -eu
 home=${CARGO_HOME:-$HOME/.cargo}
-# The places of panics, which the program keeps, are paths below these two; the last
-# one that fits counts. (Cargo has no setting for it.)
+# The program contains the paths of panics, which are below these two folders. The last
+# prefix that fits counts. (Cargo has no setting for it.)
 flags="--remap-path-prefix=$PWD=."
 flags="$flags$(printf '\037')--remap-path-prefix=$home/registry/src=/registry"
 CARGO_ENCODED_RUSTFLAGS=$flags exec "$@"

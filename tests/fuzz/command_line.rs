@@ -1,5 +1,4 @@
-//! The command line: options that are written in many ways and mean one thing, and words
-//! that nobody means.
+//! The command line: options in all their equivalent forms, and nonsense.
 
 #![no_main]
 
@@ -14,7 +13,7 @@ use std::os::unix::ffi::OsStringExt;
 
 const KEY: &str = "scat-public:hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
 
-/// All that was asked for, as one text.
+/// All options as one text.
 fn told(options: &Options) -> String {
     let endpoint = match &options.endpoint {
         Endpoint::Listen { address, service } => format!("listen {address:?} {service:?}"),
@@ -45,7 +44,7 @@ fn parse(words: &[String]) -> Result<Command, scat::error::Error> {
     cli::parse(words.iter().map(OsString::from).collect()).1
 }
 
-/// An option, its value if it takes one.
+/// An option, and its value if it takes one.
 struct Given {
     short: Option<char>,
     long: Option<&'static str>,
@@ -62,11 +61,11 @@ impl Given {
     }
 }
 
-/// Writes the options and places down in one of the ways that mean the same.
+/// Writes the options and places in one of their equivalent forms.
 fn write(input: &mut Input<'_>, mut all: Vec<Given>, places: &[String]) -> Vec<String> {
     let (mut words, mut places) = (Vec::new(), places.iter());
     while !all.is_empty() {
-        // Places may stand between options, in their order.
+        // Places may appear between options, in their order.
         if input.byte().is_multiple_of(4) {
             words.extend(places.next().cloned());
         }
@@ -80,7 +79,7 @@ fn write(input: &mut Input<'_>, mut all: Vec<Given>, places: &[String]) -> Vec<S
                 words.extend([format!("--{long}"), value]);
             }
             (Some(short), _, None, _) => {
-                // The rest of a bundle: switches, then perhaps one option with a value.
+                // The rest of a bundle: switches, and perhaps a last option with a value.
                 let mut word = format!("-{short}");
                 while input.bit() {
                     let next = |given: &Given| given.short.is_some() && given.value.is_none();
@@ -123,7 +122,7 @@ fn port(input: &mut Input<'_>) -> (String, bool) {
     }
 }
 
-/// Options that have one meaning, in whatever order and form.
+/// Valid options, in any order and form.
 fn meant(input: &mut Input<'_>) {
     let (mut all, mut places) = (Vec::new(), Vec::new());
     let (switches, more) = (input.byte(), input.byte());
@@ -246,7 +245,7 @@ fn meant(input: &mut Input<'_>) {
     match (parse(&words), is_valid) {
         (Ok(Command::Run(options)), true) => {
             let mut told = told(&options);
-            // The peers may come in any order.
+            // The peers may be in any order.
             for peer in &peers {
                 let quoted = format!("{peer:?}");
                 let at = told.find(&quoted).unwrap_or_else(|| panic!("{peer} is not in {told}"));
@@ -266,7 +265,7 @@ fn meant(input: &mut Input<'_>) {
     }
 }
 
-/// Parts of words that mean something.
+/// Parts of meaningful words.
 const PARTS: &[&str] = &[
     "-",
     "--",
@@ -333,7 +332,7 @@ const PARTS: &[&str] = &[
     "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 ];
 
-/// Words that may mean anything.
+/// Words with any meaning or none.
 fn anything(input: &mut Input<'_>) {
     let mut words = vec![Vec::new()];
     while !input.is_empty() {
@@ -395,8 +394,7 @@ fn anything(input: &mut Input<'_>) {
                     Peers::File(path) => assert!(is_in(&format!("@{}", path.to_string_lossy()))),
                 }
             }
-            // What was accepted and changes nothing, changes nothing; and what ends the
-            // options does not either.
+            // -N, which is ignored, changes nothing.
             if !is_text {
                 return;
             }

@@ -1,4 +1,5 @@
-//! What a person types at the ceremony, and what a terminal is shown of received bytes.
+//! What a user types when scat asks for the words, and how scat shows received bytes on a
+//! terminal.
 
 #![no_main]
 
@@ -11,7 +12,7 @@ use scat_fuzz::input::Input;
 use std::io::IoSlice;
 use std::sync::LazyLock;
 
-/// The published lists, in lower case: by the byte's place, then by the byte.
+/// The published lists in lower case, indexed by position and byte.
 static WORDS: LazyLock<[Vec<String>; 2]> = LazyLock::new(|| {
     [0, 1].map(|place| {
         let word = |byte| pgp_words::to_words(&[byte, byte])[place].to_ascii_lowercase();
@@ -19,7 +20,7 @@ static WORDS: LazyLock<[Vec<String>; 2]> = LazyLock::new(|| {
     })
 });
 
-/// Three words, each of the list of its place: the bytes that they stand for.
+/// The bytes of three words, each from the list for its position.
 fn bytes_of(first: usize, words: &[&str]) -> Option<[u8; 3]> {
     let mut bytes = [0; 3];
     if words.len() != 3 {
@@ -37,13 +38,13 @@ fn bytes_of(first: usize, words: &[&str]) -> Option<[u8; 3]> {
     Some(bytes)
 }
 
-/// Expected meaning of a line.
+/// The expected meaning of a line.
 #[derive(Debug, PartialEq)]
 enum Meant {
     Right,
-    /// A whole answer, and not the right one.
+    /// A complete, wrong answer.
     Wrong,
-    /// One's own words, or no whole answer.
+    /// The user's own words, or an incomplete answer.
     Again,
     No,
     Left,
@@ -82,7 +83,7 @@ fn meant(line: &str, own: &Half, wanted: &Half) -> Meant {
     }
 }
 
-/// ASCII's, and some of those that other scripts have: Arabic, Devanagari, full-width.
+/// The zeros of some scripts: ASCII, Arabic, Devanagari, full-width.
 const ZEROS: [char; 4] = ['0', '\u{660}', '\u{966}', '\u{ff10}'];
 
 fn other_digit(zero: char, digit: u32) -> char {
@@ -94,7 +95,7 @@ fn in_ascii(c: char) -> char {
     ZEROS.iter().find_map(of).map_or(c, |digit| other_digit('0', digit))
 }
 
-/// A line: as the fuzzer has it, or from the words that are wanted or one's own.
+/// A line: random, or made from the wanted words or the user's own.
 fn line(input: &mut Input<'_>, own: &Half, wanted: &Half) -> String {
     let half = if input.bit() { own } else { wanted };
     match input.byte() % 4 {
@@ -122,7 +123,7 @@ fn line(input: &mut Input<'_>, own: &Half, wanted: &Half) -> String {
                 let choice = input.byte();
                 let word = match choice % 8 {
                     0..3 => words[i % 3],
-                    // In another place; another word of the same list; of any list.
+                    // A word in another position, another word of the same list, or of any list.
                     3 => words[usize::from(choice / 8) % 3],
                     4..7 => &WORDS[(half.first_position() + i) % 2][usize::from(input.byte())],
                     _ => &WORDS[usize::from(choice / 8) % 2][usize::from(input.byte())],
@@ -167,7 +168,7 @@ fn answers(input: &mut Input<'_>) {
             let is_plain = lines.all(|line| !line.contains(char::is_control));
             assert!(is_plain, "{reply:?} goes to the terminal");
         }
-        // Whoever is asked for other words is told the same.
+        // The help is the same whatever words are wanted.
         let is_help = |own: &Half, wanted: &Half| {
             self::meant(&line, own, wanted) == Meant::Again && !is_half(&line, own)
         };
@@ -181,7 +182,7 @@ fn answers(input: &mut Input<'_>) {
     }
 }
 
-/// Whether all of `half` is in the line, in words or in digits.
+/// Whether the line contains all of `half`, in words or in digits.
 fn is_half(line: &str, half: &Half) -> bool {
     let digits = line.chars().map(in_ascii).filter(char::is_ascii_digit);
     let is_separator = |c: char| !c.is_alphabetic();
@@ -190,8 +191,8 @@ fn is_half(line: &str, half: &Half) -> bool {
         || bytes_of(half.first_position(), &words) == Some(half.bytes())
 }
 
-/// What `cat -v` would show of `received`, but newline and tab; whole characters pass, if
-/// they neither reorder nor hide text. The peer's `scat:` is marked.
+/// What `cat -v` would show of `received`, with these differences: newline and tab pass, and so
+/// do whole characters that neither reorder nor hide text. The peer's `scat:` is marked.
 fn shown(received: &[u8]) -> Vec<u8> {
     let mut shown = Vec::new();
     let mut before = String::new();
@@ -214,7 +215,8 @@ fn shown(received: &[u8]) -> Vec<u8> {
             }
             before.push(c.to_ascii_lowercase());
         }
-        // The beginning of a character passes as well; any other such byte is a control.
+        // The beginning of a character passes as well; any other such byte counts as a control
+        // character.
         match chunk.invalid() {
             [] => {}
             &[byte @ 0x80..0xa0] => shown.extend([b'M', b'-', b'^', byte - 0x40]),
@@ -231,12 +233,12 @@ fn screen(input: &mut Input<'_>) {
     let (mut screen, mut calls) = (Vec::new(), 0u8);
     let sizes: Vec<_> = input.take(8).iter().map(|size| usize::from(*size) + 1).collect();
     let mut received = input.rest().to_vec();
-    // What a line of scat's begins with, on purpose.
+    // Make the prefix of scat's lines likely.
     for at in 0..usize::from(full_at >> 2 & 3).min(received.len()) {
         let at = at * received.len() / 4;
         received.splice(at..at, *b"scat:");
     }
-    // Longer than what is shown at once.
+    // Longer than one write to the terminal.
     if full_at & 0x80 != 0 && !received.is_empty() {
         received = received.repeat(2000 / received.len() + 1);
     }

@@ -1,6 +1,6 @@
-//! A peer that holds the keys, and keeps to no rule, against one session in either
-//! role. The oracle is a second implementation of scat-protocol(7) that says of each
-//! frame whether it is accepted, and of each call which bytes are sealed.
+//! A peer that has the keys and ignores all rules, against one session in either role. The
+//! oracle is a second implementation of scat-protocol(7), which predicts for each frame whether
+//! it is accepted, and for each call which bytes are sealed.
 
 #![no_main]
 
@@ -22,12 +22,12 @@ const H1: [u8; 32] = [0x11; 32];
 const H3: [u8; 32] = [0x13; 32];
 const N_L: [u8; 32] = [0x10; 32];
 const START: Chain = Chain { c2l: [1; 32], l2c: [2; 32], rk: [3; 32], hp: H3 };
-/// A listener answers one exchange in this time, and so many at once.
+/// A listener answers `BURST` exchanges at once, and then one per `SPACING`.
 const SPACING: Duration = Duration::from_secs(1);
 const BURST: u32 = 16;
 const INTERVAL: Duration = Duration::from_secs(120);
 
-// The types of frames.
+// Frame types.
 const DATA: u8 = 0;
 const EOF: u8 = 1;
 const DONE: u8 = 2;
@@ -37,7 +37,7 @@ const REKEY2: u8 = 5;
 const REKEY3: u8 = 6;
 const ABORT: u8 = 7;
 
-/// The time is the model's; a session wants it as an `Instant`.
+/// The model counts its time from here; a session takes an `Instant`.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Why a frame is fatal.
@@ -61,7 +61,7 @@ impl From<Error> for Fatal {
     }
 }
 
-/// What one side has sealed, or opened, of the frames that end a direction.
+/// Which of the frames that end a direction one side has sealed or opened.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Ends {
     eof: bool,
@@ -70,7 +70,7 @@ struct Ends {
 
 const BOTH: Ends = Ends { eof: true, done: true };
 
-/// A session as scat-protocol(7) has it, without a thought for speed.
+/// A session by scat-protocol(7), in the simplest form.
 struct Model {
     role: Role,
     chain: Chain,
@@ -78,27 +78,27 @@ struct Model {
     opening: Direction,
     held: bool,
     has_open: bool,
-    /// Whether the commitment is the one that N_L opens.
+    /// Whether N_L opens the commitment.
     is_committed: bool,
     sent: Ends,
     received: Ends,
     has_aborted: bool,
     is_over: bool,
-    /// A connector's exchange, and whether EOF was sealed before it.
+    /// A connector's exchange, and whether it had sealed EOF before.
     asked: Option<(HandshakeState, bool)>,
     next_c2l: Option<[u8; 32]>,
-    /// Sealed bytes up to the end of REKEY2. Until they have left, no peer has its keys.
+    /// Sealed bytes up to the end of REKEY2. Before they are drained, no peer can have its keys.
     unread: usize,
     exchanges: u8,
-    /// How long the exchanges so far take at the pace that a listener allows.
+    /// How long the exchanges so far take at the rate that a listener allows.
     debt: Duration,
     debt_at: Duration,
     keyed_at: Option<Duration>,
-    /// Received and not opened.
+    /// Received bytes, not opened yet.
     wire: Vec<u8>,
-    /// Sealed and not drained.
+    /// Sealed bytes, not drained yet.
     sealed: Vec<u8>,
-    /// Accepted, and how much of it is written.
+    /// Accepted data, and how much of it has been written.
     data: Vec<u8>,
     written: usize,
     discarded: usize,
@@ -201,7 +201,7 @@ impl Model {
         self.asked = Some((noise, self.sent.eof));
     }
 
-    /// What the next frame comes to. The answer to REKEY1 is part of it.
+    /// Opens the next frame, and answers REKEY1.
     fn open(&mut self, now: Duration) -> Result<Option<Event>, Fatal> {
         if self.is_over {
             return Ok(None);
@@ -247,7 +247,7 @@ impl Model {
                 Event::Eof
             }
             DONE if self.sent.eof && !self.received.done => {
-                // EOF came behind REKEY1, and so does DONE behind REKEY2.
+                // If EOF followed REKEY1, DONE must follow REKEY2.
                 if self.asked.as_ref().is_some_and(|(_, is_behind_eof)| !is_behind_eof) {
                     return Err(Fatal::Rule);
                 }
@@ -313,12 +313,12 @@ impl Model {
     }
 }
 
-/// The peer. It knows all that the model knows, and makes frames of that.
+/// The peer, which makes frames from everything that the model knows.
 struct Forger {
     sealing: Direction,
-    /// A connector's exchange, begun from this chain.
+    /// A connector's exchange, started from this chain.
     asked: Option<u8>,
-    /// Made and not given to the session.
+    /// Bytes made, but not given to the session yet.
     wire: Vec<u8>,
 }
 
@@ -327,7 +327,7 @@ struct Game {
     model: Model,
     forger: Forger,
     now: Duration,
-    /// Whatever is made arrives and is opened at once.
+    /// Whether everything arrives and is opened at once.
     is_prompt: bool,
 }
 
@@ -370,13 +370,13 @@ impl Game {
         let mut model = Model::new(cipher, role, held);
         model.is_committed = options & 8 == 0;
         let mut forger = Forger { sealing: model.opening.clone(), asked: None, wire: Vec::new() };
-        // Most games begin behind OPEN.
+        // Most games start after OPEN.
         if !is_listener && options & 4 == 0 {
             forger.wire = forger.sealing.seal(&plaintext(OPEN, &N_L));
         }
         let is_prompt = options & 0x10 == 0;
         let mut game = Game { session, model, forger, now: Duration::ZERO, is_prompt };
-        // And a listener's OPEN has left.
+        // In most, the listener's OPEN has been drained.
         if options & 0x20 == 0 {
             game.drain(usize::MAX);
         }
@@ -384,7 +384,7 @@ impl Game {
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        // What ends a session is rarer, so that most go on for a while.
+        // Actions that end a session are rarer, so that most games last for a while.
         let action = input.byte();
         let is_bold = action >= 225;
         let model = &self.model;
@@ -403,7 +403,7 @@ impl Game {
             }
             4 if is_bold => self.forge(ABORT, &[input.byte()]),
             5 => self.exchange(input),
-            // Whatever type, with a content of its length or of another one.
+            // Any type, with content of the right or another size.
             6 if is_bold => {
                 let (kind, clen, len) = (input.byte(), input.short(), input.size());
                 let mut plain = vec![kind, (clen >> 8) as u8, clen as u8];
@@ -411,19 +411,19 @@ impl Game {
                 plain.resize(len.clamp(plain.len(), 65_535 - 16), 0);
                 self.forger.wire.extend(self.forger.sealing.seal(&plain));
             }
-            // Bytes that no key made.
+            // Bytes that no key has sealed.
             7 if is_bold => {
                 let len = input.size().min(300);
                 self.forger.wire.extend_from_slice(input.take(len));
             }
-            // One bit of the bytes in flight.
+            // Flip one bit in flight.
             8 if is_bold => {
                 let at = input.short();
                 if let Some(byte) = self.forger.wire.get_mut(at) {
                     *byte ^= 1 << (input.byte() % 8);
                 }
             }
-            // The first of it is lost, or comes twice.
+            // The first bytes in flight are lost, or arrive twice.
             9 if is_bold => {
                 let n = input.short().min(self.forger.wire.len());
                 self.forger.wire.drain(..n);
@@ -476,7 +476,7 @@ impl Game {
                     self.model.start();
                 }
             }
-            // One exchange after the other.
+            // Many exchanges in a row.
             23 if is_bold => {
                 for _ in 0..input.byte() % 40 {
                     self.exchange(input);
@@ -501,7 +501,7 @@ impl Game {
         self.forger.wire.extend(frame);
     }
 
-    /// The next message of an exchange, in turn or not, whole, with one wrong bit, or cut.
+    /// Sends a message of an exchange, in turn or not, whole, with one wrong bit, or cut.
     fn exchange(&mut self, input: &mut Input<'_>) {
         let (wrong, at) = (input.byte(), input.short());
         let spoil = |mut content: Vec<u8>| {
@@ -513,7 +513,7 @@ impl Game {
             content
         };
         match self.model.role {
-            // Our answer: to the exchange that the session has begun, if it has.
+            // Answer the exchange that the session has started, if it has.
             Role::Connector if self.model.asked.is_some() => {
                 let n = self.model.exchanges;
                 let (_, rekey1) = self.model.chain.ask(n);
@@ -522,7 +522,7 @@ impl Game {
                 self.forger.sealing.switch(next.l2c);
             }
             Role::Connector => self.forge(REKEY2, &[0; 1152]),
-            // The session has answered: the switch. A bad REKEY3 has content.
+            // The session has answered, so switch. A bad REKEY3 has content.
             Role::Listener => match (self.forger.asked, self.model.next_c2l) {
                 (Some(_), Some(c2l)) if self.model.unread == 0 => {
                     self.forger.asked = None;
@@ -548,7 +548,7 @@ impl Game {
         self.model.wire.extend(self.forger.wire.drain(..n));
     }
 
-    /// Opens one frame, and says whether it may go on.
+    /// Opens one frame, and returns whether the game may continue.
     fn open(&mut self) -> bool {
         assert_eq!(self.session.may_open(), !self.model.is_over);
         let n = self.model.exchanges + 1;
@@ -604,7 +604,7 @@ impl Game {
         let has_ended = !model.held && model.received.eof && model.waiting() == 0;
         assert_eq!(session.output_ended(), has_ended);
         let may_take = model.may_stream() && !model.sent.eof;
-        // A full buffer takes nothing, an empty one does.
+        // A full buffer takes nothing, and an empty one something.
         assert!(may_take || !session.wants_input());
         assert!(!may_take || session.wants_input() || !model.sealed.is_empty());
         assert!(model.may_start() || !session.may_start_ratchet());
@@ -621,12 +621,12 @@ impl Game {
         assert_eq!(session.counters(), counters);
     }
 
-    /// Everything in flight arrives, and is written out; the peer says nothing more.
+    /// Delivers everything in flight, and writes it out; the peer sends nothing more.
     fn finish(&mut self) {
         loop {
             let left = (self.forger.wire.len(), self.model.waiting());
             self.give(usize::MAX);
-            // A buffer full of frames without data takes nothing before they are opened.
+            // A buffer full of empty frames takes nothing until they are opened.
             let mut has_opened = false;
             while self.open() {
                 has_opened = true;
@@ -647,7 +647,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
     let mut game = Game::new(&mut input);
     game.check();
-    // Beyond some steps nothing new comes, only slowly.
+    // More steps cost time and reach nothing new.
     for _ in 0..200 {
         if input.is_empty() {
             break;

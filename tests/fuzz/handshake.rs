@@ -1,6 +1,5 @@
-//! The readers of the three flights and of the preface, in both roles: with what a peer
-//! sends, with what somebody on the path makes of it, and with what a peer sends who
-//! can make every tag but means no good.
+//! The readers of the three flights and of the preface, in both roles: with flights from an
+//! honest peer, altered by an attacker, and from a hostile peer that can compute every tag.
 
 #![no_main]
 
@@ -20,7 +19,7 @@ use scat_fuzz::wire::ephemerals;
 const N_C: [u8; 32] = [0xc0; 32];
 const N_L: [u8; 32] = [0x10; 32];
 
-/// The protocols' names and messages, from scat-protocol(7).
+/// Names and messages of the protocols, from scat-protocol(7).
 const MESSAGES: [&[Token]; 3] = [
     &[Token::Psk, Token::E, Token::E1],
     &[Token::E, Token::Ee, Token::Ekem1, Token::S, Token::Es],
@@ -39,18 +38,18 @@ struct Side {
     s: [u8; 32],
     long_lived: bool,
     psk: Option<[u8; 32]>,
-    /// What it offers, or would choose: the bits of a preface's flags and of an id.
+    /// What it offers, or would choose: bits of the preface's flags and of the id.
     features: u8,
 }
 
-/// The bits that C's preface may have beside that of the pre-shared key.
+/// The bits of C's preface, other than that of the pre-shared key.
 const FEATURES: u8 = 0x06;
 
 impl Side {
     fn new(input: &mut Input<'_>, s: u8) -> Self {
         let options = input.byte();
         Side {
-            // Now and then both have the same key.
+            // Sometimes both have the same key.
             s: [if options & 0x70 == 0x70 { 1 } else { s }; 32],
             long_lived: options & 1 == 1,
             psk: (options & 2 == 2).then_some([options >> 2 & 1; 32]),
@@ -67,7 +66,7 @@ impl Side {
         *noise::public(&Secret::copy(&self.s)).as_bytes()
     }
 
-    /// The same side without the rules of a payload.
+    /// The same side, without the rules for payloads.
     fn noise(&self, initiator: bool, prologue: &[u8], n: u8) -> HandshakeState {
         let pattern = if self.psk.is_some() { &P1 } else { &P0 };
         let psks = self.psk.iter().map(Secret::copy).collect();
@@ -75,7 +74,7 @@ impl Side {
         HandshakeState::new(pattern, initiator, prologue, s, ephemerals(n), psks)
     }
 
-    /// Where C offers `offered`.
+    /// The prologue if C offers `offered`.
     fn prologue(&self, offered: u8) -> Vec<u8> {
         let flags = u8::from(self.psk.is_some());
         [b"SCAT1C", &[flags | offered][..], b"\nSCAT1L", &[flags], b"\n"].concat()
@@ -86,7 +85,7 @@ fn features(bits: u8) -> Features {
     Features { aes: bits & 2 == 2, reconnect: bits & 4 == 4 }
 }
 
-/// What the path makes of a flight: nothing, one or several changes.
+/// Passes a flight on unchanged, or with one or several changes.
 fn relay(input: &mut Input<'_>, sent: &[u8]) -> Vec<u8> {
     let mut flight = sent.to_vec();
     for _ in 0..input.byte() % 4 {
@@ -110,12 +109,12 @@ fn relay(input: &mut Input<'_>, sent: &[u8]) -> Vec<u8> {
     flight
 }
 
-/// Of its right length, as the loop around the readers gives it to them.
+/// A flight of the right length; the caller of the readers checks that.
 fn whole<const N: usize>(flight: &[u8]) -> Option<&[u8; N]> {
     flight.try_into().ok()
 }
 
-/// Both sides as they are, and the path between them.
+/// Two honest sides, and an attacker between them.
 fn relayed(input: &mut Input<'_>) {
     let (c, l) = (Side::new(input, 1), Side::new(input, 2));
     let (local_c, local_l) = (c.local(), l.local());
@@ -125,7 +124,7 @@ fn relayed(input: &mut Input<'_>) {
     let has_psk = c.psk.is_some();
     assert!(flight1.starts_with(&preface(Role::Connector, has_psk, features(c.features))));
 
-    // The preface is looked at by itself, and not by the readers, but for what it offers.
+    // The preface is checked separately; the readers use only its offers.
     let got1 = relay(input, &flight1);
     let is_whole = |sent: &[u8], got: &[u8]| got.get(8..) == sent.get(8..);
     let offered = got1.get(6).map_or(0, |flags| flags & FEATURES);
@@ -174,7 +173,7 @@ fn relayed(input: &mut Input<'_>) {
     }
 }
 
-/// A payload: an id, and a value of whatever length.
+/// A payload: an id, and a value of any length.
 fn payload(input: &mut Input<'_>) -> Vec<u8> {
     let mut payload = vec![input.byte()];
     let len = input.byte();
@@ -182,12 +181,12 @@ fn payload(input: &mut Input<'_>) -> Vec<u8> {
     payload
 }
 
-/// Whether a payload is one, where `offered` may be chosen, and says that its key is kept.
+/// Whether a payload is valid if `offered` may be chosen, and whether its key is long-lived.
 fn is_payload(payload: &[u8], offered: u8) -> Option<bool> {
     (payload.len() == 33 && payload[0] & !offered < 2).then(|| payload[0] & 1 == 1)
 }
 
-/// A listener that can make every tag, against the connector.
+/// A listener that can compute every tag, against the connector.
 fn forged_listener(input: &mut Input<'_>) {
     let (c, l) = (Side::new(input, 1), Side::new(input, 2));
     let l = Side { psk: c.psk, ..l };
@@ -213,13 +212,13 @@ fn forged_listener(input: &mut Input<'_>) {
     );
 }
 
-/// A connector that can make every tag, against the listener.
+/// A connector that can compute every tag, against the listener.
 fn forged_connector(input: &mut Input<'_>) {
     let (c, l) = (Side::new(input, 1), Side::new(input, 2));
     let c = Side { psk: l.psk, ..c };
     let local = l.local();
     let prologue = relay(input, &l.prologue(c.features));
-    // What was offered is taken from the preface.
+    // The listener takes the offer from the preface.
     let offered = input.byte() & FEATURES;
     let mut noise = c.noise(true, &prologue, 1);
     let first = vec![0; if input.bit() { 3 } else { 0 }];
@@ -246,13 +245,13 @@ fn forged_connector(input: &mut Input<'_>) {
     );
 }
 
-/// A public key or a KEM key that has to be refused whoever sends it.
+/// A public key or a KEM key that must be refused from any peer.
 fn bad_keys(input: &mut Input<'_>) {
     let local = Side { s: [2; 32], long_lived: false, psk: None, features: 0 }.local();
     let mut flight1 = vec![0; 8];
     flight1.extend_from_slice(input.take(32));
     flight1.resize(8 + 32, 0);
-    // Coefficients of 12 bits, two in three bytes, the rest of the polynomials zero.
+    // Coefficients of 12 bits, two in three bytes; the others are zero.
     flight1.extend_from_slice(input.take(1184));
     flight1.resize(flight1_len(false), 0);
     let mut coefficients = flight1[40..40 + 1152].chunks_exact(3).flat_map(|three| {
@@ -265,8 +264,8 @@ fn bad_keys(input: &mut Input<'_>) {
     assert_eq!(answer.is_ok(), is_reduced && dh, "{is_reduced} {dh}");
 }
 
-/// Whether no point of small order stands there (RFC 7748 section 6.1; the list of
-/// https://cr.yp.to/ecdh.html, whose last bit does not count).
+/// Whether the point is not of small order (RFC 7748 section 6.1; the list is that of
+/// https://cr.yp.to/ecdh.html, and the last bit does not count).
 fn x25519_is_contributory(point: &[u8]) -> bool {
     let mut point: [u8; 32] = point.try_into().unwrap();
     point[31] &= 0x7f;
@@ -290,7 +289,7 @@ fn x25519_is_contributory(point: &[u8]) -> bool {
     !others.contains(&point) && !ORDER_8.contains(&point)
 }
 
-/// The preface by itself, byte for byte as it arrives.
+/// The preface alone, byte by byte.
 fn prefaces(input: &mut Input<'_>) {
     let psk = input.bit();
     let (peer, letter, own) =
@@ -303,7 +302,7 @@ fn prefaces(input: &mut Input<'_>) {
     got.extend_from_slice(input.take(2));
     for len in 0..=got.len() {
         let judged = check_preface(&got[..len], peer, psk);
-        // What a connector offers fits.
+        // A connector may offer anything.
         let mut got = got.clone();
         if peer == Role::Connector {
             got[6] &= !FEATURES;

@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 
 const CIPHER: Cipher = Cipher::ChaChaPoly;
 const KEY: [u8; 32] = [7; 32];
-/// Bytes of frames that can be held although the output takes nothing.
+/// Bytes of frames that fit while the output is blocked.
 const HELD: usize = 1 << 18;
 
-/// A content for the output, and the bytes of the frames up to its end.
+/// Content for the output, and the size of the frames up to its end.
 struct Waiting {
     content: Vec<u8>,
     frames: usize,
@@ -25,19 +25,19 @@ struct Game {
     inbound: Inbound,
     sealing: Direction,
     opening: Direction,
-    /// Made and not given.
+    /// Bytes made, but not given to the buffer yet.
     wire: Vec<u8>,
-    /// Given and not opened.
+    /// Bytes given to the buffer, not opened yet.
     given: Vec<u8>,
     waiting: VecDeque<Waiting>,
-    /// Bytes of frames without a content behind the last one that waits.
+    /// Bytes of frames without content after the last content that waits.
     bare: usize,
     made: u8,
 }
 
 impl Game {
     fn step(&mut self, input: &mut Input<'_>) {
-        // What is fatal is rarer, so that most games go on for a while.
+        // Fatal actions are rarer, so that most games last for a while.
         let action = input.byte();
         let is_bold = action >= 220;
         match action % 11 {
@@ -50,7 +50,7 @@ impl Game {
                 input.byte().into(),
                 input.size(),
             ),
-            // A length that runs past the end, or close to it.
+            // A length that reaches past the end, or close to it.
             3 if is_bold => {
                 let len = input.size().clamp(4, 1000);
                 let clen =
@@ -76,7 +76,7 @@ impl Game {
                 self.waiting.clear();
                 self.bare = 0;
             }
-            // Shorter than any frame, but sealed.
+            // Sealed, but shorter than any frame.
             9 if is_bold => {
                 let len = input.byte() % 4;
                 self.wire.extend(self.sealing.seal(&[0; 3][..usize::from(len.min(2))]));
@@ -102,7 +102,7 @@ impl Game {
         self.given.extend(self.wire.drain(..n));
     }
 
-    /// Opens all that is there. False once a frame was fatal.
+    /// Opens everything that has arrived. Returns false once a frame was fatal.
     fn open(&mut self) -> bool {
         loop {
             let expected = self.expect();
@@ -126,7 +126,7 @@ impl Game {
         }
     }
 
-    /// The same, by scat-protocol(7).
+    /// Opens a frame by scat-protocol(7).
     fn expect(&mut self) -> Result<Option<(u8, Vec<u8>, usize)>, Error> {
         let Some((len, rest)) = self.given.split_first_chunk() else { return Ok(None) };
         let len = usize::from(u16::from_be_bytes(*len));
@@ -169,7 +169,7 @@ impl Game {
             assert!(**shown.next().expect("a piece") == *waiting.content, "other bytes come out");
         }
         assert!(shown.next().is_none(), "a piece too many");
-        // Whatever waits for the output, so much more can be read.
+        // However much waits for the output, this much more can be read.
         let frames: usize = self.waiting.iter().map(|waiting| waiting.frames).sum();
         let held = frames + self.bare + self.given.len();
         let has_space = self.inbound.has_space();

@@ -1,6 +1,6 @@
-//! The fuzzer's bytes as choices, one after the other. Behind the last byte all are 0.
+//! The fuzzer's bytes as a sequence of choices. After the last byte, all choices are 0.
 
-/// What is left of the bytes.
+/// The remaining bytes.
 pub struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -44,14 +44,14 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// At most `len` bytes, as they are.
+    /// At most `len` bytes, unchanged.
     pub fn take(&mut self, len: usize) -> &'a [u8] {
         let (head, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;
         head
     }
 
-    /// All that is left.
+    /// All remaining bytes.
     pub fn rest(&mut self) -> &'a [u8] {
         self.take(usize::MAX)
     }

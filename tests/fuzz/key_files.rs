@@ -1,5 +1,5 @@
-//! Key files, and keys among the arguments: what is a key and what is not, by a second
-//! reader; and that no secret gets into a message.
+//! Key files and keys among the arguments: a second parser decides what is a key, and no secret
+//! may appear in a message.
 
 #![no_main]
 
@@ -20,7 +20,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-/// A file without a name, which is read by its descriptor.
+/// A file without a name; scat reads it through its descriptor.
 struct Place {
     file: File,
     events: Poller,
@@ -48,7 +48,7 @@ impl Place {
     }
 }
 
-/// 32 bytes of 44 characters, by RFC 4648; none of any other text.
+/// The 32 bytes of 44 characters (RFC 4648); `None` for any other text.
 fn decoded(text: &[u8]) -> Option<[u8; 32]> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let text = text.strip_suffix(b"=").filter(|text| text.len() == 43)?;
@@ -65,14 +65,14 @@ fn decoded(text: &[u8]) -> Option<[u8; 32]> {
     (bits == 0).then(|| bytes.try_into().unwrap())
 }
 
-/// Whether a whole file is UTF-16, as far as its first character tells.
+/// Whether a file is UTF-16, judging by its first character.
 fn is_utf16(text: &[u8]) -> bool {
     let &[first, second, ..] = text else { return false };
     let mark = [[0xff, 0xfe], [0xfe, 0xff]].contains(&[first, second]);
     mark || (first == 0) != (second == 0) && (first | second) < 0x80
 }
 
-/// The lines that have something to say.
+/// The lines that are neither empty nor comments.
 fn lines(text: &[u8]) -> Vec<&[u8]> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
@@ -94,7 +94,7 @@ fn public(line: &[u8]) -> Option<KnownKey> {
     Some(KnownKey { key, name: (!name.is_empty()).then(|| name.to_owned()) })
 }
 
-/// No part of a line that could be a secret is in what the user is told.
+/// Checks that the message contains no part of a line that could be a secret.
 fn keeps_quiet(text: &[u8], error: &Error) {
     let told = error.to_string() + error.hint().as_deref().unwrap_or_default();
     for word in text.split(|byte| !byte.is_ascii_alphanumeric() && !b"+/=".contains(byte)) {
@@ -103,7 +103,7 @@ fn keeps_quiet(text: &[u8], error: &Error) {
     }
 }
 
-/// Well-formed lines and ill-formed ones, of parts that matter.
+/// Well-formed and malformed lines, from meaningful parts.
 fn text(input: &mut Input<'_>) -> Vec<u8> {
     let mut text = Vec::new();
     while !input.is_empty() {
@@ -118,7 +118,7 @@ fn text(input: &mut Input<'_>) -> Vec<u8> {
             8 => b"# ",
             9 => b" ann",
             10 => {
-                // A key with one other character.
+                // A key with one wrong character.
                 let mut key = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_vec();
                 key[usize::from(input.byte()) % 44] = input.byte();
                 text.extend(key);
@@ -129,7 +129,7 @@ fn text(input: &mut Input<'_>) -> Vec<u8> {
                 &b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=AAAAAA"[..len.into()]
             }
             12 if text.len() < 1 << 20 => {
-                // More than is read at once, or at all.
+                // More than one read, or than the limit of a file.
                 let byte = usize::from(input.byte());
                 let len = if byte < 8 { (byte + 1) << 17 } else { byte << 4 };
                 text.extend(vec![input.pick(b"# \nA"); len]);
@@ -145,7 +145,7 @@ fn text(input: &mut Input<'_>) -> Vec<u8> {
     text
 }
 
-/// Some lines of which each could stand in a file.
+/// Several lines, each valid in a file.
 fn whole_lines(input: &mut Input<'_>) -> Vec<u8> {
     const KEY: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
     let mut text = String::new();
@@ -196,7 +196,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(known.as_ref().ok(), expected.as_ref());
         known.err().inspect(|error| keeps_quiet(&text, error));
     });
-    // The same among the arguments; what is read is written again as it was.
+    // The same among the arguments. A key that was read is printed unchanged.
     for line in text.split(|byte| *byte == b'\n').take(64) {
         let Ok(line) = std::str::from_utf8(line) else { continue };
         let known = keys::parse_public(line).ok();

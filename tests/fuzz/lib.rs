@@ -1,5 +1,5 @@
-//! What the targets share: choices from bytes, and the wire as scat-protocol(7)
-//! describes it, written a second time, so that a mistake in src/protocol is seen.
+//! Shared by the targets: choices from bytes, and a second implementation of the frames of
+//! scat-protocol(7), to detect mistakes in src/protocol.
 
 pub mod input;
 pub mod wire;

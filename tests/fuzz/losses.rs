@@ -1,7 +1,6 @@
-//! Two sessions under a schedule of losses: the connection is cut, attempts to replace it
-//! come as far as they like, an old first flight is played back, and outputs take nothing.
-//! The output has to be a prefix of the input, and all of it, at both ends, as
-//! soon as the network lets it.
+//! Two sessions under a schedule of losses: connections are cut, attempts to replace them fail
+//! at any step, an old first flight is replayed, and outputs block. The output must be a prefix
+//! of the input, and all of it, at both ends, once the network allows.
 
 #![no_main]
 
@@ -33,7 +32,7 @@ fn keys() -> Keys {
     Keys { c2l, l2c, rk, kr, h3: H3, cipher: Cipher::AesGcm }
 }
 
-/// The byte at `at` of what `role` sends, as in `schedule`.
+/// The byte at `at` of the data from `role`, as in `schedule`.
 fn byte(role: Role, at: u64) -> u8 {
     (at % 251) as u8 ^ (at >> 8) as u8 ^ if role == Role::Listener { 0x80 } else { 0 }
 }
@@ -41,15 +40,15 @@ fn byte(role: Role, at: u64) -> u8 {
 struct End {
     session: Session,
     role: Role,
-    /// What it sends, and what it took of its input and wrote of the other's.
+    /// The size of its input, and how many bytes of it it took and of the other's it wrote.
     total: u64,
     taken: u64,
     written: u64,
     is_blocked: bool,
-    /// An attempt is under way: nothing is read from the connection in use.
+    /// Whether an attempt is under way, during which the connection in use is not read.
     is_paused: bool,
     exchanges: u8,
-    /// Bytes may have been let go.
+    /// Whether it may have discarded bytes.
     was_full: bool,
 }
 
@@ -115,7 +114,7 @@ impl End {
         self.session.written(n).unwrap();
     }
 
-    /// What its clock makes due.
+    /// Does what is due at `now`.
     fn tick(&mut self, now: Instant) {
         if self.session.ack_at(now).is_some_and(|at| at <= now) {
             self.session.send_ack().unwrap();
@@ -128,7 +127,7 @@ impl End {
     }
 }
 
-/// How far an attempt has come. A flight either arrives or the attempt is over.
+/// The state of an attempt. A flight either arrives or ends the attempt.
 enum Attempt {
     R1(Asked, [u8; R1_LEN]),
     R2(Asked, [u8; R2_LEN], Answered),
@@ -137,7 +136,7 @@ enum Attempt {
 
 struct Network {
     ends: [End; 2],
-    /// From each end.
+    /// The wire from each end.
     wires: [VecDeque<u8>; 2],
     room: usize,
     is_up: bool,
@@ -193,7 +192,7 @@ impl Network {
         nonce
     }
 
-    /// How many of the bytes in flight may still be read.
+    /// Cuts the connection; `left` bytes in flight may still be read.
     fn cut(&mut self, left: [usize; 2]) {
         self.is_up = false;
         for (wire, left) in self.wires.iter_mut().zip(left) {
@@ -233,7 +232,7 @@ impl Network {
         Ok(())
     }
 
-    /// Everything once, as programs would that have nothing to wait for.
+    /// Performs every step once, like programs that never wait.
     fn round(&mut self) {
         for side in [0, 1] {
             self.ends[side].fill(u64::MAX);
@@ -248,7 +247,7 @@ impl Network {
         if !self.is_up {
             return;
         }
-        // What L gives to a socket before it has R3 goes to the old one, and is lost.
+        // Before R3 arrives, L still writes to the old connection, and these bytes are lost.
         let is_behind = side == 1 && matches!(self.attempt, Some(Attempt::R3(..)));
         let mut lost = VecDeque::new();
         let wire = if is_behind { &mut lost } else { &mut self.wires[side] };
@@ -259,7 +258,7 @@ impl Network {
         self.ends[side].receive(&mut self.wires[1 - side], most, self.now);
     }
 
-    /// One step of a reconnection. The connector may try while the connection stands.
+    /// Performs one step of a reconnection. The connector may try while the connection works.
     fn advance(&mut self) -> Result<(), Error> {
         let nonce = self.nonce();
         let [c, l] = &mut self.ends;
@@ -294,7 +293,7 @@ impl Network {
     fn give_up(&mut self) {
         let attempt = self.attempt.take();
         self.ends.iter_mut().for_each(|end| end.is_paused = false);
-        // C has left the old connection, and L never comes to the new one.
+        // C has left the old connection, and L never switches to the new one.
         if let Some(Attempt::R3(..)) = attempt {
             self.cut([0, 0]);
         }
@@ -307,7 +306,7 @@ impl Network {
         }
     }
 
-    /// Nothing holds anybody up any more.
+    /// Finishes the game without further disturbance.
     fn finish(&mut self) -> Result<(), Error> {
         for end in &mut self.ends {
             end.is_blocked = false;
@@ -349,7 +348,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut network = Network::new(&mut input);
     match run(&mut network, &mut input) {
         Ok(()) => {}
-        // Only one that could not read lets something go.
+        // Only a side that could not read may discard bytes.
         Err(Error::LetGo) => assert!(network.ends.iter().any(|end| end.was_full)),
         Err(err) => panic!("{err}"),
     }

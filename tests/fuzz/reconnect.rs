@@ -1,5 +1,5 @@
-//! The flights of a reconnection, on a path that mixes, alters and repeats them; and what
-//! is kept of the bytes of one direction, beside a plain list of them.
+//! The flights of a reconnection, on a network that mixes, alters and repeats them; and the
+//! kept bytes of one direction, compared with a plain list.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use scat::protocol::reconnect::{
 use scat::protocol::secret::Secret;
 use scat_fuzz::input::Input;
 
-/// Some of the bytes that were sent, as a path would have them.
+/// A flight as it arrives: unchanged, or altered.
 fn relay<const N: usize>(input: &mut Input<'_>, flight: &[u8; N]) -> [u8; N] {
     let mut flight = *flight;
     for _ in 0..input.byte() % 3 {
@@ -24,16 +24,16 @@ fn relay<const N: usize>(input: &mut Input<'_>, flight: &[u8; N]) -> [u8; N] {
 struct Attempt {
     r1: [u8; R1_LEN],
     at_c: u64,
-    /// Until R2 has come.
+    /// Present until R2 arrives.
     asked: Option<Asked>,
     /// L's answer to R1.
     answer: Option<([u8; R2_LEN], u64)>,
-    /// Until R3 has come.
+    /// Present until R3 arrives.
     answered: Option<Answered>,
     r3: Option<[u8; R3_LEN]>,
 }
 
-/// A flight is taken only as it was sent, for the attempt that it was sent for, and once.
+/// A flight is accepted only unaltered, for its attempt, and once.
 fn flights(input: &mut Input<'_>) {
     let kr = || Secret::copy(&[4; 32]);
     let (c, mut l) = (Tickets::new(kr()), Tickets::new(kr()));
@@ -95,21 +95,21 @@ fn flights(input: &mut Input<'_>) {
     }
 }
 
-/// Offsets and counts of a peer that says what it likes.
+/// Offsets and counts from a peer that sends any.
 fn kept(input: &mut Input<'_>) {
     let byte = |at: u64| (at % 251) as u8 ^ (at >> 8) as u8;
     let mut kept = Kept::default();
     let (c, mut l) = (Tickets::new(Secret::copy(&[4; 32])), Tickets::new(Secret::copy(&[4; 32])));
     let (mut nonce, mut budget) = (0u16, 1usize << 20);
-    // The end of what was sent, where this connection is, the last count, what is
-    // acknowledged, and before what all was let go.
+    // Offsets: the end of the sealed bytes, the position of this connection, the last count, the
+    // acknowledged bytes, and the discarded ones.
     let (mut end, mut at, mut count, mut acknowledged, mut let_go) = (0u64, 0u64, 0, 0, 0);
     for _ in 0..200 {
         if input.is_empty() {
             break;
         }
         let action = input.byte();
-        // Mostly an offset that can be.
+        // Mostly a possible offset.
         let offset = match action & 0x80 {
             0 => end.saturating_sub(input.size().min(1 << 20) as u64),
             _ => input.size().min(1 << 21) as u64,

@@ -1,7 +1,6 @@
-//! Two sessions, the wires between them, and a schedule that does what it likes: who
-//! reads, writes, ends, gives up or exchanges keys when, and in pieces of which size.
-//! The output has to be a prefix of the input, and all of it once an end
-//! says so; somebody who knows all keys reads along.
+//! Two sessions, the wires between them, and an arbitrary schedule: who reads, writes, ends,
+//! aborts or exchanges keys, and in pieces of which size. The output must be a prefix of the
+//! input, and all of it once an end says so. A reader with all keys decrypts the frames.
 
 #![no_main]
 
@@ -22,30 +21,30 @@ const H1: [u8; 32] = [0x11; 32];
 const N_L: [u8; 32] = [0x10; 32];
 const START: Chain = Chain { c2l: [1; 32], l2c: [2; 32], rk: [3; 32], hp: [0x13; 32] };
 
-/// Bytes that a wire holds before it takes no more.
+/// Capacity of a wire, in bytes.
 const WIRE: usize = 300_000;
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// One side and the wire that leads away from it.
+/// One side, and the wire that it writes to.
 struct End {
     session: Session,
     role: Role,
     wire: VecDeque<u8>,
-    /// What it took of its input and wrote of the other's.
+    /// Bytes of its input that it took, and of the other's that it wrote.
     taken: u64,
     written: u64,
-    /// Its input has ended.
+    /// Whether its input has ended.
     has_ended: bool,
     has_aborted: bool,
-    /// The peer's ABORT has come.
+    /// Whether the peer's ABORT has arrived.
     is_told: bool,
-    /// The exchanges that it has begun or answered.
+    /// Exchanges that it has started or answered.
     exchanges: u8,
     reader: Reader,
 }
 
-/// Somebody who knows the keys of one direction, and what was sealed with them.
+/// A reader of one direction, with its keys.
 struct Reader {
     key: Direction,
     bytes: Vec<u8>,
@@ -56,8 +55,8 @@ struct Reader {
     read: u64,
 }
 
-/// The byte at `at` of what the side at `role` sends: 251 and 256 have no common part,
-/// so that no piece can stand for another one.
+/// The byte at `at` of the data from `role`. 251 and 256 have no common factor, so no piece
+/// equals another one.
 fn byte(role: Role, at: u64) -> u8 {
     (at % 251) as u8 ^ (at >> 8) as u8 ^ if role == Role::Listener { 0x80 } else { 0 }
 }
@@ -129,7 +128,7 @@ impl End {
         self.session.written(n).unwrap();
     }
 
-    /// A connector's exchange, when it is due.
+    /// Starts a connector's exchange when it is due.
     fn ratchet(&mut self, now: Duration) {
         if self.session.poll_timeout().is_some_and(|at| at <= *EPOCH + now) {
             self.exchanges += 1;
@@ -140,14 +139,14 @@ impl End {
 
 struct Pair {
     ends: [End; 2],
-    /// What the reader knows of the exchange that is under way.
+    /// The reader's state of the exchange under way.
     chain: Chain,
     read: u8,
     rekey2: Option<Vec<u8>>,
     now: Duration,
     is_cut: bool,
     held: [bool; 2],
-    /// Bytes that may yet be taken; each fill counts as so many and as a frame.
+    /// Bytes that may still be taken; each fill also costs a frame.
     budget: usize,
 }
 
@@ -203,7 +202,7 @@ impl Pair {
                 self.ends[0].ratchet(self.now);
             }
             88..94 => self.confirm(side),
-            // Many frames, so that the counter passes the next thousand.
+            // Many frames, so that the counter passes a symmetric rekey.
             94..104 => {
                 let len = usize::from(input.byte());
                 for _ in 0..4 * usize::from(input.byte()) {
@@ -222,12 +221,12 @@ impl Pair {
                     self.ends[side].has_aborted = true;
                 }
             }
-            // Bytes in flight are lost, and nothing follows.
+            // Lose the bytes in flight and the connection.
             105 => {
                 self.is_cut = true;
                 self.ends.iter_mut().for_each(|end| end.wire.clear());
             }
-            // All at once, as a program would that has nothing to wait for.
+            // Every step, like a program that never waits.
             _ => drop(self.round(usize::MAX)),
         }
     }
@@ -237,7 +236,7 @@ impl Pair {
         self.ends[side].session.confirm().unwrap();
     }
 
-    /// Each thing once for each side. Says whether any of it did something.
+    /// Performs every step once for each side. Returns whether any did something.
     fn round(&mut self, most: usize) -> bool {
         let before = self.progress();
         for side in [0, 1] {
@@ -300,7 +299,7 @@ impl Pair {
         }
     }
 
-    /// The next frame that left `side`, as everybody could read it who has the keys.
+    /// Decrypts the next frame from `side` with the reader's keys.
     fn read_along(&mut self, side: usize) -> bool {
         let (role, is_held) = (self.ends[side].role, self.held[side]);
         let reader = &mut self.ends[side].reader;
@@ -364,12 +363,12 @@ impl Pair {
         }
     }
 
-    /// Nothing holds anybody up any more.
+    /// Finishes the game without further disturbance.
     fn finish(&mut self) {
         for side in [0, 1] {
             self.confirm(side);
         }
-        // Only rounds that do something follow each other.
+        // Ends at the first round that does nothing.
         while self.round(usize::MAX) {
             self.check();
         }
@@ -390,7 +389,7 @@ impl Pair {
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
     let mut pair = Pair::new(&mut input);
-    // Beyond some steps nothing new comes, only slowly.
+    // More steps cost time and reach nothing new.
     for _ in 0..400 {
         if input.is_empty() {
             break;

@@ -1,6 +1,6 @@
-//! Frames and exchanges, from scat-protocol(7). Of src/protocol it uses the cipher and
-//! the handshake, which are checked against published vectors; counters, rekeying,
-//! lengths, and which key goes where are its own.
+//! Frames and exchanges, from scat-protocol(7). It shares with src/protocol the cipher and the
+//! handshake, which published vectors check; it has its own counters, rekeying, lengths and
+//! choice of keys.
 
 use scat::protocol::cipher::Cipher;
 use scat::protocol::noise::{Ephemerals, Error, HandshakeState, Pattern, Token};
@@ -25,12 +25,12 @@ impl Direction {
         Direction { cipher, k, n: 0 }
     }
 
-    /// Another key from the next frame on.
+    /// Uses another key from the next frame on.
     pub fn switch(&mut self, k: [u8; 32]) {
         *self = Direction::new(self.cipher, k);
     }
 
-    /// The frame around `plain`, of whatever length.
+    /// Seals `plain`, of any length, as a frame.
     pub fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
         let mut frame = ((plain.len() + 16) as u16).to_be_bytes().to_vec();
         frame.extend_from_slice(plain);
@@ -59,7 +59,7 @@ impl Direction {
     }
 }
 
-/// What is sealed for a frame that an honest sender makes.
+/// The plaintext of an honest sender's frame.
 pub fn plaintext(kind: u8, content: &[u8]) -> Vec<u8> {
     let mut plain = vec![kind];
     plain.extend_from_slice(&(content.len() as u16).to_be_bytes());
@@ -73,7 +73,7 @@ const PR: Pattern = Pattern {
     messages: &[&[Token::Psk, Token::E, Token::E1], &[Token::E, Token::Ee, Token::Ekem1]],
 };
 
-/// The keys from which an exchange starts, or that it leaves.
+/// The keys before or after an exchange.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Chain {
     pub c2l: [u8; 32],
@@ -94,7 +94,7 @@ impl Chain {
         Ok(Chain { c2l: *split.initiator, l2c: *split.responder, rk: *split.rk, hp: split.h })
     }
 
-    /// The connector's side of exchange `n`, and REKEY1's content.
+    /// Starts exchange `n` as the connector. Also returns REKEY1's content.
     pub fn ask(&self, n: u8) -> (HandshakeState, Vec<u8>) {
         let (mut noise, mut rekey1) = (self.exchange(true, n), Vec::new());
         noise.write_message(&[], &mut rekey1).unwrap();
@@ -102,7 +102,7 @@ impl Chain {
         (noise, rekey1)
     }
 
-    /// The listener's side: REKEY2's content, and the keys of both.
+    /// Answers as the listener. Returns REKEY2's content, and the new keys.
     pub fn answer(&self, rekey1: &[u8], n: u8) -> Result<(Vec<u8>, Chain), Error> {
         let (mut noise, mut rekey2) = (self.exchange(false, n), Vec::new());
         if !noise.read_message(rekey1)?.is_empty() {
@@ -113,7 +113,7 @@ impl Chain {
         Ok((rekey2, Chain::next(noise)?))
     }
 
-    /// The connector reads REKEY2's content.
+    /// Reads REKEY2's content as the connector.
     pub fn finish(mut noise: HandshakeState, rekey2: &[u8]) -> Result<Chain, Error> {
         match noise.read_message(rekey2)?.is_empty() {
             true => Chain::next(noise),

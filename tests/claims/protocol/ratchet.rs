@@ -329,8 +329,8 @@ fn abort_or_a_cut_may_fall_anywhere_into_an_exchange() {
             }
             let act = choices.pick(&acts);
             if let Act::Abort(role) = act {
-                // A cut at this point needs no run of its own: act() checks after every step that only
-                // a side that has everything is finished.
+                // A cut at this point needs no run of its own: act() checks after every step that
+                // only a side that has everything is finished.
                 aborted = Some(role);
             }
             world.act(act);
