@@ -627,12 +627,17 @@ impl Error {
             Error::NoTerminal(_) => {
                 "use a terminal (ssh -t), --peer or --psk; --no-confirm asks nobody"
             }
-            Error::Resolve { name, .. } => match name.split_once(" port ") {
+            Error::Resolve { name, is_temporary, .. } => match name.split_once(" port ") {
                 Some((host, _)) if Path::new(host).exists() => {
                     "to send a file: scat HOST PORT < FILE"
                 }
                 Some((host, _)) if !host.is_ascii() => {
                     "write the name in ASCII: idn2 NAME prints its form with xn--"
+                }
+                Some((_, port)) if !is_temporary => {
+                    return Some(
+                        format!("check the name; to listen instead: scat -l {port}").into(),
+                    );
                 }
                 _ => return None,
             },
@@ -677,6 +682,10 @@ impl Error {
                 "have them start with -i; if they did, someone may be in the middle"
             }
             Error::WordsDiffer | Error::Aborted(Reason::Refused) => IN_THE_MIDDLE,
+            Error::Aborted(Reason::OutputClosed) => {
+                "the program that reads it ended early, or > FILE is missing there"
+            }
+            Error::Aborted(Reason::OutputFailed) => "the disk there may be full",
             Error::KeyRefused { long_lived: true } => {
                 "they have to add the output of scat --pubkey KEYFILE to their --peer"
             }
@@ -860,7 +869,9 @@ impl fmt::Display for Error {
             Error::OutputClosed => "standard output was closed early",
             Error::NoText => "binary data is not shown on a terminal",
             Error::Aborted(reason) => match reason {
-                Reason::Refused => "the other end rejected the words: someone may be in the middle",
+                Reason::Refused => {
+                    "the other person typed no or wrong words: someone may be in the middle"
+                }
                 Reason::OutputClosed => "the other end's output was closed",
                 Reason::Protocol => "the other end received corrupted or forged data",
                 Reason::Timeout => "cut off: the other end gave up waiting",

@@ -62,6 +62,11 @@ impl Argv {
                     argv.long(&two_dashes(&word), &mut rest);
                 }
                 [b'-', ..] => argv.bundle(&word, &mut rest),
+                // U+2010 to U+2015, from a web page or a word processor.
+                [0xe2, 0x80, 0x90..=0x95, ..] => argv.wrong(corrected(
+                    format!("{}: that is a long dash, not the - of options", word.display()),
+                    "type it instead of pasting it",
+                )),
                 _ => argv.value(word),
             }
         }

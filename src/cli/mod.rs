@@ -411,7 +411,10 @@ fn seconds(option: &str, given: &str) -> Result<Duration, Error> {
             let whole = if whole.is_empty() && !given.is_empty() { "0" } else { whole };
             Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_millis(part))
         })
-        .ok_or_else(|| usage(&format!("{option} {given}: not a number of seconds")))
+        .ok_or_else(|| {
+            let what = format!("{option} {given}: not a number of seconds");
+            corrected(what, format!("for five minutes: {option} 300"))
+        })
 }
 
 /// Rejects a secret among the arguments, which every user of the machine can read. The
@@ -463,7 +466,7 @@ fn peers(given: &OsStr) -> Result<Peers, Error> {
 }
 
 fn usage(what: &str) -> Error {
-    corrected(what, "see scat --help")
+    corrected(what, "for all options: scat --help all")
 }
 
 /// Makes a usage error from what is wrong and what to write instead.

@@ -51,10 +51,15 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     (&["-peer=key", "host", "9000"], 2, "-peer: a long option has two dashes", "write --peer"),
     (&["--no-confrim", "host", "9000"], 2, "--no-confrim: no such option", "did you mean --no-confirm?"),
     (&["--nothing-like-it", "host", "9000"], 2, "--nothing-like-it: no such", "scat --help all"),
+    (&["-w", "5m", "host", "9000"], 2, "-w 5m: not a number of seconds", "for five minutes: -w 300"),
+    (&["\u{2013}l", "9000"], 2, "\u{2013}l: that is a long dash, not the - of options", "type it instead"),
+    (&["\u{2014}psk", "file", "host", "9000"], 2, "\u{2014}psk: that is a long dash", "type it instead"),
+    (&["--file", "file", "host", "9000"], 2, "--file: scat has no such option", "to send: scat HOST PORT < FILE"),
+    (&["--hash", "host", "9000"], 2, "--hash: no such option", "scat --help all"),
     (&["-j", "host", "9000"], 2, "-j: no such option", "scat --help all"),
-    (&["-n-v", "host", "9000"], 2, "-n-v: a dash among the letters", "see scat --help"),
-    (&["-q", "host", "9000"], 2, "-q host: not a number of seconds", "see scat --help"),
-    (&["-w", "host", "9000"], 2, "-w host: not a number of seconds", "see scat --help"),
+    (&["-n-v", "host", "9000"], 2, "-n-v: a dash among the letters", "scat --help all"),
+    (&["-q", "host", "9000"], 2, "-q host: not a number of seconds", "for five minutes: -q 300"),
+    (&["-w", "host", "9000"], 2, "-w host: not a number of seconds", "for five minutes: -w 300"),
     (&["-w", "0", "host", "9000"], 2, "-w 0: that is no time at all", "without -w"),
     (&["-i", "-", "host", "9000"], 2, "-i -: that takes the name of a file", "/dev/stdin"),
     (&["--genkey", "-"], 2, "--genkey -: that takes the name of a file", "./-"),
@@ -100,6 +105,17 @@ fn a_name_that_is_not_in_ascii_is_told_how_to_write_it() {
     assert!(err.hint().unwrap().contains("xn--"));
 }
 
+/// `scat listen 9000`. (A machine without a name server cannot tell.)
+#[test]
+fn a_name_that_nobody_has_may_be_a_word_for_listening() {
+    let hint = |is_temporary| {
+        let err = Error::Resolve { name: "listen port 9000".into(), err: "".into(), is_temporary };
+        err.hint().map(String::from)
+    };
+    assert!(hint(false).unwrap().ends_with("to listen instead: scat -l 9000"));
+    assert_eq!(hint(true), None);
+}
+
 #[test]
 fn each_mistake_is_named_with_its_next_step_and_status() {
     for (args, code, cause, next) in MISTAKES {
@@ -124,8 +140,8 @@ fn options_of_the_netcat_family_say_what_to_do_instead() {
         ("-u", "TCP only"),
         ("--udp", "TCP only"),
         ("-z", "nc -z"),
-        ("-x", "--fd N"),
-        ("--proxy", "--fd N"),
+        ("-x", "EXEC:'scat --fd 3',nofork"),
+        ("--proxy", "EXEC:'scat --fd 3',nofork"),
         ("-U", "--fd N"),
         ("--ssl", "always encrypts"),
         ("-C", "sed 's/$/\\r/' | scat HOST PORT"),
@@ -134,7 +150,7 @@ fn options_of_the_netcat_family_say_what_to_do_instead() {
         ("-I", "to the system"),
         ("-V", "--version"),
         ("-W", "ends when both ends have ended"),
-        ("-X", "--fd N"),
+        ("-X", "EXEC:'scat --fd 3',nofork"),
         ("--send-only", "> /dev/null"),
         ("--recv-only", "< /dev/null"),
         ("-lvk", "a loop with --peer or --psk"),
