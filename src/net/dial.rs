@@ -51,12 +51,6 @@ impl<'a> Dial<'a> {
     pub fn next(&mut self, poller: &mut Poller, setup: &Setup<'_>) -> Result<Link, Error> {
         let stage = Stage::Connecting(self.to.name());
         let mut waiting = Waiting::new(stage, setup.deadline, setup.report);
-        // Once one address has refused, do not wait long for a silent one; even shorter
-        // with `-w`, which tries all again.
-        let patience = match setup.deadline.is_set() {
-            true => setup.limits.patience,
-            false => setup.limits.step,
-        };
         let mut start_at = Instant::now();
         let mut limit = Limit::new(None);
         loop {
@@ -69,7 +63,14 @@ impl<'a> Dial<'a> {
                     Err(err) => self.not_taken(address, err, setup),
                 }
             }
-            if self.left.is_empty() && self.failure.is_some() {
+            if self.left.is_empty()
+                && let Some(failure) = &self.failure
+            {
+                // The user already has an answer, or `-w` tries all again.
+                let patience = match telling(failure) > 0 || setup.deadline.is_set() {
+                    true => setup.limits.patience,
+                    false => setup.limits.step,
+                };
                 limit.shorten(Instant::now() + patience);
             }
             if self.trying.is_empty() || limit.is_up() {
@@ -155,14 +156,17 @@ impl<'a> Dial<'a> {
 
     fn keep(&mut self, err: Error, setup: &Setup<'_>) {
         setup.report.detail(&err);
-        // An answer is more informative than none.
-        let telling = |err: &Error| match err {
-            Error::Connect { err, .. } => u8::from(Refusal::of(err) == Refusal::Refused),
-            err => 2 + err.weight(),
-        };
         if self.failure.as_ref().is_none_or(|kept| telling(&err) >= telling(kept)) {
             self.failure = Some(err);
         }
+    }
+}
+
+/// Returns how informative the failure of an address is: zero without an answer from there.
+fn telling(err: &Error) -> u8 {
+    match err {
+        Error::Connect { err, .. } => u8::from(Refusal::of(err) == Refusal::Refused),
+        err => 2 + err.weight(),
     }
 }
 

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 pub struct Limits {
     /// For each step of the handshake.
     pub step: Duration,
-    /// For a silent address, after another one has refused and if `-w` tries both again.
+    /// For a silent address, once another one has answered, or if `-w` tries both again.
     pub patience: Duration,
     /// Until a peer that acknowledges nothing counts as vanished.
     pub vanished: Duration,

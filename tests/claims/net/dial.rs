@@ -110,6 +110,16 @@ fn when_w_passes_an_address_that_has_failed_is_told_before_one_that_says_nothing
 }
 
 #[test]
+fn once_an_address_has_refused_one_that_says_nothing_is_not_waited_for_long() {
+    let (_full, dead) = full_door();
+    let closed = closed_port(1);
+    let before = Instant::now();
+    let err = call(vec![at(1, dead), at(1, closed.1)]).err().unwrap();
+    assert!(err.to_string().ends_with("connection refused"), "{err}");
+    assert!(before.elapsed() < Limits::default().step);
+}
+
+#[test]
 fn with_w_an_address_that_refuses_is_tried_again_although_another_one_says_nothing() {
     let (_full, dead) = full_door();
     let closed = closed_port(1);
