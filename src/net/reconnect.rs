@@ -59,7 +59,7 @@ pub struct Times {
     pub quiet: Duration,
     /// After which a connection counts as progress.
     pub steady: Duration,
-    /// For which a finished side stays, in case its last frame was lost.
+    /// For which a finished side stays, unless it knows that its last frame has arrived.
     pub linger: Duration,
 }
 
@@ -70,7 +70,7 @@ impl Default for Times {
             silence: Duration::from_secs(15),
             quiet: Duration::from_secs(60),
             steady: Duration::from_secs(60),
-            linger: Duration::from_secs(10),
+            linger: Duration::from_secs(30),
         }
     }
 }
@@ -83,8 +83,6 @@ pub enum Change {
     Back(Option<Duration>),
     /// At a connector that has no OPEN yet: the listener does not know the session.
     Unknown,
-    /// An attempt of the connector failed.
-    Failed,
 }
 
 /// What a session needs to replace a lost connection.
@@ -180,7 +178,8 @@ impl Reconnect {
         self.patience
     }
 
-    /// Returns how long a finished side stays in case its last frame was lost.
+    /// Returns how long a finished side stays, unless it knows that its last frame has
+    /// arrived.
     pub fn linger(&self) -> Duration {
         self.times.linger.min(self.patience)
     }
@@ -265,7 +264,6 @@ impl Reconnect {
                 Ok(Some(Change::Back(was_lost.map(|(at, _)| now - at))))
             }
             Step::Unknown => Ok(Some(Change::Unknown)),
-            Step::Failed => Ok(Some(Change::Failed)),
             Step::None if self.lost.as_mut().is_some_and(|(_, limit)| limit.is_up()) => {
                 Err(Error::NotBack(self.patience))
             }
@@ -313,7 +311,6 @@ enum Step {
     /// This connection belongs to the peer.
     Proven(Link, Proven),
     Unknown,
-    Failed,
 }
 
 // ---- the connector ----
@@ -469,7 +466,7 @@ impl Dialer {
         }
         self.failures += 1;
         self.dial_later(now);
-        Step::Failed
+        Step::None
     }
 }
 

@@ -188,6 +188,11 @@ impl Owed {
         if self.verified - self.covered >= most { Some(now) } else { self.by }
     }
 
+    /// Whether an ACK covers every frame that needs one.
+    pub fn is_settled(&self) -> bool {
+        self.by.is_none()
+    }
+
     /// Records that an ACK is sealed; returns its count.
     pub fn settle(&mut self) -> u64 {
         (self.covered, self.by) = (self.verified, None);

@@ -859,10 +859,11 @@ impl Session {
     /// Returns when to call [`Session::send_ack`], if an ACK is owed and allowed.
     pub fn ack_at(&self, now: Instant) -> Option<Instant> {
         let Resumption { owed, acked_at, .. } = self.resumption.as_ref()?;
-        let may_send = !self.abort_sent && !self.is_finished();
         // There is one place for an ACK, so the previous one must have left.
-        let is_free = self.drained >= *acked_at;
-        owed.due(self.schedule.unacknowledged, now).filter(|_| may_send && is_free)
+        let may_send = !self.abort_sent && self.drained >= *acked_at;
+        let at = owed.due(self.schedule.unacknowledged, now).filter(|_| may_send)?;
+        // The peer waits for the ACK of its last frame.
+        Some(if self.is_finished() { now } else { at })
     }
 
     /// Seals an ACK for the peer's frames that have verified.
@@ -953,6 +954,16 @@ impl Session {
     /// bytes are left to send.
     pub fn is_finished(&self) -> bool {
         self.sent.both() && self.received.both()
+    }
+
+    /// Whether each side is finished and can know that the other is: the peer has
+    /// acknowledged EOF and DONE, and an ACK for its own is sealed. Without reconnection
+    /// nobody knows that.
+    pub fn is_settled(&self) -> bool {
+        self.is_finished()
+            && self.resumption.as_ref().is_some_and(|Resumption { kept, owed, .. }| {
+                kept.acknowledged() >= self.told_at && owed.is_settled()
+            })
     }
 
     /// Whether this is a connector that may start a ratchet now: none is under way, OPEN

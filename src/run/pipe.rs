@@ -1,7 +1,9 @@
 //! The loop: moves a session's bytes between stdin, stdout and the socket.
 //!
 //! It ends
-//! * successfully, when both ends have sent and received EOF and DONE;
+//! * successfully, when both ends have sent and received EOF and DONE; where a lost
+//!   connection is replaced, this side stays until it knows that the other has the last
+//!   one, or a while has passed;
 //! * by the peer's ABORT, a lost connection, or a forged or forbidden frame: then data that
 //!   has verified is still written out;
 //! * by this side's stdin, stdout or a signal: then the peer receives ABORT.
@@ -12,7 +14,7 @@
 
 use crate::auth::policy::Policy;
 use crate::error::{Cause, Error, Totals, Unopened};
-use crate::net::link::{End, Link};
+use crate::net::link::Link;
 use crate::net::reconnect::{Change, Reconnect};
 use crate::net::{Established, Limits, Opening};
 use crate::protocol::handshake::Local;
@@ -117,6 +119,8 @@ pub struct Pipe<'a> {
     idle: Quiet,
     /// For a standard output that nobody reads.
     unread: Quiet,
+    /// For a peer that may lack the last frame.
+    staying: Quiet,
     /// Since when nothing has changed, and whether that was explained.
     still: Still,
     /// When to check next whether sent data is acknowledged.
@@ -174,6 +178,7 @@ impl<'a> Pipe<'a> {
             limits,
             idle: Quiet::new(),
             unread: Quiet::new(),
+            staying: Quiet::new(),
             look_at: Instant::now(),
             still: Still::default(),
             progress,
@@ -203,6 +208,14 @@ impl<'a> Pipe<'a> {
 
     /// Moves bytes until the session is complete or fails.
     fn shuttle(&mut self) -> Result<(), Error> {
+        match self.rounds() {
+            // It is complete, and only stayed in case the peer lacks the last frame.
+            Err(err) if self.is_complete() && !matches!(err, Error::Signal(_)) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn rounds(&mut self) -> Result<(), Error> {
         let mut round = 0;
         loop {
             if !self.has_work() {
@@ -223,7 +236,7 @@ impl<'a> Pipe<'a> {
             self.drain_inbound()?;
             self.follow_end()?;
             // The peer's last frame and its FIN may arrive together.
-            if self.session.is_finished() && self.session.has_told() {
+            if self.may_leave() {
                 return Ok(());
             }
             self.keep_connected()?;
@@ -237,6 +250,19 @@ impl<'a> Pipe<'a> {
                 return Err(Error::RatchetTimeout);
             }
         }
+    }
+
+    /// Whether both ends have ended and this one has sent all that it has to.
+    fn is_complete(&self) -> bool {
+        self.session.is_finished() && self.session.has_told()
+    }
+
+    /// Whether the session is complete and the peer can do without this side.
+    fn may_leave(&mut self) -> bool {
+        let is_awaited = self.is_complete() && !self.session.is_settled();
+        let stay = self.reconnect.as_ref().filter(|_| is_awaited).map(Reconnect::linger);
+        let has_stayed = self.staying.has_lasted(self.session.counters(), stay);
+        self.is_complete() && (stay.is_none() || has_stayed)
     }
 
     /// Whether the connection is lost but may be replaced.
@@ -305,13 +331,13 @@ impl<'a> Pipe<'a> {
         let ask = self.verification.poll_timeout();
         let acknowledged = self.link.may_be_unacknowledged().then_some(self.look_at);
         let ratchet = self.session.poll_timeout();
-        let (idle, unread) = (self.idle.limit.at(), self.unread.limit.at());
+        let quiet = [&self.idle, &self.unread, &self.staying].map(|it| it.limit.at());
         let ack = self.session.ack_at(Instant::now());
         let reconnect = self.reconnect.as_ref().and_then(|it| it.timeout(&self.link));
         let shown = self.progress.at().filter(|_| self.shows_progress());
-        let own = [self.progress_at(), shown, self.still.tell_at, idle, unread];
+        let own = [self.progress_at(), shown, self.still.tell_at];
         let of_others = [open_by, ratchet, ask, acknowledged, ack, reconnect];
-        own.into_iter().chain(of_others).flatten().min()
+        own.into_iter().chain(quiet).chain(of_others).flatten().min()
     }
 
     /// Returns when the next PROGRESS is due, if any.
@@ -529,13 +555,13 @@ impl<'a> Pipe<'a> {
             _ => None,
         };
         match change {
-            None | Some(Change::Failed) => return Ok(()),
+            None => return Ok(()),
             Some(Change::Unknown) => return Err(self.cut(None)),
             Some(Change::Lost(err)) => {
                 let cause = Cause::of(err.as_ref(), Cause::Cut);
                 let reason = err.map_or("closed".into(), |err| plain(&err));
-                let patience = self.reconnect.as_ref().map_or(Duration::ZERO, Reconnect::patience);
-                let time = Rounded(patience);
+                let wait = if self.is_complete() { Reconnect::linger } else { Reconnect::patience };
+                let time = Rounded(self.reconnect.as_ref().map_or(Duration::ZERO, wait));
                 self.report.event(&Line::Lost(cause, &reason));
                 self.report.trouble(format_args!(
                     "connection lost: {reason}; waiting up to {time} for it (Ctrl-C gives up)"
@@ -673,11 +699,8 @@ impl<'a> Pipe<'a> {
                 | Error::Input(_))
         );
         let mut errors: Vec<Error> = result.err().into_iter().collect();
-        if !errors.is_empty() {
-            self.reconnect = None;
-        }
+        self.reconnect = None;
         self.close(deliver, &mut errors);
-        self.linger(&mut errors);
         // The peer did not get our EOF and DONE, so it cannot know that all is well.
         if errors.is_empty() && !self.session.has_told() {
             errors.push(Error::Cut(None));
@@ -743,45 +766,6 @@ impl<'a> Pipe<'a> {
             }
             if let Err(signal) = self.poll(limit.at().filter(|_| !is_closed)) {
                 return errors.push(signal);
-            }
-        }
-    }
-
-    /// Stays for a while if the peer has not closed, because it may lack the last frames
-    /// and can get them over another connection. Success here does not depend on that.
-    #[inline(never)] // as `discard`
-    fn linger(&mut self, errors: &mut Vec<Error>) {
-        let Some(mut reconnect) = self.reconnect.take() else { return };
-        if !errors.is_empty() || matches!(self.link.end(), Some(End::Fin)) {
-            return;
-        }
-        let mut limit = Limit::new(Some(Instant::now() + reconnect.linger()));
-        let mut is_back = false;
-        while !limit.is_up() {
-            match reconnect.advance(self.poller, &mut self.link, &mut self.session) {
-                Ok(Some(Change::Back(_))) => is_back = true,
-                Ok(None | Some(Change::Lost(_))) => {}
-                Ok(Some(Change::Failed | Change::Unknown)) | Err(_) => return,
-            }
-            let n = self.link.write(self.session.sealed());
-            self.session.drained(n);
-            if is_back && self.session.sealed().is_empty() {
-                self.link.shutdown();
-            }
-            while self.link.read(&mut [0; 16384]) > 0 {}
-            if is_back && self.link.end().is_some() {
-                return;
-            }
-            let timeout = reconnect.timeout(&self.link).into_iter().chain(limit.at()).min();
-            match self.poller.wait(timeout) {
-                Ok(_) => {}
-                Err(signal) => return errors.push(signal.into()),
-            }
-            for ready in self.poller.ready() {
-                match ready.token {
-                    LINK => self.link.note(ready),
-                    _ => reconnect.note(ready),
-                }
             }
         }
     }

@@ -208,13 +208,17 @@ impl Network {
         }
     }
 
-    /// Runs until both ends are finished.
+    /// Runs until both ends know that both are finished.
     fn run(&mut self) -> Result<(), Error> {
         let bulk = self.c.total.max(self.l.total);
         let calm = self.dice.pick(&[100, 1_000, 4_000]);
         let piece = (bulk / 100).max(600);
         for step in 0..calm + 20_000 + bulk / 20 {
-            if self.c.session.is_finished() && self.l.session.is_finished() {
+            let [c, l] = [&self.c, &self.l].map(|side| side.session.is_settled());
+            // One that leaves now leaves nobody behind.
+            assert!(!c || self.l.session.is_finished(), "the connector would leave too early");
+            assert!(!l || self.c.session.is_finished(), "the listener would leave too early");
+            if c && l {
                 assert_eq!((self.c.written, self.l.written), (self.l.total, self.c.total));
                 assert!(self.c.session.is_acknowledged() && self.l.session.is_acknowledged());
                 return Ok(());
@@ -470,7 +474,7 @@ fn an_ack_is_due_one_second_after_a_frame_or_at_256_kib() {
 }
 
 #[test]
-fn acks_go_on_while_a_person_is_asked_and_after_both_ends_but_not_behind_the_last_frame() {
+fn acks_go_on_while_a_person_is_asked_and_after_both_ends() {
     let later = start_time() + Duration::from_secs(1);
     for (mut session, mut peer) in both(NEVER, true) {
         peer.send(&mut session, Kind::Data, b"x").unwrap();
@@ -481,9 +485,6 @@ fn acks_go_on_while_a_person_is_asked_and_after_both_ends_but_not_behind_the_las
         peer.send(&mut session, Kind::Eof, &[]).unwrap();
         // After EOF and DONE, a side still acknowledges frames from the peer.
         assert_eq!(acks(&mut session, &mut peer, later).len(), 1);
-        peer.send(&mut session, Kind::Done, &[]).unwrap();
-        assert!(session.is_finished());
-        assert_eq!(session.ack_at(later), None);
     }
     for (mut session, mut peer) in both(NEVER, false) {
         peer.send(&mut session, Kind::Data, b"x").unwrap();
@@ -498,6 +499,31 @@ fn acks_go_on_while_a_person_is_asked_and_after_both_ends_but_not_behind_the_las
     let early = peer.send(&mut session, Kind::Ack, &[0; 8]);
     assert_eq!(early, Err(Error::Rule("a frame before OPEN")));
     assert!(!session.may_reconnect());
+}
+
+#[test]
+fn the_last_frame_is_acknowledged_at_once_and_that_ack_by_none() {
+    let now = start_time();
+    for (mut session, mut peer) in both(NEVER, false) {
+        session.end_input().unwrap();
+        peer.send(&mut session, Kind::Eof, &[]).unwrap();
+        assert!(acks(&mut session, &mut peer, now).is_empty());
+        peer.send(&mut session, Kind::Done, &[]).unwrap();
+        assert!(session.is_finished() && session.has_told());
+        let open = if session.role() == Role::Connector { FRAME } else { 0 };
+        assert_eq!(acks(&mut session, &mut peer, now), [open + 2 * FRAME]);
+        // All but the last byte of DONE has come.
+        let told = session.spoken();
+        let ack = |count: u64| count.to_be_bytes();
+        peer.send(&mut session, Kind::Ack, &ack(told - 1)).unwrap();
+        assert!(!session.is_settled());
+        peer.send(&mut session, Kind::Ack, &ack(told)).unwrap();
+        assert!(session.is_settled());
+        assert_eq!(session.ack_at(now), None);
+    }
+    let mut session = listener(false);
+    assert!(Forger::new(Role::Connector).recv(&mut session).len() == 1 && session.has_told());
+    assert!(!session.is_settled());
 }
 
 #[test]
