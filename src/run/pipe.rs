@@ -101,6 +101,8 @@ pub struct Pipe<'a> {
     link: Link,
     /// Replaces a lost connection, if both ends agreed on that.
     reconnect: Option<Reconnect>,
+    /// What happened to the connection and was not told yet.
+    news: Option<String>,
     session: Session,
     verification: Verification<'a>,
     stdin: Input,
@@ -166,6 +168,7 @@ impl<'a> Pipe<'a> {
             poller,
             link,
             reconnect,
+            news: None,
             session,
             verification,
             stdin,
@@ -240,6 +243,7 @@ impl<'a> Pipe<'a> {
                 return Ok(());
             }
             self.keep_connected()?;
+            self.tell_news();
             if let Some((limit, unopened)) = &mut self.open_by
                 && limit.is_up()
             {
@@ -563,23 +567,33 @@ impl<'a> Pipe<'a> {
                 let wait = if self.is_complete() { Reconnect::linger } else { Reconnect::patience };
                 let time = Rounded(self.reconnect.as_ref().map_or(Duration::ZERO, wait));
                 self.report.event(&Line::Lost(cause, &reason));
-                self.report.trouble(format_args!(
+                self.news = Some(format!(
                     "connection lost: {reason}; waiting up to {time} for it (Ctrl-C gives up)"
                 ));
             }
             Some(Change::Back(away)) => {
                 self.report.event(&Line::Back(self.link.peer()));
-                match away {
-                    Some(time) => {
-                        self.report
-                            .trouble(format_args!("connected again after {}", Rounded(time)));
-                    }
-                    None => self.report.detail("another connection replaces a silent one"),
+                let was_told = self.news.take().is_none();
+                self.news = away
+                    .filter(|_| was_told)
+                    .map(|time| format!("connected again after {}", Rounded(time)));
+                if away.is_none() && !self.verification.has_question() {
+                    self.report.detail("another connection replaces a silent one");
                 }
             }
         }
-        self.verification.ask_again();
         Ok(())
+    }
+
+    /// Tells what happened to the connection. A question about the words is not
+    /// interrupted for that, because its answer needs no connection: a user who has typed
+    /// half of it would have to begin again.
+    fn tell_news(&mut self) {
+        if !self.verification.has_question()
+            && let Some(news) = self.news.take()
+        {
+            self.report.trouble(news);
+        }
     }
 
     fn open(&mut self, now: Instant) -> Result<Option<Event>, Error> {

@@ -94,6 +94,11 @@ impl<'a> Verification<'a> {
         self.ceremony.is_some()
     }
 
+    /// Whether an unanswered question is on a terminal, or about to be.
+    pub fn has_question(&self) -> bool {
+        self.ceremony.as_ref().is_some_and(Ceremony::has_question)
+    }
+
     /// Returns when to call [`Verification::advance`] although no event comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.ceremony.as_ref().and_then(Ceremony::poll_timeout)

@@ -153,6 +153,12 @@ impl Ceremony {
         }
     }
 
+    /// Whether an unanswered question is on a terminal, or about to be.
+    pub fn has_question(&self) -> bool {
+        let is_open = !matches!(self.state, State::Accepted | State::Refused);
+        is_open && matches!(self.asker, Asker::Terminal(_))
+    }
+
     /// Whether the user may have typed something.
     pub fn wants_input(&self) -> bool {
         self.state == State::Asked && self.is_readable
