@@ -29,6 +29,9 @@ pub struct Schedule {
     /// Connector: time after the last ratchet, or after OPEN, if data was sent or
     /// received since.
     pub interval: Duration,
+    /// Connector: the same where a lost connection is replaced, whether or not data was
+    /// sent or received: without an answer, the connection is doubted.
+    pub probe: Duration,
     /// Connector: bytes of data in either direction since the last ratchet.
     pub bytes: u64,
     /// Listener: time that each ratchet uses up; [`BURST`] of them may come at once.
@@ -40,9 +43,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// What scat-protocol(7) says: 120 s, 2^36 bytes; one a second; 64 MiB; 256 KiB.
+    /// What scat-protocol(7) says: 120 s or 30 s, 2^36 bytes; one a second; 64 MiB;
+    /// 256 KiB.
     pub const STANDARD: Schedule = Schedule {
         interval: Duration::from_secs(120),
+        probe: Duration::from_secs(30),
         bytes: 1 << 36,
         spacing: Duration::from_secs(1),
         kept: 1 << 26,
@@ -980,15 +985,17 @@ impl Session {
     }
 
     /// Returns when the connector has to call [`Session::start_ratchet`], if it may.
-    /// There is no such time while no data was sent or received under the current keys:
-    /// REKEY1 on a dead idle connection would keep TCP from sending keepalives.
+    /// Without reconnection there is no such time while no data was sent or received under
+    /// the current keys: REKEY1 on a dead idle connection would keep TCP from sending
+    /// keepalives.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let keyed_at = self.keyed_at.filter(|_| self.may_start_ratchet())?;
         let sent = self.counters.sent - self.keyed_with.sent;
         let received = self.counters.received - self.keyed_with.received;
         match sent.max(received) {
-            0 => None,
             bytes if bytes >= self.schedule.bytes => Some(keyed_at),
+            _ if self.resumption.is_some() => keyed_at.checked_add(self.schedule.probe),
+            0 => None,
             _ => keyed_at.checked_add(self.schedule.interval),
         }
     }

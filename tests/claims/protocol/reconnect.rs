@@ -619,6 +619,24 @@ fn only_frames_other_than_ack_want_an_answer() {
     }
 }
 
+/// A connector that only receives, behind a relay that acknowledges everything, has no
+/// other way to find out that nothing arrives any more.
+#[test]
+fn an_idle_connector_exchanges_keys_every_30_s() {
+    let (mut session, mut peer) = lasting(Role::Connector, Schedule::STANDARD, false);
+    let half_a_minute = Duration::from_secs(30);
+    assert_eq!(session.poll_timeout(), Some(start_time() + half_a_minute));
+    start_ratchet(&mut session);
+    assert!(!session.wants_answer());
+    peer.take(&mut session, usize::MAX);
+    assert!(session.wants_answer());
+    let (_, rekey1) = peer.open().unwrap();
+    let (rekey2, _) = peer.rekey2(&rekey1);
+    let later = start_time() + half_a_minute;
+    peer.send_at(&mut session, Kind::Rekey2, &rekey2, later).unwrap();
+    assert_eq!(session.poll_timeout(), Some(later + half_a_minute));
+}
+
 /// The ACK may be an old one, sent again.
 #[test]
 fn an_ack_does_not_show_that_the_listener_has_read_rekey1() {

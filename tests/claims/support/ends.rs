@@ -24,6 +24,7 @@ const PEER: Peer = Peer { key: [0x50; 32], long_lived: false };
 /// No exchange of fresh keys unless a test starts one.
 pub const NEVER: Schedule = Schedule {
     interval: Duration::MAX,
+    probe: Duration::MAX,
     bytes: u64::MAX,
     spacing: Duration::ZERO,
     ..Schedule::STANDARD
