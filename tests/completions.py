@@ -3,11 +3,11 @@
 
     python3 tests/completions.py [SHARE]
 
-SHARE is where a package has put them (PREFIX/usr/share); without it, those of this
-source tree are laid out in the same way. Each shell finds its own there. It runs on a
-terminal, in a folder with known files, and knows a host. There `scat` is a function
-that prints its arguments, so what Tab made of the line is read without guessing at the
-screen. Exit status 0 if nothing failed; a shell that is not there is SKIPPED.
+SHARE is the directory of an installed package (PREFIX/usr/share); without it, the script
+lays out the files of this source tree in the same way. Each shell finds its own file
+there. It runs on a terminal, in a folder with known files, and knows a host. `scat` is a
+function that prints its arguments, so the script need not parse the screen to see what
+Tab did. Exit status 0 if nothing failed; missing shells are SKIPPED.
 """
 
 import os
@@ -26,12 +26,12 @@ PLACES = {
     "scat.fish": "fish/vendor_completions.d/scat.fish",
 }
 BASH_COMPLETION = "/usr/share/bash-completion/bash_completion"
-LIMIT = 20  # seconds for one answer: what takes longer has hung
+LIMIT = 20  # seconds for one answer; a longer wait counts as hanging
 HOST = "completed.example.org"
 FILES = ["both.key", "my key", "peers", "+odd"]
 
 ALL = "\x0f"  # Ctrl-O: puts every completion on the line
-# What is typed, and the arguments that it has become.
+# Typed text, and the arguments that it becomes.
 TYPED = [
     ("--pee\t", ["--peer"]),
     ("--genk\tbot\t", ["--genkey", "both.key"]),
@@ -81,7 +81,7 @@ SHELLS = {
         "set -g fish_greeting\n"
         "function scat; printf '<%s>' $argv; echo; end\n"
         "function all\n"
-        # It also lists what has the typed part in the middle.
+        # complete -C also lists words with the typed part in the middle.
         "set -l found (complete -C (commandline) | string split -f1 \\t | string match -- (commandline -ct)'*')\n"
         "commandline -rt -- (string escape -- $found | string join ' ')\n"
         "end\n"
@@ -91,7 +91,7 @@ SHELLS = {
 
 
 def folder(top, setup):
-    """A home that knows the host, and in it a folder with the files."""
+    """Makes a home directory that knows the host, with a folder of the files."""
     os.makedirs(f"{top}/.ssh")
     os.mkdir(f"{top}/files")
     with open(f"{top}/.ssh/known_hosts", "w") as known:
@@ -116,14 +116,14 @@ class Shell:
             os.execvpe(command[0], command, homes | kept)
 
     def arguments(self, typed):
-        """What scat was given, by the line that it printed."""
+        """Returns the arguments that scat has printed."""
         start = len(self.seen)
         os.write(self.terminal, f"scat {typed}\n".encode())
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             if line := re.search(rb"<([^\r\n]*)>\r?\n", self.seen[start:]):
                 words = line[1].decode().split("><")
-                # zsh completes an option as `--psk=`; it is the same to scat.
+                # zsh completes an option as `--psk=`, which means the same.
                 return [part for word in words for part in re.split("(?<=[a-z])=", word)]
             if select.select([self.terminal], [], [], 1)[0]:
                 self.seen += os.read(self.terminal, 65536)
@@ -135,7 +135,7 @@ class Shell:
 
 
 def check(name, share):
-    """The number of lines that became something else."""
+    """Returns the number of lines that became something else."""
     command, setup = SHELLS[name]
     with tempfile.TemporaryDirectory() as top:
         folder(top, setup)

@@ -1,44 +1,44 @@
 #!/usr/bin/env python3
-"""A hostile middle: two real scats, a relay between them that cuts, resets, flips,
-drops, doubles, swaps, stalls and dribbles, and a system that kills, stops, fills disks
-and closes readers. Where both ends have --reconnect, connections that come back are cut
-again, and their flights altered. After each run the promises of scat(1) are checked:
+"""An active attacker: two real scats; a relay between them that cuts, resets, flips, drops,
+doubles, swaps, stalls and dribbles; and a system that kills, stops, fills disks and closes
+readers. If both ends have --reconnect, the relay also cuts the new connections and alters
+their flights. After each run, this script checks the promises of scat(1):
 
 * both ends end;
-* what an end has written is the beginning of what the other end was given;
-* status 0 at an end means that both programs got every byte of both directions;
+* what an end has written is a prefix of the other end's input;
+* status 0 at an end means that every byte of both directions was written;
 * status 3 means that nothing was written at either end;
-* an end that was handed altered bytes does not end with 0, and where what the
-  connector offers was altered, neither does;
-* where nothing was done to them, or with --reconnect nothing but cuts behind the
-  handshake, both end with 0;
+* an end that received altered bytes does not end with 0; if the connector's offer was
+  altered, neither end does;
+* if nothing was done to them, or, with --reconnect, only cuts after the handshake, both end
+  with 0;
 * the last line on standard error fits the status.
 
     hostile.py [--runs N] [--seed S] [--jobs J] SCAT [OTHER]     N runs from seed S on;
-                                                         OTHER is another build of it
-    hostile.py --liars SCAT                              shows that liars are caught
+                                                         OTHER is another build
+    hostile.py --liars SCAT                              checks that broken ends are detected
 
-A run is made of its seed alone: `--runs 1 --seed S` makes it again.
+A run depends on its seed alone: `--runs 1 --seed S` repeats it.
 """
 
 import argparse, os, pty, queue, random, re, resource, shutil, signal, socket
 import fcntl, struct, subprocess, sys, tempfile, termios, threading, time
 from concurrent.futures import ThreadPoolExecutor
 
-LIMIT = 40  # seconds until an end that has not ended counts as hanging
+LIMIT = 40  # seconds after which a running end counts as hanging
 POLICIES = ["none", "none", "psk", "peer", "both", "confirm", "fd"]
 SIZES = [0, 0, 1, 255, 4096, 65536, 300_000, 1_500_000, 5_000_000]
 INPUTS = ["file", "pipe", "fifo", "socket"]
 OUTPUTS = ["file", "pipe", "fifo", "socket"]
-# What the relay does to bytes or to the connection.
+# What the relay does to the bytes or to the connection.
 TAMPER = ["flip", "drop", "double", "swap", "offer"]
 CUTS = ["reset", "fin", "halfclose"]
 GENTLE = ["none", "none", "stall", "dribble", "stop", "strangers"]
 AWAY = 10  # seconds for --reconnect
-R1_R3, R2 = 96 + 32, 80  # bytes of a reconnection, from the connector and to it
+R1_R3, R2 = 96 + 32, 80  # bytes of a reconnection, from and to the connector
 SYSTEM = ["kill", "term", "int", "reader", "full", "limit", "badread"]
 
-# What the last line of an end may be, by its status.
+# What the last line of an end may contain, by its status.
 LINES = {
     1: r"standard input|standard output",
     3: r"handshake|does not answer|without sending|hung up|does not speak scat|connect|"
@@ -59,12 +59,12 @@ def content(rng, size):
 
 
 class Fault:
-    """One deed at one offset of the bytes that go in one direction ('C' or 'L' sends)."""
+    """One attack, at an offset of the bytes from side 'C' or 'L'."""
 
     def __init__(self, rng, kind, totals):
         self.kind = kind
         self.side = rng.choice("CL")
-        # Every class of offset: the flights, around frames of 274 bytes, anywhere, the end.
+        # Offsets of every kind: the flights, around frames of 274 bytes, anywhere, the end.
         total = 1500 + totals[self.side] + totals[self.side] // 500
         self.at = rng.choice([
             rng.randrange(0, 1400), 1224 + 97 + rng.randrange(0, 900),
@@ -75,13 +75,13 @@ class Fault:
             # The flags of the connector's preface, but not that of a pre-shared key.
             self.side, self.at, self.amount = "C", 6, rng.choice([2, 4, 6])
         self.fired = False
-        self.altered = False  # so that the receiver has to notice
-        self.patience = 3  # seconds for what was altered to be noticed
+        self.altered = False  # if so, the receiver must notice
+        self.patience = 3  # seconds that the receiver has to notice
 
     @staticmethod
     def again(rng, totals):
-        """One for a connection that has come back."""
-        # Altered frames would end the session, so only the flights are.
+        """Returns a fault for a connection that replaces a lost one."""
+        # Altered frames would end the session, so this alters only flights.
         fault = Fault(rng, rng.choice([*CUTS, "flip", "drop", "swap"]), totals)
         most = R1_R3 if fault.side == "C" else R2
         if fault.kind not in CUTS or rng.random() < 0.5:
@@ -92,8 +92,8 @@ class Fault:
 
 
 class Relay:
-    """A port where the connector connects, and comes back. Each of the faults happens to
-    one connection, in order; those behind the last one live."""
+    """A port for the connector, which may connect again. Each fault happens to one
+    connection, in order; later connections are not disturbed."""
 
     def __init__(self, family, target, faults, run):
         self.faults, self.run, self.target = faults, run, target
@@ -161,14 +161,14 @@ class Path:
                 pass
 
     def do(self, side, data, a, b):
-        """The deed; returns what goes on, or None if nothing does."""
+        """Applies the fault; returns the bytes to forward, or None to forward no more."""
         fault, n = self.fault, self.fault.amount
         fault.fired = True
         kind = fault.kind
         if kind in TAMPER:
             fault.altered = True
-            # A length that was altered asks for bytes that never come: both ends rightly
-            # wait for them. End that.
+            # After an altered length both ends rightly wait for bytes that never arrive, so
+            # end the connection.
             timer = threading.Timer(fault.patience, self.end, (a, b))
             timer.daemon = True
             timer.start()
@@ -179,8 +179,7 @@ class Path:
         if kind == "drop":
             return data[n:]
         if kind == "double":
-            # All that was left, once more: it may stand behind the last frame, where
-            # nobody reads any more.
+            # A duplicate behind the last frame alters nothing, because nobody reads it.
             fault.altered = n < len(data)
             return data[:n] + data
         if kind == "swap":
@@ -192,7 +191,7 @@ class Path:
             self.is_reset = True
             for s in (a, b):
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                # The other pump's recv holds the socket: this wakes it, and sends nothing.
+                # The other thread's recv keeps the socket open: this wakes it, and sends nothing.
                 s.shutdown(socket.SHUT_RD)
             self.left["L" if side == "C" else "C"].wait(10)
             a.close()
@@ -219,7 +218,7 @@ class Path:
 
 
 class End:
-    """One scat with its input, output and, where it is asked, its terminal."""
+    """One scat with its input, output and, if it asks, its terminal."""
 
     def __init__(self, run, side, args, pass_fds=()):
         self.run, self.side = run, side
@@ -245,14 +244,14 @@ class End:
                 os.setsid()
                 resource.setrlimit(resource.RLIMIT_FSIZE, (run.room, run.room))
         else:
-            preexec = os.setsid  # no terminal: nobody is asked
+            preexec = os.setsid  # without a terminal, scat does not ask
         self.process = subprocess.Popen(run.scats[side] + args, stdin=stdin, stdout=stdout,
                                         stderr=subprocess.PIPE, preexec_fn=preexec,
                                         pass_fds=pass_fds)
         for fd in {stdin, stdout}:
             os.close(fd)
         if self.master is not None:
-            # The slave stays open here: without one, reading the master is an error.
+            # Keep the slave open: without one, reading the master fails.
             self.at_terminal.append(self.start(self.converse))
         self.lines = []
         self.port = queue.Queue()
@@ -356,7 +355,7 @@ class End:
             if found := re.search(r"you (?:say|answer)[^\n]*\((\d{4}) (\d{4})\)", screen):
                 self.run.words[self.side].put(found[1] + found[2])
                 screen = screen[found.end():]
-            # Asked again, after it was stopped, it has thrown away what was typed.
+            # If scat asks again, after it was stopped, it has discarded what was typed.
             if re.search(r"they (?:say|answer): *$", screen):
                 screen, words = "", self.run.words["L" if self.side == "C" else "C"]
 
@@ -377,7 +376,7 @@ class End:
             self.status = None
             return
         for thread in self.threads:
-            # A terminal's ends with the terminal, later.
+            # A terminal's thread ends later, with the terminal.
             if thread not in self.at_terminal:
                 thread.join(LIMIT)
                 if thread.is_alive():
@@ -387,7 +386,7 @@ class End:
                 self.got = bytearray(file.read())
 
     def signal(self, number):
-        """To all that belongs to this end: a liar is a shell around scat."""
+        """Signals all processes of this end: a broken end is a shell around scat."""
         try:
             os.killpg(self.process.pid, number)
         except ProcessLookupError:
@@ -397,7 +396,7 @@ class End:
         self.signal(signal.SIGKILL)
         self.process.wait()
         if self.master is not None:
-            # Its number is the next run's as soon as it is closed: its threads go first.
+            # The next run may get this descriptor's number, so its threads must end first.
             os.close(self.tty)
             for side in "CL":
                 self.run.words[side].put(None)
@@ -407,7 +406,7 @@ class End:
 
 
 class Run:
-    """One scenario, made of its seed."""
+    """One scenario, determined by its seed."""
 
     def __init__(self, scats, seed, has_fd):
         rng = random.Random(seed)
@@ -489,7 +488,7 @@ class Run:
             self.ends["L"] = End(self, "L", ["-lv", *l, host, "0"])
             port = self.ends["L"].port.get(timeout=LIMIT)
             if port is None:
-                # A listener that refuses its own descriptors before anybody comes.
+                # The listener has refused its own descriptors before it listened.
                 self.ends["L"].finish(LIMIT)
                 if self.ends["L"].status not in (1, 2):
                     raise Violation(f"listener: {self.ends['L'].status} {self.ends['L'].lines}")
@@ -502,7 +501,7 @@ class Run:
             self.ends["C"] = End(self, "C", [*c, host, str(relay.port)])
         end_c, end_l = self.ends["C"], self.ends["L"]
         end_c.finish(LIMIT)
-        # A listener that met nobody goes on listening, as it should.
+        # A listener without a peer goes on listening, as it should.
         try:
             end_l.process.wait(5 if end_c.status in (1, 2, 3, 4, 5, None) or end_c.killed else LIMIT)
         except subprocess.TimeoutExpired:
@@ -531,7 +530,7 @@ class Run:
             if end.status == 0:
                 if self.outputs[end.side] in ("full",) and other.data:
                     raise Violation(f"{who} wrote to a full disk")
-                # Bytes in a pipe count as written, also when its reader leaves.
+                # Bytes in a pipe count as written, even if its reader leaves.
                 if self.outputs[end.side] not in ("full", "reader") and \
                         len(end.got) != len(other.data):
                     raise Violation(f"{who} has {len(end.got)} of {len(other.data)} bytes")
@@ -548,12 +547,12 @@ class Run:
                 if not said or not re.search(LINES[end.status], " ".join(said[-2:])):
                     raise Violation(f"{who} says {said[-2:]}")
         receiver = l if self.fault.side == "C" else c
-        # With --reconnect what was altered may never have been a whole frame: it comes again.
+        # With --reconnect, a cut may discard an altered part of a frame, which is then sent again.
         if self.kind in TAMPER and self.fault.altered and receiver.status == 0 and not self.reconnects:
             raise Violation("altered bytes were not noticed")
         if self.kind == "offer" and self.fault.altered and 0 in (c.status, l.status):
             raise Violation("an altered offer was not noticed")
-        # Behind the handshake a cut is survived.
+        # With --reconnect a session survives a cut after the handshake.
         is_late = self.fault.at >= (1256 + 97 if self.fault.side == "C" else 1241)
         is_back = self.reconnects and self.kind in CUTS and is_late
         if (self.kind in GENTLE or is_back) and (c.status, l.status) != (0, 0):

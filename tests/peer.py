@@ -46,7 +46,7 @@ class CipherState:
     def crypt(self, verb, data, ad=b""):
         result = getattr(self.aead, verb)(bytes(4) + self.n.to_bytes(8, self.order), data, ad)
         self.n += 1
-        if self.n % 1024 == 0:  # TRANSPORT: Symmetric rekey. No handshake comes that far.
+        if self.n % 1024 == 0:  # TRANSPORT: Symmetric rekey; no handshake gets this far
             k = self.aead.encrypt(bytes(4) + b"\xff" * 8, bytes(32), b"")[:32]
             self.aead = self.cipher(k)
         return result
@@ -90,7 +90,7 @@ class Noise:
         return public
 
     def mix(self, token):
-        """The tokens that put nothing on the wire. ValueError if DH gives zeros."""
+        """Handles a token that sends nothing. ValueError if DH gives zeros."""
         if token == "psk":  # MixKeyAndHash
             self.ck, data, key = HKDF(self.ck, self.psk, 3)
             self.mix_hash(data)
@@ -114,7 +114,7 @@ class Noise:
         return message + self.crypt_and_hash("encrypt", payload)
 
     def read(self, message):
-        """The payload; an exception of WRONG if anything is wrong."""
+        """Returns the payload; raises an exception of WRONG if anything is wrong."""
         for token in next(self.messages).split():
             size = SIZE.get(token, 0) + (TAG if token in SEALED and self.cipher else 0)
             part, message = message[:size], message[size:]
@@ -131,8 +131,8 @@ class Noise:
 AES, RECONNECTION = 2, 4  # bits that C's preface offers and the id of flight 2 chooses
 
 class Side:
-    """What one side was told before the connection: its identity, the PSK, keys to accept, and
-    what it offers or would choose."""
+    """The settings of one side: its identity, the PSK, keys to accept, and what it offers or
+    would choose."""
     def __init__(self, identity=None, psk=None, peers=None, features=AES):
         self.static = X25519PrivateKey.from_private_bytes(identity or os.urandom(32))
         self.id, self.psk, self.peers = int(bool(identity)), psk, peers
@@ -146,7 +146,7 @@ class Side:
         return Noise("P1" if self.psk else "P0", role, prologue, self.psk, self.static)
 
     def read(self, noise, flight, offered=0):
-        """The 32 bytes behind id, what is chosen, and whether the key is refused."""
+        """Returns the 32 bytes after id, what was chosen, and whether to refuse the key."""
         try:
             payload = noise.read(flight)
         except WRONG:
@@ -158,7 +158,7 @@ class Side:
         return payload[1:], payload[0] & offered, self.peers and public not in self.peers
 
 def take(sock, size, deadline, status=3):
-    """Exactly `size` bytes; fails with `status` if the stream ends before."""
+    """Returns exactly `size` bytes; fails with `status` if the stream ends earlier."""
     data = b""
     while len(data) < size:
         sock.settimeout(max(deadline - monotonic(), 0.001))
@@ -178,7 +178,7 @@ def connect(address, side):
     return sock, Session("C", noise, chosen, h1, commit)
 
 def answer(sock, side):
-    """L's part of the handshake, before OPEN."""
+    """Performs L's part of the handshake, before OPEN."""
     deadline, n_l = monotonic() + 10, os.urandom(32)
     preface = take(sock, 4, deadline)
     preface += take(sock, 4, deadline) if preface == b"SCAT" else fail(3, "does not speak scat")
@@ -213,13 +213,13 @@ def listen(address, side):
                 break
             except (SystemExit, OSError):
                 close(sock)
-    session.open(n_l)  # the one-reveal rule: nobody else can connect any more
+    session.open(n_l)  # the one-reveal rule: nobody can connect any more
     session.send(OPEN, n_l)
     return sock, session
 
 # SHORT AUTHENTICATION STRING
 def halves(h3, n_l):
-    """Listener half, connector half. A row of the page has 8 words of the even list, or 4 odd."""
+    """Returns both halves. A row of the page has 8 words of the even list, or 4 of the odd."""
     sas, lists = HASH(b"scat/1 sas\0" + h3 + n_l)[:6], {8: [], 4: []}
     page = open(os.path.join(os.path.dirname(__file__), "../man/scat-protocol.7")).read()
     for row in re.findall(r"^[0-9a-f]{2}((?: [a-z]+)+)$", page, re.MULTILINE):
@@ -233,10 +233,10 @@ DATA, EOF, DONE, OPEN, REKEY1, REKEY2, REKEY3, ABORT = range(8)
 CLEN = {EOF: 0, DONE: 0, OPEN: 32, REKEY1: 1248, REKEY2: 1152, REKEY3: 0, ABORT: 1}
 SENDER = {OPEN: "L", REKEY1: "C", REKEY2: "L", REKEY3: "C"}
 STATUS = {1: 4, 2: 7, 3: 5, 4: 6, 5: 6, 6: 7, 7: 6, 8: 4}  # of scat(1), by abort code
-ROOM = 1 << 18  # with so many bytes of output waiting, no more input is read
+ROOM = 1 << 18  # no input is read while this many bytes of output wait
 
 class Session:
-    """Frames of one side. It owns no socket: what is to be sent waits in `outbox`."""
+    """The frames of one side. It has no socket: bytes to send wait in `outbox`."""
     def __init__(self, role, noise, chosen, h1=None, commit=None):
         self.role, self.h1, self.h3, self.commit = role, h1, noise.h, commit
         self.aead_f = (AESGCM, "big") if chosen & AES else ()
@@ -245,7 +245,7 @@ class Session:
         self.inbox, self.outbox = bytearray(), bytearray()
         self.sent, self.received = set(), set()  # of EOF and DONE
         self.opened, self.since = False, monotonic()
-        self.exchange = None  # at C PR under way, at L the CipherState that REKEY3 switches to
+        self.exchange = None  # C: the PR under way; L: the CipherState after REKEY3
 
     def split4(self, noise):
         k_c2l, k_l2c, self.rk, _kr = HKDF(noise.ck, b"", 4)
@@ -269,7 +269,7 @@ class Session:
         condition or self.abort(3, 5, f"protocol error: {what}")
 
     def receive(self, data):
-        """Takes bytes of the connection, gives the contents of DATA frames one by one."""
+        """Takes bytes of the connection, and yields the content of each DATA frame."""
         self.inbox += data
         while len(self.inbox) >= 2 and not self.finished():
             end = 2 + int.from_bytes(self.inbox[:2], "big")
@@ -310,7 +310,7 @@ class Session:
 
     # RATCHET
     def start_exchange_if_due(self, frames):
-        """C does after 120 seconds, or so many frames in a direction: 2^20 have < 2^36 bytes."""
+        """C starts one after 120 seconds or `frames` frames; 2^20 frames have < 2^36 bytes."""
         due = monotonic() >= self.since + 120 or max(self.sender.n, self.receiver.n) >= frames
         may = self.role == "C" and self.opened and not self.exchange and len(self.outbox) < ROOM
         if due and may and len(self.sent) < 2 and len(self.received) < 2:
@@ -336,10 +336,10 @@ class Session:
 
 # ENDING
 def converse(sock, session, frames=2**20, size=65277):
-    """Standard input and output, until both ends are finished."""
+    """Carries standard input and output until both ends are finished."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setblocking(False)
-    while not session.finished():  # close() writes out what is left: less than 1 KiB
+    while not session.finished():  # close() writes the rest, less than 1 KiB
         wait = session.since + (120 if session.opened else 10) - monotonic()
         if not session.opened and wait <= 0:
             session.abort(4, 6, "no OPEN")
@@ -379,7 +379,7 @@ def close(sock, outbox=b""):
     sock.close()
 
 # KEY FILES
-def key(text, kind):  # 32 bytes in base64, perhaps behind `scat-KIND:` and comment lines
+def key(text, kind):  # 32 bytes in base64, perhaps after comment lines and `scat-KIND:`
     text = "".join(line for line in text.splitlines() if not line.startswith("#"))
     data = base64.b64decode(text := text.removeprefix(f"scat-{kind}:").strip())
     canonical = len(data) == 32 and base64.b64encode(data).decode() == text

@@ -3,8 +3,8 @@
 
     tests/peer_test.py target/release/scat
 
-It takes two minutes, because a connector starts its first exchange after 120 seconds. All else
-is done while that test waits.
+It takes two minutes, because a connector starts its first exchange after 120 seconds; the other
+tests run meanwhile.
 """
 
 import filecmp
@@ -43,7 +43,7 @@ class End:
     def __init__(self, command, *arguments, source=os.devnull):
         """`source` is the path of its standard input, or subprocess.PIPE."""
         if command == SCAT:
-            command = [*SCAT, "-v"]  # with keys it would say nothing
+            command = [*SCAT, "-v"]  # with keys it would print nothing
         self.log, self.out = "", tempfile.NamedTemporaryFile(dir=".", delete=False)
         self.process = subprocess.Popen(
             [*command, *arguments],
@@ -55,7 +55,7 @@ class End:
         End.started.append(self.process)
 
     def wait_for(self, pattern):
-        """The match in the first line from now on that has one."""
+        """Returns the match in the next line that has one."""
         for line in self.process.stderr:
             self.log += line
             if match := re.search(pattern, line):
@@ -79,9 +79,9 @@ def listening(command, *arguments, source=os.devnull):
 
 
 def meet(listener, connector, to_listener, to_connector):
-    """Both succeed, have what the other was given, and the binary shows the peer's words: both
-    halves, or its own where it verifies by key or PSK."""
-    connector.ends_with(0)  # first, as a listener may go on listening
+    """Checks that both succeed and received the other's input, and that the binary shows the
+    peer's words: both halves, or only its own if it verifies by key or PSK."""
+    connector.ends_with(0)  # first, because a listener may go on listening
     listener.ends_with(0)
     assert listener.wrote(to_listener) and connector.wrote(to_connector), "data"
     binary, other = sorted((listener, connector), key=lambda end: "peer: " in end.log)
@@ -97,7 +97,7 @@ def random_file(name, size):
 
 
 def genkey(name):
-    """The key file, and the public key as the binary prints it."""
+    """Makes a key file; returns it and the public key that the binary prints."""
     printed = subprocess.check_output([*SCAT, "--genkey", name], text=True)
     return name, printed.strip().splitlines()[-1]
 
@@ -138,7 +138,7 @@ def the_cipher_is_what_both_have():
         connector = End(second, *["-v"] * (second is SCAT), *address)
         meet(listener, connector, EMPTY, EMPTY)
         binary, other = sorted((listener, connector), key=lambda end: "peer: " in end.log)
-        # Without instructions for AES, or without ring, it is the same with both.
+        # Without instructions for AES, or without ring, both use the other cipher.
         is_aes = "frames under AESGCM" in other.log
         assert is_aes == ("cipher: AES-256-GCM" in binary.log), binary.log + other.log
         assert not (is_aes and CHACHA in (first, second)), other.log
@@ -146,7 +146,7 @@ def the_cipher_is_what_both_have():
 
 def a_listener_answers_the_peers_exchanges():
     back = random_file("back2", 5_000_000)
-    # A listener takes 16 at once, then one a second: these stay below.
+    # A listener accepts 16 exchanges at once, then one per second; these are fewer.
     for python, frames, exchanges in (PYTHON, 300, 3), (CHACHA, 500, 3), (PYTHON, 1500, 2):
         part = frames * 1000
         forth = random_file("forth2", exchanges * part)
@@ -162,7 +162,7 @@ def a_listener_answers_the_peers_exchanges():
 
 
 def a_connector_starts_an_exchange_after_120_seconds():
-    """Yields once while it waits."""
+    """Yields once, for the time that it waits."""
     listener, address = listening(PYTHON, source=subprocess.PIPE)
     connector = End(SCAT, *address, source=subprocess.PIPE)
     lines = ["under the old keys\n", "under the new keys\n"]
@@ -214,11 +214,11 @@ def an_interrupted_binary_ends_the_peer_with_6():
         assert "ABORT 5" in other.log, other.log
 
 
-# A peer that breaks the rules, against the binary
+# The binary against a peer that breaks the rules
 
 
 def receive(sock, session):
-    """Reads up to ABORT, and closes; the status that the peer would end with."""
+    """Reads up to ABORT, and closes; returns the status with which the peer would end."""
     try:
         while data := sock.recv(1 << 16):
             list(session.receive(data))
@@ -237,7 +237,7 @@ def hostile_connector(source=subprocess.PIPE):
 
 
 def hostile_listener():
-    """Before OPEN."""
+    """Returns a hostile listener before OPEN, and its opening."""
     with socket.create_server((LOOPBACK, 0)) as server:
         binary = End(SCAT, LOOPBACK, str(server.getsockname()[1]), source=subprocess.PIPE)
         sock, _ = server.accept()
@@ -252,7 +252,7 @@ def a_stream_cut_short_ends_with_6():
         binary, sock, session = hostile_connector()
         for frame in frames[:count]:
             session.send(*frame)
-        if count == 3:  # DONE has to wait for the binary's EOF, and then one byte is missing
+        if count == 3:  # DONE must follow the binary's EOF; its last byte is missing
             binary.process.stdin.close()
             while peer.EOF not in session.received:
                 list(session.receive(sock.recv(1 << 16)))
@@ -271,7 +271,7 @@ def a_changed_frame_ends_with_5_and_abort_3():
         authentic = len(session.outbox)
         session.send(peer.DATA, bytes(66000 - 1000))
         session.outbox[position if position < 0 else authentic + position] ^= 1
-        session.outbox += bytes(65536)  # so that a longer len finds its bytes
+        session.outbox += bytes(65536)  # enough bytes for a longer len
         sock.sendall(session.outbox)
         assert receive(sock, session) == 5
         binary.ends_with(5)
@@ -434,7 +434,7 @@ TESTS = [
 ]
 
 if __name__ == "__main__":
-    peer.say = lambda text: None  # of the hostile peers, which are in this process
+    peer.say = lambda text: None  # silences the hostile peers, which run in this process
     for stop in signal.SIGALRM, signal.SIGTERM:
         signal.signal(stop, signal.default_int_handler)
     signal.alarm(600)  # nothing here may hang

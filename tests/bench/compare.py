@@ -32,10 +32,10 @@ os.environ["PATH"] += ":/usr/sbin:/sbin"
 MIB = 1 << 20
 LIMIT = 60  # seconds that a run may take
 
-# Command lines are split at spaces, then {port} and {dir} are filled in. `far` is where
-# the data leaves: the listener's standard output, or {dir}/sink, a FIFO that a remote
-# command writes or a Unix socket. A listener whose input is `held` would take the end
-# of its input for the end of everything; one that `serves` has to be terminated.
+# Command lines are split at spaces; then {port} and {dir} are filled in. The data arrives
+# at `far`: the listener's standard output, or {dir}/sink, which is a FIFO that a remote
+# command writes, or a Unix socket. If `held`, the listener's input stays open, because it
+# would end at the end of its input; if `serves`, the listener must be terminated.
 Tool = namedtuple("Tool", "needs listen connect far held serves", defaults=("stdout", False, False))
 SOCAT = "OPENSSL-LISTEN:{port},bind=127.0.0.1,cert={dir}/cert.pem,key={dir}/key.pem,verify=0"
 SSHD = "sshd -D -e -f {dir}/sshd_config -p {port}"
@@ -89,14 +89,14 @@ def prepare(top):
 
 
 def listens(port):
-    """Whether somebody listens there. (To connect would end a listener for one caller.)"""
+    """Whether the port has a listener. (Connecting would end one that serves one caller.)"""
     lines = [line.split() for table in ["tcp", "tcp6"]
              for line in Path("/proc/net", table).read_text().splitlines()]
     return any(line[1].endswith(f":{port:04X}") and line[3] == "0A" for line in lines)
 
 
 class Run:
-    """A listener and a connector at work."""
+    """A running listener and connector."""
 
     def __init__(self, tool, top, stdin, echo=False):
         self.tool, self.processes, self.began = tool, [], time.monotonic()
@@ -141,7 +141,7 @@ class Run:
 
     def fill(self, line):
         words = [word.format(**self.names) for word in line.split()]
-        return [shutil.which(words[0]), *words[1:]]  # sshd wants its path
+        return [shutil.which(words[0]), *words[1:]]  # sshd needs its full path
 
     def start(self, words, stdin, stdout):
         process = subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL)
@@ -149,7 +149,7 @@ class Run:
         return process
 
     def receive(self, size, check=None):
-        """Takes what arrives; returns when the first byte and the last one came."""
+        """Reads everything; returns the times of the first and the last byte."""
         buffer, count, first = bytearray(256 << 10), 0, None
         while count < size:
             n = os.readv(self.sink, [buffer])
@@ -164,7 +164,7 @@ class Run:
         return first, time.monotonic() - self.began
 
     def end(self):
-        """Waits for both ends; the CPU time that they and their children took."""
+        """Waits for both ends; returns the CPU time of both and of their children."""
         if self.held:
             os.close(self.held)
         if self.socket:
@@ -198,7 +198,7 @@ def peak(process):
 
 
 def push(tool, top, path, size, check=None):
-    """Sends a file: seconds to the first and last byte, CPU seconds, peaks in MiB."""
+    """Sends a file; returns seconds to the first and last byte, CPU seconds, peaks in MiB."""
     with open(path, "rb") as file:
         run = Run(tool, top, file)
         try:
@@ -209,7 +209,7 @@ def push(tool, top, path, size, check=None):
 
 
 def ping(tool, top, lines):
-    """Round trips a second of lines of 64 bytes through a `cat`, the first one not counted."""
+    """Returns round trips per second of lines of 64 bytes through `cat`, without the first."""
     run = Run(tool, top, subprocess.PIPE, echo=True)
     try:
         for count in range(lines + 1):
@@ -224,7 +224,7 @@ def ping(tool, top, lines):
 
 
 def rounds(args, tools, what, work):
-    """One result of `work` for each tool and round."""
+    """Returns one result of `work` for each tool and round."""
     results = {name: [] for name in tools}
     for number in range(args.rounds):
         print(f"{what}: round {number + 1} of {args.rounds}", file=sys.stderr)
@@ -246,7 +246,7 @@ def table(head, rows):
 
 
 def plot(path, rates, caption):
-    """Bars of the medians with their ranges."""
+    """Draws bars of the medians with their ranges."""
     top, height = max(max(rate) for rate in rates.values()), 28 * len(rates) + 80
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{height}" font-family="sans-serif"'
            ' font-size="13">', '<rect width="100%" height="100%" fill="#fff"/>',
@@ -271,7 +271,7 @@ def compare(args, top):
     tools |= {name: tool for name, tool in TOOLS.items() if args.only is None or name in args.only}
     files = {size: top / str(size) for size in {64, MIB, args.size * MIB}}
     for size, path in files.items():
-        # Some versions of randbytes make less than 256 MiB at once.
+        # Some versions of randbytes make at most 256 MiB at once.
         with path.open("wb") as file:
             while size:
                 size -= file.write(random.randbytes(min(size, 64 * MIB)))
