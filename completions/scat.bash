@@ -3,13 +3,13 @@
 _scat() {
     local cur prev words cword split args
     _init_completion -s -n @: || return
-    # What is followed by a file, and by something else. (`-lvi file` is `-i file`.)
+    # Options that take a file, and options that take another value. (`-lvi` is `-i`.)
     local files='-*([!-])i|--identity|--psk|--genkey|--pubkey|--genpsk'
     local values='-*([!-])[psqw]|--port|--source|--quit|--reconnect|--within|--idle|--fd|--status-fd|--confirm-fd'
     if [[ $prev == @($files) ]]; then
         _filedir
     elif [[ $prev == --peer ]]; then
-        # A key is pasted; what stands behind an @ is a file.
+        # Keys are pasted; after an @, complete the name of a file.
         if [[ $cur == @* ]]; then
             cur=${cur#@}
             _filedir

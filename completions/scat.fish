@@ -4,7 +4,7 @@ function __scat_listens
     __fish_contains_opt -s l listen
 end
 
-# A key is pasted; what stands behind an @ is a file.
+# Keys are pasted; after an @, complete the name of a file.
 function __scat_peer
     printf '%s\n' @(complete -C "'' "(string replace -r '^@' '' -- (commandline -ct)))
 end
@@ -17,9 +17,9 @@ complete -c scat -s s -l source -x -d 'Address to listen on, or to connect from'
 complete -c scat -s 4 -l ipv4 -d 'IPv4 only'
 complete -c scat -s 6 -l ipv6 -d 'IPv6 only'
 complete -c scat -l fd -x -d 'Use the connection at this file descriptor'
-complete -c scat -s n -l numeric -d 'Addresses are numbers: never ask DNS'
-complete -c scat -l status-fd -x -d 'Tell programs what happens'
-complete -c scat -l confirm-fd -x -d 'Let a program ask the person'
+complete -c scat -s n -l numeric -d 'The host is a numeric address: never ask DNS'
+complete -c scat -l status-fd -x -d 'Report events to programs'
+complete -c scat -l confirm-fd -x -d 'Let a program ask the user'
 complete -c scat -s N -l end -d 'Ignored'
 complete -c scat -s q -l quit -x -d 'Ignored'
 complete -c scat -s d -l no-input -d 'Send nothing: standard input is not read'
@@ -33,7 +33,7 @@ complete -c scat -l pubkey -r -F -d 'Print the public key of the key in this fil
 complete -c scat -l genpsk -r -F -d 'Make a new pre-shared key in this new file'
 complete -c scat -s v -l verbose -d 'Report each stage'
 complete -c scat -l quiet -d 'Print nothing but errors'
-complete -c scat -l reconnect -x -d 'Wait this long for a lost connection to be replaced'
+complete -c scat -l reconnect -x -d 'If the connection is lost, wait this long for another one'
 complete -c scat -s w -l within -x -d 'Give up unless there is a session within this time'
 complete -c scat -l idle -x -d 'End a session without data for this long'
 complete -c scat -l version -d 'Print the version'

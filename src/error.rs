@@ -619,7 +619,7 @@ impl Error {
                 _ => return None,
             },
             Error::Zone { .. } => "ip link lists the interfaces; fe80::1%eth0 has one of them",
-            Error::Own { .. } => "it has to be an address of this machine; leave it out to use any",
+            Error::Own { .. } => "use an address of this machine, or leave it out to use any",
             Error::Usage { hint, .. } if hint.is_empty() => return None,
             Error::Usage { hint, .. } => hint,
             Error::Source { .. } => "use IPv4 for both, or IPv6",
@@ -785,7 +785,7 @@ impl fmt::Display for Error {
                 return write!(f, "connect {to}: -s has an address of the other IP version");
             }
             Error::Unverified => "--fd needs --peer, --psk or -c",
-            Error::NoTerminal(None) => "no terminal to ask for the words at",
+            Error::NoTerminal(None) => "cannot ask for the words without a terminal",
             Error::NoTerminal(Some(err)) => return write!(f, "open the terminal: {}", plain(err)),
             Error::Connect { to, err } => return write!(f, "connect {to}: {}", plain(err)),
             Error::Waited(time, Stage::Failing(line, _)) => {
@@ -801,7 +801,7 @@ impl fmt::Display for Error {
                 return write!(f, "connection lost during the handshake: {}", plain(err));
             }
             Error::HandshakeTimeout => "the other end does not answer",
-            Error::Unheard => "the other end acknowledges nothing that is sent to it",
+            Error::Unheard => "the other end has not acknowledged any data",
             Error::Busy => "the listener is busy with another peer",
             Error::HandshakeAltered => "the handshake was altered on the network",
             Error::CallerFailed(reason, _) | Error::CallerRefused(reason, _) => {
@@ -856,7 +856,7 @@ impl fmt::Display for Error {
             Error::NotBack(within) => {
                 return write!(f, "connection lost, and not restored within {}", Rounded(*within));
             }
-            Error::LetGo => "cut off: more data was lost with the connection than this end keeps",
+            Error::LetGo => "cut off: this end no longer has all of the data that was lost",
             Error::HungUp => "the terminal was closed",
             Error::RatchetTimeout => "cut off: the other end does not renew the keys",
             Error::Idle(time) => {
@@ -870,7 +870,7 @@ impl fmt::Display for Error {
             Error::NoText => "binary data is not shown on a terminal",
             Error::Aborted(reason) => match reason {
                 Reason::Refused => {
-                    "the other person typed no or wrong words: someone may be in the middle"
+                    "the other person typed 'no' or wrong words: someone may be in the middle"
                 }
                 Reason::OutputClosed => "the other end's output was closed",
                 Reason::Protocol => "the other end received corrupted or forged data",

@@ -106,14 +106,14 @@ pub struct Descriptors {
     pub confirm: Option<i32>,
 }
 
-/// Encrypted netcat: standard input and output to one peer and back. Compare the
-/// words to know that nobody is listening in.
+/// Encrypted netcat: joins standard input and output with those of one peer. Compare
+/// the words to know that nobody is listening in.
 // Values are numbers: indices of argv's words.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     help_triggers("-h", "--help"),
     example = "scat -l 9000 > copy            at one end, and\nscat their.host 9000 < file    at the other",
-    note = "Exit status 0 means that everything arrived, at both ends. The manual,\nscat(1), has the others, and says how to verify who is there."
+    note = "Exit status 0 means that everything arrived, at both ends. scat(1)\nexplains the others, and how to verify the other end."
 )]
 struct Args {
     /// listen for one peer instead of connecting
@@ -135,21 +135,22 @@ struct Args {
     /// another program has connected
     #[argh(option, arg_name = "n")]
     fd: Option<usize>,
-    /// addresses are numbers: never ask DNS
+    /// the host is a numeric address: never ask DNS
     #[argh(switch, short = 'n')]
     numeric: bool,
-    /// tell programs what happens, one event a line, at this file descriptor
+    /// report events to programs at this file descriptor, one per line
     #[argh(option, arg_name = "n")]
     status_fd: Option<usize>,
-    /// let a program ask the person: the questions are events at --status-fd,
-    /// and the answers are read from this file descriptor
+    /// let a program ask the user: it receives the questions as events at
+    /// --status-fd, and writes the answers to this file descriptor
     #[argh(option, arg_name = "n")]
     confirm_fd: Option<usize>,
-    /// ignored, as the end of input is always sent; for netcat's sake
+    /// ignored, for compatibility with netcat: scat always sends the end of input
     #[argh(switch, short = 'N')]
     #[allow(dead_code)]
     end: bool,
-    /// ignored, as scat ends when both ends have ended; for netcat's sake
+    /// ignored, for compatibility with netcat: scat exits when both ends have
+    /// finished
     #[argh(option, short = 'q', arg_name = "secs")]
     quit: Option<usize>,
     /// send nothing: standard input is not read
@@ -189,7 +190,7 @@ struct Args {
     /// print nothing but errors, and the questions for the words
     #[argh(switch)]
     quiet: bool,
-    /// wait this long for a lost connection to be replaced (to be given at
+    /// if the connection is lost, wait this long for another one (needed at
     /// both ends)
     #[argh(option, arg_name = "secs")]
     reconnect: Option<usize>,
@@ -291,17 +292,17 @@ fn command(argv: Argv) -> Result<Command, Error> {
     // An option that has swallowed a host or a port is reported first.
     let within = args.within.map(|at| seconds("-w", text(at)?)).transpose()?;
     if within.is_some_and(|time| time.is_zero()) {
-        return Err(corrected("-w 0: that is no time at all", "without -w there is no limit"));
+        return Err(corrected("-w 0: the time cannot be 0", "without -w there is no limit"));
     }
     let reconnect = args.reconnect.map(|at| seconds("--reconnect", text(at)?)).transpose()?;
     if reconnect.is_some_and(|time| time.is_zero()) {
         let hint = "without --reconnect a lost connection ends the session";
-        return Err(corrected("--reconnect 0: that is no time at all", hint));
+        return Err(corrected("--reconnect 0: the time cannot be 0", hint));
     }
     let idle = args.idle.map(|at| seconds("--idle", text(at)?)).transpose()?;
     if idle.is_some_and(|time| time.is_zero()) {
         let hint = "without --idle there is no limit";
-        return Err(corrected("--idle 0: that is no time at all", hint));
+        return Err(corrected("--idle 0: the time cannot be 0", hint));
     }
     if let Some(at) = args.quit {
         // Some netcats take -1 for "never".

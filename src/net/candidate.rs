@@ -152,13 +152,13 @@ impl fmt::Display for Rejection {
             Rejection::HungUp => "hung up during the handshake",
             Rejection::Lost => "connection lost during the handshake",
             Rejection::TooSlow => "too slow",
-            Rejection::Unheard => "nothing that is sent to it arrives (path MTU?)",
+            Rejection::Unheard => "it does not acknowledge the answer (path MTU?)",
             Rejection::TooMany => "dropped: too many connections",
             Rejection::Forged => "forged or altered handshake",
             Rejection::Myself => "connected to itself",
             Rejection::OtherKey(Peer { long_lived: true, .. }) => "its key is not one of --peer",
             Rejection::OtherKey(_) => {
-                "its key is not one of --peer, and made for one run: that end needs -i"
+                "its key is not one of --peer, but made for one run: that end needs -i"
             }
         })
     }

@@ -402,7 +402,8 @@ impl<'a> Pipe<'a> {
             self.report.counters(&self.session, self.started);
             if let Some(at) = self.reconnect.as_ref().and_then(Reconnect::lost_at) {
                 let time = Rounded(at.elapsed());
-                self.report.answer(format_args!("connection lost {time} ago, and waited for"));
+                self.report
+                    .answer(format_args!("connection lost {time} ago; waiting for another one"));
             } else if let Some(Wait::Input(reason) | Wait::Stuck(reason)) = self.standstill() {
                 self.report.answer(reason);
             }
@@ -474,7 +475,7 @@ impl<'a> Pipe<'a> {
         let session = &self.session;
         if session.wants_output() && !self.stdout.is_ready() {
             return Some(Wait::Stuck(
-                "standard output is blocked: the program that reads it does not",
+                "standard output is blocked: the program behind it does not read",
             ));
         }
         if is_silent {
@@ -500,7 +501,9 @@ impl<'a> Pipe<'a> {
         }
         let only_receives = (is_terminal || session.input_ended()) && !self.stdout.is_terminal();
         if only_receives && (sent, received) == (0, 0) && !session.peer_has_ended() {
-            return Some(Wait::Input("nothing received yet: is the other end to send? (< FILE)"));
+            return Some(Wait::Input(
+                "nothing received yet; to send a file, the other end needs < FILE",
+            ));
         }
         None
     }
@@ -568,7 +571,7 @@ impl<'a> Pipe<'a> {
                 let time = Rounded(self.reconnect.as_ref().map_or(Duration::ZERO, wait));
                 self.report.event(&Line::Lost(cause, &reason));
                 self.news = Some(format!(
-                    "connection lost: {reason}; waiting up to {time} for it (Ctrl-C gives up)"
+                    "connection lost: {reason}; waiting up to {time} for another (Ctrl-C gives up)"
                 ));
             }
             Some(Change::Back(away)) => {

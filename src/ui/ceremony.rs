@@ -126,7 +126,7 @@ pub struct Ceremony {
 /// Shown when the question waits in the background. A shell shows a stopped job, and sudo
 /// hands the terminal over at once; other programs do neither.
 const BACKGROUND: &str =
-    "waiting for the terminal, to ask for the words (fg; timeout --foreground)";
+    "to ask for the words, scat needs the foreground (fg; timeout --foreground)";
 
 impl Ceremony {
     /// Prepares; the first [`Ceremony::advance`] asks the question.

@@ -162,7 +162,7 @@ impl Dialogue {
         };
         format!(
             "the words show whether someone is intercepting the connection\n\
-             call the other person, by phone or video, and make sure of the voice\n\
+             call the other person, by phone or video, and check that it is their voice\n\
              {order}\n\
              the first letters of a word are enough; or type the eight digits\n\
              no: that is not the person you expect    q: leave without an alarm"
@@ -387,8 +387,8 @@ mod tests {
             // Every word is from the other list, as if one had been missed.
             let swapped = [1, 2, 3].map(|i| words::word(first + i, 7)).join(" ");
             for (line, told) in [
-                ("help", "make sure of the voice"),
-                ("?", "make sure of the voice"),
+                ("help", "check that it is their voice"),
+                ("?", "check that it is their voice"),
                 ("", "type the three words that they read out"),
                 ("hello bob", "nothing is sent yet"),
                 ("hello", "nothing is sent yet"),

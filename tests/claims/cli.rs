@@ -56,7 +56,7 @@ fn command_lines_that_make_no_sense_are_2() {
         (&["-c", "--no-confirm", "127.0.0.1", "9"], "-c and --no-confirm exclude each other"),
         (&["-w", "soon", "127.0.0.1", "9"], "not a number of seconds"),
         (&["-w5", "-w6", "127.0.0.1", "9"], "-w is given twice"),
-        (&["-w0", "127.0.0.1", "9"], "-w 0: that is no time at all"),
+        (&["-w0", "127.0.0.1", "9"], "-w 0: the time cannot be 0"),
         (&["-w-1", "127.0.0.1", "9"], "not a number of seconds"),
         (&["-wNaN", "127.0.0.1", "9"], "not a number of seconds"),
         (&["-winf", "127.0.0.1", "9"], "not a number of seconds"),

@@ -60,7 +60,7 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     (&["-n-v", "host", "9000"], 2, "-n-v: a dash among the letters", "scat --help all"),
     (&["-q", "host", "9000"], 2, "-q host: not a number of seconds", "for five minutes: -q 300"),
     (&["-w", "host", "9000"], 2, "-w host: not a number of seconds", "for five minutes: -w 300"),
-    (&["-w", "0", "host", "9000"], 2, "-w 0: that is no time at all", "without -w"),
+    (&["-w", "0", "host", "9000"], 2, "-w 0: the time cannot be 0", "without -w"),
     (&["-i", "-", "host", "9000"], 2, "-i -: that takes the name of a file", "/dev/stdin"),
     (&["--genkey", "-"], 2, "--genkey -: that takes the name of a file", "./-"),
     (&["-i", "1", "host", "9000"], 2, "-i takes a key file, not netcat's interval", "leave it out"),

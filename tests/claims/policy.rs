@@ -468,7 +468,7 @@ fn a_listener_shows_the_key_that_it_refuses() {
     l.line("its key is not one of --peer");
     assert_eq!(l.line("unverified key: "), format!("scat: unverified key: {}", other.public));
     Scat::connect(port).end().expect(4, "does not accept");
-    l.line("its key is not one of --peer, and made for one run: that end needs -i");
+    l.line("its key is not one of --peer, but made for one run: that end needs -i");
     // The refusal is a frame, sealed with the cipher that was agreed on.
     for features in CIPHERS {
         let options = Options { features, ..Options::default() };

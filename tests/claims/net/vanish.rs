@@ -74,10 +74,10 @@ fn large_packets_that_vanish_are_named_when_a_handshake_stands_still() {
     let (mut back_listener, _) = back.scat(&["-l", "127.0.0.1", "9000"]).with_port();
     let unheard = there.scat(&["127.0.0.1", "9000"]);
     let unanswered = back.scat(&["127.0.0.1", "9000"]);
-    let said = "the other end acknowledges nothing that is sent to it";
+    let said = "the other end has not acknowledged any data";
     unheard.end().expect(3, said).expect(3, "large packets may be lost");
     unanswered.end().expect(3, "does not answer").expect(3, "large packets may be lost (path MTU)");
-    back_listener.line("nothing that is sent to it arrives");
+    back_listener.line("it does not acknowledge the answer");
     for listener in [&mut there_listener, &mut back_listener] {
         listener.signal(Signal::TERM);
         listener.end_unread().expect_signal(Signal::TERM);

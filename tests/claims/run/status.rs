@@ -335,7 +335,7 @@ fn a_peer_that_vanishes_is_6_whatever_had_ended() {
 #[test]
 fn each_abort_has_its_status() {
     let table = [
-        (1, 4, "the other person typed no or wrong words"),
+        (1, 4, "the other person typed 'no' or wrong words"),
         (2, 7, "the other end's output was closed"),
         (3, 5, "the other end received corrupted"),
         (4, 6, "gave up waiting"),

@@ -226,7 +226,7 @@ fn three_wrong_answers_of_the_connector_exit_4_at_both_ends() {
     }
     let (l, c) = pair.ends();
     c.expect(4, "someone may be in the middle; nothing was sent");
-    l.expect(4, "the other end rejected");
+    l.expect(4, "the other person typed 'no' or wrong words");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn three_wrong_answers_of_the_listener_exit_4_at_both_ends() {
 #[test]
 fn no_is_a_refusal_and_leaving_is_none_at_both_ends() {
     at_terminals!();
-    let refused = ["you rejected", "the other end rejected"];
+    let refused = ["you rejected", "the other person typed 'no' or wrong words"];
     let left = ["you left before", "the other person left before"];
     for (keys, [here, there]) in [
         ("no\n", refused),
@@ -411,7 +411,7 @@ fn an_abort_behind_held_data_is_seen_before_the_answer() {
     let (l, mut peer, _at_l) = asked(Role::Listener);
     peer.send(DATA, b"held").unwrap();
     peer.send(ABORT, &[1]).unwrap();
-    let ended = l.end_by_itself().expect(4, "the other end rejected");
+    let ended = l.end_by_itself().expect(4, "the other person typed 'no' or wrong words");
     assert!(ended.stdout.is_empty());
 }
 
@@ -465,7 +465,7 @@ fn without_a_terminal_it_refuses_to_start() {
         let mut command = std::process::Command::new("setsid");
         command.arg(scat::program()).args(args);
         let ended = Scat::spawn(command).end_by_itself();
-        let ended = ended.expect(2, "no terminal to ask for the words at");
+        let ended = ended.expect(2, "cannot ask for the words without a terminal");
         assert!(!ended.stderr.contains("listening"), "{}", ended.stderr);
     }
 }
@@ -480,7 +480,7 @@ fn in_the_background_it_stops_and_asks_in_the_foreground() {
     at_l.enter(&format!("{} -lc 127.0.0.1 0 </dev/null &", scat::program()));
     // scat stops once it has sent OPEN.
     let mut peer = Peer::connect(dial(at_l.port()), Options::default()).unwrap();
-    at_l.wait_for("waiting for the terminal, to ask for the words (fg;");
+    at_l.wait_for("to ask for the words, scat needs the foreground (fg;");
     at_l.wait_for("Stopped");
     assert!(!at_l.screen().contains("they answer"));
     at_l.enter("$fg_it");

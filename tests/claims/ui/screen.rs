@@ -150,7 +150,7 @@ fn at_a_screen_without_a_controlling_terminal_it_does_not_start_unasked() {
         Scat::spawn(command)
     };
     for (stdin, stdout) in [(Stdio::null(), screen.slave()), (screen.slave(), Stdio::null())] {
-        let ended = start(&[], stdin, stdout).end_by_itself().expect(2, "no terminal to ask");
+        let ended = start(&[], stdin, stdout).end_by_itself().expect(2, "cannot ask for the words");
         assert!(ended.stderr.contains("--no-confirm"), "{}", ended.stderr);
     }
     let (mut l, port) = start(&["--no-confirm"], screen.slave(), screen.slave()).with_port();

@@ -99,7 +99,7 @@ fn who_only_receives_is_told_that_nobody_sends() {
     let args = ["--no-confirm", "-l", "127.0.0.1", "0"];
     let l = hurried(&screen, "<\"$0\"", &args);
     let mut peer = Peer::connect(dial(screen.port()), Options::default()).unwrap();
-    screen.wait_for("nothing received yet: is the other end to send? (< FILE)");
+    screen.wait_for("nothing received yet; to send a file, the other end needs < FILE");
     peer.finish().unwrap();
     l.end_by_itself().expect(0, "");
 }
