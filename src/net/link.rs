@@ -181,6 +181,11 @@ impl Link {
         self.send_error.is_some() || self.socket.is_none()
     }
 
+    /// Whether nothing more can be received, or sending has failed.
+    pub fn has_ended(&self) -> bool {
+        self.end.is_some() || self.is_broken()
+    }
+
     /// Ends the connection with this error.
     pub fn fail(&mut self, err: io::Error) {
         self.end = Some(End::Failed(err));
@@ -188,7 +193,7 @@ impl Link {
 
     /// Whether the other end has closed, although data may be left to read.
     pub fn has_hung_up(&self) -> bool {
-        self.hung_up || self.is_broken() || self.end.is_some()
+        self.hung_up || self.has_ended()
     }
 
     /// Returns the number of bytes read.

@@ -8,10 +8,10 @@ use super::candidate::{Network, greediest};
 use super::link::Link;
 use crate::error::Error;
 use crate::protocol::reconnect::{
-    Answered, Asked, BUSY, Proven, R1_LEN, R1_PREFACE, R2_LEN, R3_LEN,
+    Answered, Asked, BUSY, Proven, R1_LEN, R1_PREFACE, R2_LEN, R3_LEN, Refused,
 };
 use crate::protocol::session::Session;
-use crate::sys::poller::{FIRST_CANDIDATE, Interest, LINK, LISTENER, Poller, Ready, Token};
+use crate::sys::poller::{FIRST_CANDIDATE, LINK, LISTENER, Poller, Ready, Token};
 use crate::sys::random;
 use crate::sys::sandbox::Allowed;
 use crate::sys::socket::{self, NotAccepted, Socket, Spares};
@@ -20,16 +20,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Pauses between the end of one attempt and the start of the next.
-const PAUSES: [Duration; 7] = [
-    Duration::ZERO,
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(10),
-];
+/// Longest pause between the end of one attempt and the start of the next.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Longest time before the connector doubts an existing connection again.
 const LONGEST_DOUBT: Duration = Duration::from_secs(15 * 60);
 /// How often to ask TCP whether the other end acknowledges anything.
@@ -81,8 +73,6 @@ pub enum Change {
     Lost(Option<io::Error>),
     /// Another connection has replaced it; how long it was away, if it was.
     Back(Option<Duration>),
-    /// At a connector that has no OPEN yet: the listener does not know the session.
-    Unknown,
 }
 
 /// What a session needs to replace a lost connection.
@@ -126,6 +116,7 @@ impl Reconnect {
             addresses,
             next: 0,
             spares,
+            times,
             attempt: None,
             dial_at: None,
             failures: 0,
@@ -139,27 +130,19 @@ impl Reconnect {
     pub fn port(socket: socket::Listener, patience: Duration, times: Times) -> Self {
         let port = Port {
             socket,
+            times,
             places: Vec::new(),
+            verified: None,
             next_token: FIRST_CANDIDATE,
             accept_at: Some(Instant::now()),
-            attempt: None,
             has_news: false,
         };
         Self::new(Way::Accept(port), patience, times)
     }
 
     fn new(way: Way, patience: Duration, times: Times) -> Self {
-        let up_since = Instant::now();
-        Reconnect {
-            way,
-            times,
-            patience,
-            lost: None,
-            began: None,
-            progress: 0,
-            up_since,
-            is_first: true,
-        }
+        let (lost, began, up_since) = (None, None, Instant::now());
+        Reconnect { way, times, patience, lost, began, progress: 0, up_since, is_first: true }
     }
 
     /// Returns what the sandbox must allow for this.
@@ -193,8 +176,8 @@ impl Reconnect {
     /// each other where to continue.
     pub fn is_paused(&self) -> bool {
         match &self.way {
-            Way::Dial(dialer) => matches!(dialer.attempt, Some((Dialing::Asked { .. }, _))),
-            Way::Accept(port) => port.attempt.is_some(),
+            Way::Dial(dialer) => dialer.attempt.as_ref().is_some_and(|it| it.asked.is_some()),
+            Way::Accept(port) => port.verified.is_some(),
         }
     }
 
@@ -244,31 +227,24 @@ impl Reconnect {
             // Nothing is left to read.
             self.close(link, poller);
         }
-        let step = match &mut self.way {
-            Way::Dial(dialer) => {
-                dialer.advance(poller, link, session, self.lost.is_some(), &self.times, now)?
-            }
-            Way::Accept(port) => port.advance(poller, session, &self.times, now)?,
+        let is_lost = self.lost.is_some();
+        let proven = match &mut self.way {
+            Way::Dial(dialer) => dialer.advance(poller, link, session, is_lost, now)?,
+            Way::Accept(port) => port.advance(poller, session, now)?,
         };
-        match step {
-            Step::Proven(new, proven) => {
-                session.go_on(proven)?;
-                self.close(link, poller);
-                *link = new;
-                link.rewatch(poller, LINK)?;
-                let was_lost = self.lost.take();
-                self.up_since = now;
-                if let Way::Dial(dialer) = &mut self.way {
-                    dialer.connected(link, now);
-                }
-                Ok(Some(Change::Back(was_lost.map(|(at, _)| now - at))))
-            }
-            Step::Unknown => Ok(Some(Change::Unknown)),
-            Step::None if self.lost.as_mut().is_some_and(|(_, limit)| limit.is_up()) => {
-                Err(Error::NotBack(self.patience))
-            }
-            Step::None => Ok(None),
+        let Some((new, proven)) = proven else {
+            let is_over = self.lost.as_mut().is_some_and(|(_, limit)| limit.is_up());
+            return if is_over { Err(Error::NotBack(self.patience)) } else { Ok(None) };
+        };
+        session.go_on(proven)?;
+        self.close(link, poller);
+        *link = new;
+        link.rewatch(poller, LINK)?;
+        self.up_since = now;
+        if let Way::Dial(dialer) = &mut self.way {
+            dialer.connected(link, now);
         }
+        Ok(Some(Change::Back(self.lost.take().map(|(at, _)| now - at))))
     }
 
     /// Handles the loss of the connection. Only progress restarts the wait, so that a
@@ -278,7 +254,7 @@ impl Reconnect {
             self.start_anew();
         }
         if let Way::Dial(dialer) = &mut self.way {
-            dialer.failures += usize::from(self.began.is_some());
+            dialer.failures += u32::from(self.began.is_some());
             dialer.dial_later(now);
         }
         let began = *self.began.get_or_insert(now);
@@ -305,14 +281,6 @@ impl Reconnect {
     }
 }
 
-/// Result of a step.
-enum Step {
-    None,
-    /// This connection belongs to the peer.
-    Proven(Link, Proven),
-    Unknown,
-}
-
 // ---- the connector ----
 
 /// The connector's half: it dials.
@@ -322,47 +290,47 @@ struct Dialer {
     /// Index of the next address to try.
     next: usize,
     spares: Spares,
-    /// The attempt under way, and its time limit.
-    attempt: Option<(Dialing, Limit)>,
+    times: Times,
+    attempt: Option<Attempt>,
     /// No attempt starts before this time.
     dial_at: Option<Instant>,
     /// Failed attempts since the last progress.
-    failures: usize,
+    failures: u32,
     doubt: Doubt,
 }
 
-/// Steps of an attempt.
-enum Dialing {
-    /// TCP is connecting.
-    Connecting { socket: Socket, is_ready: bool },
+/// An attempt of the connector.
+struct Attempt {
+    /// TCP may still be connecting.
+    link: Link,
+    limit: Limit,
     /// R1 is sent; R2 is arriving.
-    Asked { link: Box<Link>, asked: Asked, r2: Vec<u8> },
+    asked: Option<Asked>,
+    r2: Vec<u8>,
 }
 
 const ATTEMPT: Token = Token(FIRST_CANDIDATE);
 
 impl Dialer {
     fn note(&mut self, ready: Ready) {
-        if ready.token != ATTEMPT {
-            return;
-        }
-        match &mut self.attempt {
-            Some((Dialing::Connecting { is_ready, .. }, _)) => *is_ready = true,
-            Some((Dialing::Asked { link, .. }, _)) => link.note(ready),
-            None => {}
+        if let Some(attempt) = self.attempt.as_mut().filter(|_| ready.token == ATTEMPT) {
+            attempt.link.note(ready);
         }
     }
 
     fn timeout(&self, link: &Link, is_lost: bool) -> Option<Instant> {
         match &self.attempt {
-            Some((_, limit)) => limit.at(),
+            Some(attempt) => attempt.limit.at(),
             None if is_lost => self.dial_at,
             None => self.doubt.timeout(link).max(self.dial_at),
         }
     }
 
+    /// Sets the pause before the next attempt: none, 0.5 s, and then twice as long each
+    /// time.
     fn dial_later(&mut self, now: Instant) {
-        let pause = PAUSES[self.failures.min(PAUSES.len() - 1)];
+        let pause = Duration::from_millis(250) * (1 << self.failures.min(6));
+        let pause = if self.failures == 0 { Duration::ZERO } else { pause.min(LONGEST_PAUSE) };
         self.dial_at = now.checked_add(pause);
     }
 
@@ -383,103 +351,80 @@ impl Dialer {
         link: &mut Link,
         session: &Session,
         is_lost: bool,
-        times: &Times,
         now: Instant,
-    ) -> Result<Step, Error> {
-        let Some((dialing, mut limit)) = self.attempt.take() else {
-            let is_wanted = is_lost || self.doubt.is_due(link, session, times, now);
-            return Ok(match is_wanted && self.dial_at.is_none_or(|at| at <= now) {
-                true => self.begin(poller, Limit::new(Some(now + times.attempt)), now),
-                false => Step::None,
-            });
-        };
-        let dialing = match dialing {
-            Dialing::Connecting { socket, is_ready: true } => match socket.outcome() {
-                None => Ok(Dialing::Connecting { socket, is_ready: true }),
-                Some(Ok(())) => {
-                    self.doubt.found += u32::from(!is_lost);
-                    socket.unwatch(poller);
-                    // Until the attempt is over, the current connection is not read.
-                    let Some((asked, r1)) = session.ask(&*random::key()?) else {
-                        return Ok(self.fail(Some(socket), now));
-                    };
-                    match Link::new(socket, poller, ATTEMPT) {
-                        Ok(mut link) => {
-                            let is_sent = !link.is_to_itself() && link.write(&r1) == R1_LEN;
-                            let r2 = Vec::with_capacity(R2_LEN);
-                            let dialing = Dialing::Asked { link: Box::new(link), asked, r2 };
-                            if is_sent { Ok(dialing) } else { Err(dialing) }
-                        }
-                        Err(_) => return Ok(self.fail(None, now)),
-                    }
-                }
-                Some(Err(_)) => Err(Dialing::Connecting { socket, is_ready: true }),
-            },
-            Dialing::Asked { mut link, asked, mut r2 } => {
-                link.receive(&mut r2, R2_LEN);
-                if r2.starts_with(b"SCAT1L") && !session.is_open() {
-                    return Ok(Step::Unknown);
-                }
-                if let Ok(r2) = <[u8; R2_LEN]>::try_from(r2.as_slice()) {
-                    return Ok(match asked.read_r2(&r2) {
-                        Ok((proven, r3)) if link.write(&r3) == R3_LEN => {
-                            Step::Proven(*link, proven)
-                        }
-                        _ => self.fail(link.take(poller), now),
-                    });
-                }
-                let is_gone = link.end().is_some() || link.is_broken();
-                let dialing = Dialing::Asked { link, asked, r2 };
-                if is_gone { Err(dialing) } else { Ok(dialing) }
+    ) -> Result<Option<(Link, Proven)>, Error> {
+        let Some(mut attempt) = self.attempt.take() else {
+            let is_wanted = is_lost || self.doubt.is_due(link, session, &self.times, now);
+            if is_wanted && self.dial_at.is_none_or(|at| at <= now) {
+                self.begin(poller, now);
             }
-            connecting => Ok(connecting),
+            return Ok(None);
         };
-        match dialing {
-            Ok(dialing) if !limit.is_up() => {
-                self.attempt = Some((dialing, limit));
-                Ok(Step::None)
-            }
-            Ok(failed) | Err(failed) => Ok(self.fail(failed.close(poller), now)),
+        let was_connecting = attempt.asked.is_none();
+        let result = attempt.advance(session)?;
+        if was_connecting && attempt.asked.is_some() && !is_lost {
+            self.doubt.found += 1;
         }
+        match result {
+            Ok(Some(proven)) => return Ok(Some((attempt.link, proven))),
+            Ok(None) if !attempt.limit.is_up() => self.attempt = Some(attempt),
+            _ => self.fail(attempt.link.take(poller), now),
+        }
+        Ok(None)
     }
 
     /// Starts to connect to the next address.
-    fn begin(&mut self, poller: &Poller, limit: Limit, now: Instant) -> Step {
+    fn begin(&mut self, poller: &Poller, now: Instant) {
         let address = self.addresses[self.next];
         self.next = (self.next + 1) % self.addresses.len();
         let Ok(socket) = self.spares.take(address) else { return self.fail(None, now) };
-        let begun = socket.connect().and_then(|()| {
-            socket.watch(poller, ATTEMPT, Interest::READABLE.add(Interest::WRITABLE))
-        });
-        if begun.is_err() {
+        if socket.connect().is_err() {
             return self.fail(Some(socket), now);
         }
-        self.attempt = Some((Dialing::Connecting { socket, is_ready: false }, limit));
-        Step::None
+        let Ok(link) = Link::new(socket, poller, ATTEMPT) else { return self.fail(None, now) };
+        let limit = Limit::new(Some(now + self.times.attempt));
+        self.attempt = Some(Attempt { link, limit, asked: None, r2: Vec::with_capacity(R2_LEN) });
     }
 
-    /// Records that the attempt failed. If the current connection still exists, that is
+    /// Records that an attempt failed. If the current connection still exists, that is
     /// no loss.
-    fn fail(&mut self, socket: Option<Socket>, now: Instant) -> Step {
-        if let Some(socket) = socket {
-            self.spares.give_back(socket);
-        }
+    fn fail(&mut self, socket: Option<Socket>, now: Instant) {
+        socket.into_iter().for_each(|socket| self.spares.give_back(socket));
         self.failures += 1;
         self.dial_later(now);
-        Step::None
     }
 }
 
-impl Dialing {
-    /// Closes what is left of the attempt.
-    fn close(self, poller: &Poller) -> Option<Socket> {
-        match self {
-            Dialing::Connecting { socket, .. } => {
-                socket.unwatch(poller);
-                Some(socket)
+impl Attempt {
+    /// Does what is possible now, until the other end has proved itself. With the inner
+    /// error, this attempt has failed.
+    fn advance(&mut self, session: &Session) -> Result<Result<Option<Proven>, Refused>, Error> {
+        if self.asked.is_none() {
+            match self.link.socket().and_then(Socket::outcome) {
+                None => return Ok(Ok(None)),
+                Some(Err(_)) => return Ok(Err(Refused)),
+                Some(Ok(())) => {}
             }
-            Dialing::Asked { mut link, .. } => link.take(poller),
+            let r1 = session.ask(&*random::key()?).map(|(asked, r1)| {
+                self.asked = Some(asked);
+                r1
+            });
+            if self.link.is_to_itself() || r1.is_none_or(|r1| self.link.write(&r1) < R1_LEN) {
+                return Ok(Err(Refused));
+            }
         }
+        self.link.receive(&mut self.r2, R2_LEN);
+        Ok(match (<[u8; R2_LEN]>::try_from(&*self.r2), self.link.has_ended()) {
+            (Ok(r2), _) => self.finish(&r2).map(Some),
+            (Err(_), true) => Err(Refused),
+            (Err(_), false) => Ok(None),
+        })
+    }
+
+    /// Reads R2 and sends R3.
+    fn finish(&mut self, r2: &[u8; R2_LEN]) -> Result<Proven, Refused> {
+        let (proven, r3) = self.asked.take().ok_or(Refused)?.read_r2(r2)?;
+        if self.link.write(&r3) == R3_LEN { Ok(proven) } else { Err(Refused) }
     }
 }
 
@@ -532,32 +477,25 @@ impl Doubt {
 /// The listener's half: the port that it keeps, and the callers there.
 struct Port {
     socket: socket::Listener,
-    places: Vec<Place>,
+    times: Times,
+    places: Vec<Caller>,
+    /// The caller whose R1 has verified: R2 is sent, R3 is arriving.
+    verified: Option<(Caller, Answered)>,
     next_token: usize,
     accept_at: Option<Instant>,
-    attempt: Option<Attempt>,
     /// Something has arrived since the last visit.
     has_news: bool,
 }
 
-/// A caller whose R1 has not verified.
-struct Place {
+struct Caller {
     link: Link,
     network: Option<Network>,
     token: Token,
     limit: Limit,
-    r1: Vec<u8>,
-    /// It gets the answer "busy", of which this is still unsent.
-    told: Option<Vec<u8>>,
-}
-
-/// A caller whose R1 has verified: R2 is sent, R3 is arriving.
-struct Attempt {
-    link: Link,
-    token: Token,
-    answered: Answered,
-    r3: Vec<u8>,
-    limit: Limit,
+    /// What has arrived of R1, then of R3.
+    flight: Vec<u8>,
+    /// It is told that the listener is busy, and what it still sends is dropped.
+    is_stranger: bool,
 }
 
 impl Port {
@@ -566,79 +504,79 @@ impl Port {
         if ready.token == LISTENER {
             self.accept_at.get_or_insert_with(Instant::now);
         }
-        let links = self.places.iter_mut().map(|it| (it.token, &mut it.link));
-        let attempt = self.attempt.iter_mut().map(|it| (it.token, &mut it.link));
-        for (_, link) in links.chain(attempt).filter(|(token, _)| *token == ready.token) {
-            link.note(ready);
+        let verified = self.verified.iter_mut().map(|(caller, _)| caller);
+        for caller in self.places.iter_mut().chain(verified) {
+            if caller.token == ready.token {
+                caller.link.note(ready);
+            }
         }
     }
 
     fn timeout(&self) -> Option<Instant> {
-        let places = self.places.iter().filter_map(|it| it.limit.at());
-        let attempt = self.attempt.iter().filter_map(|it| it.limit.at());
-        places.chain(attempt).chain(self.accept_at).min()
+        let verified = self.verified.iter().map(|(caller, _)| caller);
+        let callers = self.places.iter().chain(verified);
+        callers.filter_map(|it| it.limit.at()).chain(self.accept_at).min()
     }
 
     fn advance(
         &mut self,
         poller: &Poller,
         session: &mut Session,
-        times: &Times,
         now: Instant,
-    ) -> Result<Step, Error> {
+    ) -> Result<Option<(Link, Proven)>, Error> {
         if !self.has_news && self.timeout().is_none_or(|at| at > now) {
-            return Ok(Step::None);
+            return Ok(None);
         }
         self.has_news = false;
         if self.accept_at.is_some_and(|at| at <= now) {
-            self.accept_at = self.accept(poller, times, now).map(|pause| now + pause);
+            self.accept_at = self.accept(poller, now).map(|pause| now + pause);
         }
-        let mut verified = None;
-        let mut at = 0;
-        while let Some(place) = self.places.get_mut(at) {
-            match place.advance() {
-                Visit::Stays => at += 1,
-                Visit::Leaves => drop(self.places.swap_remove(at)),
-                Visit::R1(r1) => {
-                    let place = self.places.swap_remove(at);
-                    let n_l = random::key()?;
-                    // An R1 that does not verify, or was answered before, closes its
-                    // connection without an answer.
-                    if let Ok((answered, r2)) = session.answer(&r1, &n_l) {
-                        verified = Some((place, answered, r2));
-                    }
-                }
+        for mut caller in std::mem::take(&mut self.places) {
+            match caller.read_r1(now) {
+                Ok(Some(r1)) => self.answer(caller, &r1, session, now)?,
+                Ok(None) if !caller.is_over() => self.places.push(caller),
+                _ => {}
             }
-        }
-        if let Some((Place { mut link, token, .. }, answered, r2)) = verified {
-            // A newer R1 ends an older attempt.
-            let is_sent = link.write(&r2) == R2_LEN;
-            let limit = Limit::new(Some(now + times.attempt));
-            let r3 = Vec::with_capacity(R3_LEN);
-            self.attempt = is_sent.then_some(Attempt { link, token, answered, r3, limit });
         }
         Ok(self.finish())
     }
 
+    /// Answers R1. One that does not verify, or was answered before, closes its
+    /// connection without an answer; one that does ends an older attempt.
+    fn answer(
+        &mut self,
+        mut caller: Caller,
+        r1: &[u8; R1_LEN],
+        session: &mut Session,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let n_l = random::key()?;
+        if let Ok((answered, r2)) = session.answer(r1, &n_l) {
+            let is_sent = caller.link.write(&r2) == R2_LEN;
+            caller.limit = Limit::new(Some(now + self.times.attempt));
+            caller.flight.clear();
+            self.verified = is_sent.then_some((caller, answered));
+        }
+        Ok(())
+    }
+
     /// Reads R3.
-    fn finish(&mut self) -> Step {
-        let Some(mut it) = self.attempt.take() else { return Step::None };
-        it.link.receive(&mut it.r3, R3_LEN);
-        if let Ok(r3) = <[u8; R3_LEN]>::try_from(it.r3.as_slice()) {
-            return it
-                .answered
-                .read_r3(&r3)
-                .map_or(Step::None, |proven| Step::Proven(it.link, proven));
+    fn finish(&mut self) -> Option<(Link, Proven)> {
+        let (mut caller, answered) = self.verified.take()?;
+        caller.link.receive(&mut caller.flight, R3_LEN);
+        if let Ok(r3) = <[u8; R3_LEN]>::try_from(&*caller.flight) {
+            let proven = answered.read_r3(&r3).ok()?;
+            return Some((caller.link, proven));
         }
-        if it.link.end().is_none() && !it.link.is_broken() && !it.limit.is_up() {
-            self.attempt = Some(it);
+        if !caller.is_over() {
+            self.verified = Some((caller, answered));
         }
-        Step::None
+        None
     }
 
     /// Accepts what is queued. Returns how long to pause, or `None` if the queue is
     /// empty, so that an event will follow.
-    fn accept(&mut self, poller: &Poller, times: &Times, now: Instant) -> Option<Duration> {
+    fn accept(&mut self, poller: &Poller, now: Instant) -> Option<Duration> {
         loop {
             match self.socket.accept() {
                 Ok(socket) => {
@@ -646,15 +584,9 @@ impl Port {
                     self.next_token += 1;
                     let Ok(link) = Link::new(socket, poller, token) else { continue };
                     let network = link.peer().map(Network::of);
-                    let limit = Limit::new(Some(now + times.attempt));
-                    self.places.push(Place {
-                        link,
-                        network,
-                        token,
-                        limit,
-                        r1: Vec::with_capacity(R1_LEN),
-                        told: None,
-                    });
+                    let limit = Limit::new(Some(now + self.times.attempt));
+                    let (flight, is_stranger) = (Vec::with_capacity(R1_LEN), false);
+                    self.places.push(Caller { link, network, token, limit, flight, is_stranger });
                     if self.places.len() > PLACES {
                         self.evict();
                         return Some(PACE);
@@ -677,44 +609,29 @@ impl Port {
     }
 }
 
-/// What a caller has done after a visit.
-enum Visit {
-    Stays,
-    Leaves,
-    R1([u8; R1_LEN]),
-}
+impl Caller {
+    /// Reads what has arrived, and returns R1 once it is whole. After OPEN a flight 1 is
+    /// never read again, because only one opening may be revealed: its caller is told that
+    /// the listener is busy. With an error, it is neither.
+    fn read_r1(&mut self, now: Instant) -> Result<Option<[u8; R1_LEN]>, Refused> {
+        if !self.is_stranger {
+            self.link.receive(&mut self.flight, R1_LEN);
+            self.is_stranger = self.flight.starts_with(b"SCAT1C");
+            if !self.is_stranger {
+                let start = &self.flight[..self.flight.len().min(R1_PREFACE.len())];
+                let is_r1 = R1_PREFACE.starts_with(start);
+                return if is_r1 { Ok(self.flight[..].try_into().ok()) } else { Err(Refused) };
+            }
+            self.limit.shorten(now + CLOSE);
+            self.link.write(&BUSY);
+            self.link.shutdown();
+        }
+        while self.link.received() <= DISCARD && self.link.read(&mut [0; 2048]) > 0 {}
+        Ok(None)
+    }
 
-impl Place {
-    fn advance(&mut self) -> Visit {
-        if self.told.is_none() {
-            self.link.receive(&mut self.r1, R1_LEN);
-            let start = &self.r1[..self.r1.len().min(R1_PREFACE.len())];
-            if start.starts_with(b"SCAT1C") {
-                // After OPEN, a flight 1 is never read again: only one opening may be
-                // revealed.
-                self.told = Some(BUSY.to_vec());
-                self.limit.shorten(Instant::now() + CLOSE);
-            } else if !R1_PREFACE.starts_with(start) && !b"SCAT1C".starts_with(start) {
-                return Visit::Leaves;
-            } else if let Ok(r1) = <[u8; R1_LEN]>::try_from(self.r1.as_slice()) {
-                return Visit::R1(r1);
-            }
-        }
-        if let Some(told) = &mut self.told {
-            let n = self.link.write(told);
-            told.drain(..n);
-            if told.is_empty() {
-                self.link.shutdown();
-            }
-            while self.link.read(&mut [0; 2048]) > 0 {
-                if self.link.received() > DISCARD {
-                    return Visit::Leaves;
-                }
-            }
-        }
-        match self.link.end().is_some() || self.link.is_broken() || self.limit.is_up() {
-            true => Visit::Leaves,
-            false => Visit::Stays,
-        }
+    /// Whether it has left or must go.
+    fn is_over(&mut self) -> bool {
+        self.link.has_ended() || self.link.received() > DISCARD || self.limit.is_up()
     }
 }

@@ -28,19 +28,17 @@ pub const R2_LEN: usize = 80;
 pub const R3_LEN: usize = 32;
 /// Bytes of a nonce, `n_C` or `n_L`.
 pub const NONCELEN: usize = 32;
-/// Bytes of a preface, and of an offset.
-const WORD: usize = 8;
 /// Bytes of `rid`.
 const RIDLEN: usize = 16;
 /// Bytes of a tag.
 const TAGLEN: usize = 32;
 
 /// The first bytes of R1.
-pub const R1_PREFACE: [u8; WORD] = *b"SCAT1R\0\n";
+pub const R1_PREFACE: [u8; 8] = *b"SCAT1R\0\n";
 /// The first bytes of R2.
-pub const R2_PREFACE: [u8; WORD] = *b"SCAT1A\0\n";
+pub const R2_PREFACE: [u8; 8] = *b"SCAT1A\0\n";
 /// A listener's reply to flight 1 while it has a session.
-pub const BUSY: [u8; WORD] = *b"SCAT1B\0\n";
+pub const BUSY: [u8; 8] = *b"SCAT1B\0\n";
 
 /// Answers that a listener remembers. A connector that fails dials at most every 10 s, so
 /// an honest one takes months to reach this.
@@ -81,14 +79,8 @@ impl Tickets {
     /// Connector: also returns R1. `n_c` is fresh; `offset` counts the bytes of the
     /// listener's frames that have verified.
     pub fn ask(&self, n_c: &[u8; NONCELEN], offset: u64) -> (Asked, [u8; R1_LEN]) {
-        let mut r1 = [0; R1_LEN];
-        let mut rest = &mut r1[..];
-        put(&mut rest, &R1_PREFACE);
-        put(&mut rest, &self.rid);
-        put(&mut rest, n_c);
-        put(&mut rest, &offset.to_be_bytes());
-        let tag = tag(&self.kr, b"scat/1 R1\0", &r1[..R1_LEN - TAGLEN]);
-        r1[R1_LEN - TAGLEN..].copy_from_slice(&tag);
+        let body = [&R1_PREFACE[..], &self.rid, n_c, &offset.to_be_bytes()].concat();
+        let r1 = with_tag(&self.kr, R1_LABEL, &body);
         (Asked { kr: Secret::copy(&self.kr), r1 }, r1)
     }
 
@@ -103,25 +95,14 @@ impl Tickets {
         n_l: &[u8; NONCELEN],
         offset: u64,
     ) -> Result<(Answered, [u8; R2_LEN]), Refused> {
-        let (body, received) = r1.split_at(R1_LEN - TAGLEN);
-        let mut rest = body;
-        let is_ours = take(&mut rest) == R1_PREFACE && take(&mut rest) == self.rid;
-        if !is_ours || !is_equal(&tag(&self.kr, b"scat/1 R1\0", body), received) {
-            return Err(Refused);
-        }
+        let start = [&R1_PREFACE[..], &self.rid].concat();
+        let (n_c, theirs) = verified(&self.kr, R1_LABEL, &start, r1)?;
         // A replayed R1 does not prove that the peer is there.
-        if self.answered.len() >= ANSWERS || !self.answered.insert(take(&mut rest)) {
+        if self.answered.len() >= ANSWERS || !self.answered.insert(n_c) {
             return Err(Refused);
         }
-        let theirs = u64::from_be_bytes(take(&mut rest));
-
-        let mut r2 = [0; R2_LEN];
-        let mut rest = &mut r2[..];
-        put(&mut rest, &R2_PREFACE);
-        put(&mut rest, n_l);
-        put(&mut rest, &offset.to_be_bytes());
-        let r2_tag = r2_tag(&self.kr, r1, &r2);
-        r2[R2_LEN - TAGLEN..].copy_from_slice(&r2_tag);
+        let body = [&R2_PREFACE[..], n_l, &offset.to_be_bytes()].concat();
+        let r2 = with_tag(&self.kr, &r2_label(r1), &body);
         Ok((Answered { r3: r3(&self.kr, r1, &r2), theirs }, r2))
     }
 }
@@ -138,14 +119,7 @@ impl Asked {
     /// # Errors
     /// [`Refused`]: this attempt has failed.
     pub fn read_r2(self, r2: &[u8; R2_LEN]) -> Result<(Proven, [u8; R3_LEN]), Refused> {
-        let mut rest = &r2[..];
-        let is_r2 = take(&mut rest) == R2_PREFACE;
-        let received = &r2[R2_LEN - TAGLEN..];
-        if !is_r2 || !is_equal(&r2_tag(&self.kr, &self.r1, r2), received) {
-            return Err(Refused);
-        }
-        let _n_l: [u8; NONCELEN] = take(&mut rest);
-        let theirs = u64::from_be_bytes(take(&mut rest));
+        let (_n_l, theirs) = verified(&self.kr, &r2_label(&self.r1), &R2_PREFACE, r2)?;
         Ok((Proven(theirs), r3(&self.kr, &self.r1, r2)))
     }
 }
@@ -166,35 +140,42 @@ impl Answered {
     }
 }
 
-fn r2_tag(kr: &Secret, r1: &[u8; R1_LEN], r2: &[u8; R2_LEN]) -> [u8; TAGLEN] {
-    let label = b"scat/1 R2\0";
-    tag(kr, &[&label[..], r1].concat(), &r2[..R2_LEN - TAGLEN])
+const R1_LABEL: &[u8] = b"scat/1 R1\0";
+
+fn r2_label(r1: &[u8; R1_LEN]) -> Vec<u8> {
+    [b"scat/1 R2\0", &r1[..]].concat()
 }
 
 fn r3(kr: &Secret, r1: &[u8; R1_LEN], r2: &[u8; R2_LEN]) -> [u8; R3_LEN] {
-    let label = b"scat/1 R3\0";
-    tag(kr, &[&label[..], r1].concat(), r2)
+    *hmac(kr, &[b"scat/1 R3\0", &r1[..]].concat(), r2)
 }
 
-fn tag(kr: &Secret, label: &[u8], body: &[u8]) -> [u8; TAGLEN] {
-    *hmac(kr, label, body)
+/// Appends the tag to the `body` of R1 or R2.
+fn with_tag<const N: usize>(kr: &Secret, label: &[u8], body: &[u8]) -> [u8; N] {
+    let mut flight = [0; N];
+    flight[..N - TAGLEN].copy_from_slice(body);
+    flight[N - TAGLEN..].copy_from_slice(&*hmac(kr, label, body));
+    flight
+}
+
+/// Verifies R1 or R2, which begins with `start`, and returns its nonce and offset.
+fn verified(
+    kr: &Secret,
+    label: &[u8],
+    start: &[u8],
+    flight: &[u8],
+) -> Result<([u8; NONCELEN], u64), Refused> {
+    let (body, tag) = flight.split_last_chunk().ok_or(Refused)?;
+    let rest = body.strip_prefix(start).ok_or(Refused)?;
+    let (nonce, rest) = rest.split_first_chunk().ok_or(Refused)?;
+    let offset = rest.try_into().map_err(|_| Refused)?;
+    match is_equal(&hmac(kr, label, body), tag) {
+        true => Ok((*nonce, u64::from_be_bytes(offset))),
+        false => Err(Refused),
+    }
 }
 
 /// Compares in constant time.
-fn is_equal(a: &[u8; TAGLEN], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-}
-
-fn put(rest: &mut &mut [u8], bytes: &[u8]) {
-    let (head, tail) = std::mem::take(rest).split_at_mut(bytes.len());
-    head.copy_from_slice(bytes);
-    *rest = tail;
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
-    let mut taken = [0; N];
-    let (head, tail) = rest.split_at(N);
-    taken.copy_from_slice(head);
-    *rest = tail;
-    taken
+fn is_equal(a: &[u8; TAGLEN], b: &[u8; TAGLEN]) -> bool {
+    a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }

@@ -820,11 +820,6 @@ impl Session {
         self.resumption.is_some() && !self.abort_sent && !self.receive_closed
     }
 
-    /// Whether OPEN has passed.
-    pub fn is_open(&self) -> bool {
-        self.commitment.is_none()
-    }
-
     /// Connector: starts an attempt with R1 and the fresh nonce `n_c`. Nothing may be
     /// received until the attempt is over.
     pub fn ask(&self, n_c: &[u8; reconnect::NONCELEN]) -> Option<(reconnect::Asked, [u8; R1_LEN])> {

@@ -563,7 +563,6 @@ impl<'a> Pipe<'a> {
         };
         match change {
             None => return Ok(()),
-            Some(Change::Unknown) => return Err(self.cut(None)),
             Some(Change::Lost(err)) => {
                 let cause = Cause::of(err.as_ref(), Cause::Cut);
                 let reason = err.map_or("closed".into(), |err| plain(&err));
