@@ -102,7 +102,7 @@ pub enum Error {
     HandshakeCut(Option<io::Error>),
     /// The listener did not answer in time.
     HandshakeTimeout,
-    /// As above, and its TCP acknowledged nothing.
+    /// The listener did not answer in time, and its TCP acknowledged nothing.
     Unheard,
     /// Flight 2 does not verify.
     HandshakeAltered,

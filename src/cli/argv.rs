@@ -16,7 +16,7 @@ use argh::{ArgsInfo, FlagInfo, FlagInfoKind};
 use std::ffi::{OsStr, OsString};
 use std::iter::Peekable;
 
-/// Wrong letters up to which an unknown option is taken for a known one.
+/// Most wrong letters with which an unknown option still suggests a known one.
 const SLIP: usize = 2;
 
 /// The options and values of a command line.

@@ -1,5 +1,5 @@
-//! Hosts, addresses and ports in all forms that people write. A word that is neither is
-//! reported with what to write instead.
+//! Hosts, addresses and ports in all forms that people write. For any other word, the error
+//! says what to write instead.
 
 use super::{Endpoint, corrected, is_number};
 use crate::error::Error;
@@ -9,7 +9,7 @@ use std::path::Path;
 const CONNECT: &str = "scat HOST PORT";
 const LISTEN: &str = "scat -l [ADDR] PORT";
 
-/// Forms of words that are neither a host nor a port: what each is, and what to write.
+/// Words that are neither a host nor a port: what each is, and what to write instead.
 const SHAPES: &[(&str, &str, &str)] = &[
     ("://", "a URL", "write host and port: scat HOST PORT"),
     ("@", "scat has no users", "write host and port: scat HOST PORT"),
@@ -73,7 +73,7 @@ pub fn connect(
         [only] => split(only)
             .filter(|(host, _)| !host.is_empty())
             .ok_or_else(|| half(only, source_port.as_deref()))?,
-        // A number as host would be an address that nobody has; but 0 is this machine.
+        // A host that is only a number is an address that no machine has, except 0, this one.
         [port, host] if *port != "0" && port.parse::<u16>().is_ok() => {
             let host = if is_number(host) { "HOST" } else { host };
             return Err(corrected(

@@ -105,8 +105,8 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// Whether the user should see it without `-v`: another scat was started in a way
-    /// that does not match.
+    /// Whether the user should see it without `-v`: the caller is a scat whose options do
+    /// not match.
     pub fn concerns_user(self) -> bool {
         use Mismatch::{Busy, Psk, Unknown, Version};
         matches!(

@@ -41,7 +41,7 @@ pub struct Limits {
     pub patience: Duration,
     /// Until a peer that acknowledges nothing counts as vanished.
     pub vanished: Duration,
-    /// For the peer to send something, once nobody reads our output.
+    /// Until a session ends whose output nobody reads, if no data arrives.
     pub unread: Duration,
     /// For the peer to close, after this end has closed.
     pub close: Duration,
@@ -72,7 +72,7 @@ impl Default for Limits {
     }
 }
 
-/// What every way to a peer, and then the session, needs.
+/// What connecting, listening and then the session need.
 pub struct Setup<'a> {
     /// This side's part of the handshake.
     pub local: &'a Local,

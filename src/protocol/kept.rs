@@ -2,9 +2,9 @@
 //! connection can send them again; and the ACK that this side owes.
 //!
 //! ```text
-//! | let go | acknowledged not: kept                   | not given to any socket yet
-//!        start              at                       end
-//!                           `- what this connection lacks -'
+//! | let go | kept: not acknowledged                   | not given to any socket yet
+//!          start            at                        end
+//!                           `- this connection lacks -'
 //! ```
 //!
 //! Offsets count the bytes of one direction's frames. The kept bytes are ciphertext: they

@@ -18,8 +18,8 @@ pub const SLOTS: usize = 2;
 /// Bytes for data.
 pub const BULK: usize = SLOTS * MAX_FRAME;
 /// Bytes reserved for control frames: EOF, DONE, ABORT, ACK, and one REKEY2 or REKEY3.
-/// (OPEN comes before any data, and REKEY1 uses a place of data.) No peer can make more
-/// of them due before it has read these, and an ACK waits for the one before it.
+/// (OPEN comes before any data, and REKEY1 uses the place of a data frame.) A peer that has
+/// not read these cannot require more, and an ACK waits until the previous one is sent.
 const RESERVE: usize = 4 * frame_len(8) + frame_len(REKEY2_LEN);
 /// Bytes of the buffer.
 pub const CAPACITY: usize = BULK + RESERVE;

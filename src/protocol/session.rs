@@ -43,7 +43,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// What scat-protocol(7) says: 120 s or 30 s, 2^36 bytes; one a second; 64 MiB;
+    /// The values of scat-protocol(7): 120 s or 30 s, 2^36 bytes; one per second; 64 MiB;
     /// 256 KiB.
     pub const STANDARD: Schedule = Schedule {
         interval: Duration::from_secs(120),
@@ -245,7 +245,7 @@ pub struct Session {
     commitment: Option<Commitment>,
     /// Connector: an unanswered REKEY1.
     asked: Option<Asked>,
-    /// Listener: when the ratchets so far would have come at an even pace.
+    /// Listener: when the ratchets so far would be over at the allowed rate.
     paced_to: Option<Instant>,
     /// Listener: the key to receive with once REKEY3 has arrived.
     next_c2l: Option<Secret>,
@@ -261,7 +261,7 @@ pub struct Session {
     resumption: Option<Resumption>,
     /// Bytes for the socket up to the end of EOF and DONE, as far as they are sealed.
     told_at: u64,
-    /// Space that the last read had, in bytes.
+    /// Size of the space for the last read, in bytes.
     offered: usize,
     /// The last read filled its space, so the socket may hold more.
     is_behind: bool,

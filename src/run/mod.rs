@@ -55,8 +55,8 @@ pub fn session(
     let limits = Limits { idle: options.idle, away: options.reconnect, ..limits };
     let is_verified = !peers.is_empty() || options.psk.is_some();
     let mut asker = Asker::choose(ask, is_verified, confirm)?;
-    // The program that makes the connections could make one after another, and each lets
-    // an attacker guess the words once.
+    // The program that makes the connections may make one after another, and each gives an
+    // attacker a guess at the words.
     if matches!(endpoint, Endpoint::Inherited { .. }) && !is_verified && asker.is_none() {
         return Err(Error::Unverified);
     }

@@ -59,7 +59,7 @@ struct Still {
     seen: (Counters, [bool; 3]),
     /// When they last changed.
     since: Option<Instant>,
-    /// When to explain it, if nothing changes before.
+    /// When to explain the standstill, if nothing changes before.
     tell_at: Option<Instant>,
 }
 
@@ -87,11 +87,12 @@ impl Quiet {
     }
 }
 
-/// What is dropped as soon as there is a session.
+/// What the program drops once the session starts.
 pub struct Before {
     /// This side's part of the handshake: a session needs no long-lived secret.
     pub local: Local,
-    /// Entered at that moment. Only tests of the loop in their own process have none.
+    /// Entered when the session starts. Only tests that run the loop in their own process have
+    /// none.
     pub sandbox: Option<Sandbox>,
 }
 
@@ -101,7 +102,7 @@ pub struct Pipe<'a> {
     link: Link,
     /// Replaces a lost connection, if both ends agreed on that.
     reconnect: Option<Reconnect>,
-    /// What happened to the connection and was not told yet.
+    /// A change of the connection that is not reported yet.
     news: Option<String>,
     session: Session,
     verification: Verification<'a>,
@@ -212,7 +213,7 @@ impl<'a> Pipe<'a> {
     /// Moves bytes until the session is complete or fails.
     fn shuttle(&mut self) -> Result<(), Error> {
         match self.rounds() {
-            // It is complete, and only stayed in case the peer lacks the last frame.
+            // The session is complete, and stayed only in case the peer lacks the last frame.
             Err(err) if self.is_complete() && !matches!(err, Error::Signal(_)) => Ok(()),
             result => result,
         }
@@ -285,7 +286,7 @@ impl<'a> Pipe<'a> {
         {
             return Err(Error::Idle(time));
         }
-        // The peer loses nothing if it has ended, and what this side sends may be what
+        // If the peer has ended, it loses nothing; and this side's input may be all that
         // matters.
         let sends = counters.sent > 0 && !self.session.input_ended();
         let loses = self.stdout.is_unread() && !self.session.peer_has_ended() && !sends;
@@ -587,9 +588,8 @@ impl<'a> Pipe<'a> {
         Ok(())
     }
 
-    /// Tells what happened to the connection. A question about the words is not
-    /// interrupted for that, because its answer needs no connection: a user who has typed
-    /// half of it would have to begin again.
+    /// Reports a change of the connection; not during a question about the words, whose
+    /// answer needs no connection and would have to be typed again.
     fn tell_news(&mut self) {
         if !self.verification.has_question()
             && let Some(news) = self.news.take()
@@ -632,7 +632,7 @@ impl<'a> Pipe<'a> {
         Ok(())
     }
 
-    /// The words are known, and with them the session starts.
+    /// Starts the session, whose words are now known.
     fn verify(&mut self, sas: &Sas) {
         if let Some(Before { local, sandbox }) = self.before.take() {
             drop(local);
@@ -786,9 +786,9 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// Drops what still arrives, and returns how many bytes that were. If nothing is
-    /// delivered because this side failed, it still opens frames, to find an ABORT after
-    /// the data: the peer may have failed too.
+    /// Drops what still arrives, and returns its number of bytes. Even if nothing is
+    /// delivered because this side failed, it opens the frames: the peer may have failed, too,
+    /// and sent ABORT after the data.
     #[inline(never)] // in a frame of `run`, its buffer would cover what `wipe_stack` is to reach
     fn discard(&mut self, deliver: bool) -> Result<usize, Error> {
         if deliver || !self.session.may_open() {

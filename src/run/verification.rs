@@ -25,7 +25,7 @@ pub struct Verification<'a> {
     asker: Option<Asker>,
     /// The user is being asked, or waits for the other user.
     ceremony: Option<Ceremony>,
-    /// The user has accepted, and the peer's user is not known to have.
+    /// The user has accepted, and the peer's user may not have.
     awaits_peer: bool,
     /// The user types what is sent, and sees what is received.
     is_chat: bool,
@@ -62,7 +62,7 @@ impl<'a> Verification<'a> {
         }
     }
 
-    /// The words are known: shows them, or starts to ask for them.
+    /// Shows the words, which are now known, or starts to ask for them.
     pub fn begin(&mut self, sas: &Sas) {
         match self.asker.take() {
             Some(asker) => self.ask(asker, sas),

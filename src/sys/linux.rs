@@ -57,9 +57,9 @@ pub fn terminal(_own: Option<BorrowedFd<'_>>) -> CString {
     c"/dev/tty".into()
 }
 
-/// A process that has started this one, directly or indirectly, while it had the
-/// foreground of a terminal. It waits for this process, as su(1) does, which gives it a
-/// session without a controlling terminal.
+/// A process in the foreground of a terminal that has started this one, directly or
+/// indirectly, and waits for it. su(1) is one: it gives its child a session without a
+/// controlling terminal.
 pub struct Starter {
     /// `/proc/PID/stat`, kept open because nothing can be opened in the sandbox.
     stat: File,

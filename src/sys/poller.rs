@@ -99,8 +99,8 @@ impl Poller {
     /// Installs the signal handlers. SIGINT, SIGTERM and SIGHUP then end
     /// [`Poller::wait`], and a second one ends the process at once. Signals that were
     /// ignored at the start (by nohup, or in a shell's background jobs) stay ignored.
-    /// SIGTTOU is ignored, because a background job that it stops at a message could not
-    /// even be terminated.
+    /// SIGTTOU is ignored, because a background job that it stops at a message cannot
+    /// react to SIGTERM.
     ///
     /// # Errors
     /// [`Error::System`].

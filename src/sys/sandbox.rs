@@ -51,9 +51,9 @@ impl Sandbox {
         let mut held = Held::default();
         #[cfg(target_os = "linux")]
         self.steps.take(allowed.port, &mut held);
-        // Not even 0, 1 or 2 closed and opened again, because one socket could reach the
-        // control socket of a desktop or a container. (poll(2) then fails; epoll and
-        // select still work.)
+        // This also prevents opening a closed 0, 1 or 2 again: a single new socket could
+        // reach the control socket of a desktop or a container. (With this limit poll(2)
+        // fails; epoll and select still work.)
         let is_limited = setrlimit(Resource::Nofile, numbers(allowed.descriptors)).is_ok();
         match allowed.descriptors {
             0 => held.note("no new descriptors", is_limited),
@@ -76,8 +76,8 @@ pub struct Allowed {
     pub descriptors: usize,
 }
 
-/// Returns the limit that leaves room for so many further descriptors: the lowest free
-/// numbers are used first.
+/// Returns the limit that allows this many further descriptors: the system uses the lowest
+/// free numbers first.
 fn numbers(descriptors: usize) -> Rlimit {
     let free = (0..descriptors).map_while(|_| rustix::io::dup(rustix::stdio::stderr()).ok());
     let end = free.collect::<Vec<_>>().iter().map(|fd| fd.as_raw_fd() as u64 + 1).max();

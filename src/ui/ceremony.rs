@@ -1,9 +1,9 @@
 //! Asks the user to type the other person's words, on the terminal or in another
 //! program's window.
 //!
-//! It uses the terminal itself, never standard input, and shows neither side the half
-//! that its user has to hear: what is not on the screen cannot be clicked through. The
-//! terminal's settings are never changed, so there is nothing to restore.
+//! It uses the terminal itself, never standard input, and never shows the half that the user
+//! must hear, so nobody can accept without listening. The terminal's settings are never
+//! changed, so there is nothing to restore.
 
 use crate::auth::policy::Confirm;
 use crate::error::Error;
@@ -35,8 +35,8 @@ impl Asker {
     /// key or a pre-shared key makes it unnecessary; `program` is `--confirm-fd`. Call it
     /// before anything connects.
     ///
-    /// What the peer sends to a screen can look like scat's own lines. So with a user at
-    /// a terminal, nothing may pass before the words are typed.
+    /// Data from the peer can look like scat's own lines on a screen. So with a user at a
+    /// terminal, no data may pass before the words are typed.
     ///
     /// # Errors
     /// [`Error::NoTerminal`] if there is no terminal to ask on, or it cannot be opened;
@@ -60,8 +60,8 @@ impl Asker {
                 .map(|answers| Some(Asker::Program(answers)))
                 .map_err(|err| Error::System("--confirm-fd", err));
         }
-        // A user at the screen could be shown anything by the peer's data. So without a
-        // way to ask (setsid), scat does not start.
+        // The peer's data could show the user at this screen anything. So without a way to
+        // ask (setsid), scat does not start.
         match Tty::open().map_err(|err| Error::NoTerminal(Some(err)))? {
             Some(tty) => Ok(Some(Asker::Terminal(tty))),
             None => Err(Error::NoTerminal(None)),
