@@ -273,7 +273,7 @@ impl<'a> Candidate<'a> {
         Ok(())
     }
 
-    /// Verifies a complete flight 3. `None` if it was rejected and still has to be told.
+    /// Verifies a complete flight 3. `None` if it was rejected and must still be sent ABORT.
     fn judge(&mut self, flight3: &[u8; FLIGHT3_LEN], policy: &Policy) -> Option<Progress> {
         // `read_flight3` consumes the handshake, so `self` needs another state until the
         // result is known. If this function returns early, the candidate closes.

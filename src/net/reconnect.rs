@@ -494,7 +494,7 @@ struct Caller {
     limit: Limit,
     /// What has arrived of R1, then of R3.
     flight: Vec<u8>,
-    /// It is told that the listener is busy, and what it still sends is dropped.
+    /// Not the peer of this session: it receives "busy", and its data is dropped.
     is_stranger: bool,
 }
 
@@ -611,8 +611,8 @@ impl Port {
 
 impl Caller {
     /// Reads what has arrived, and returns R1 once it is whole. After OPEN a flight 1 is
-    /// never read again, because only one opening may be revealed: its caller is told that
-    /// the listener is busy. With an error, it is neither.
+    /// never read again, because only one opening may be revealed: its caller receives
+    /// "busy". An error means that it is neither.
     fn read_r1(&mut self, now: Instant) -> Result<Option<[u8; R1_LEN]>, Refused> {
         if !self.is_stranger {
             self.link.receive(&mut self.flight, R1_LEN);

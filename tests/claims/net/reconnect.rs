@@ -164,7 +164,7 @@ impl Network {
         }
     }
 
-    /// Waits until so many have come, and the last one carries the session.
+    /// Waits for this many connections, the last of which carries the session.
     fn wait_until_back(&self, count: usize) {
         self.wait_for(count);
         let deadline = Instant::now() + LIMIT;

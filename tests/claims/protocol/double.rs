@@ -171,7 +171,7 @@ fn replay_frame(v: &Value, from: &mut Peer, to: &mut Peer) {
             REKEY2 => (),
             _ => from.send(kind, &content).unwrap(),
         }
-        // One step at a time, because the vectors have other frames in between.
+        // One step at a time, because the vectors have frames between them.
         let received = match kind {
             REKEY1..=REKEY3 => to.recv_raw().unwrap(),
             _ => to.recv().unwrap(),

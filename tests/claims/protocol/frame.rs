@@ -196,7 +196,7 @@ fn swapped_dropped_and_repeated_frames_are_refused() {
             if other == at {
                 assert!(result.unwrap().is_some());
             } else {
-                assert_eq!(result, Err(Error::Forged), "{other} in the place of {at}");
+                assert_eq!(result, Err(Error::Forged), "{other} instead of {at}");
             }
         }
     }

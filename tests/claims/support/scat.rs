@@ -21,8 +21,8 @@ use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Far longer than anything here takes on a busy machine: whoever waits for so long has
-/// hung. No claim that holds waits until then.
+/// Far longer than anything here takes on a busy machine; a longer wait counts as hanging. No
+/// claim that passes waits this long.
 pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// A running scat.
