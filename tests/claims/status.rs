@@ -237,7 +237,7 @@ fn a_program_that_is_gone_has_left_and_no_is_no() {
         assert!(events.contains(&format!("ABORT {abort}")), "{answer:?}: {events:?}");
         let exit = if abort == left { "EXIT 4 left " } else { "EXIT 4 words " };
         assert!(events.last().unwrap().starts_with(exit), "{answer:?}: {events:?}");
-        l.end_by_itself().expect(4, if abort == left { "left" } else { "rejected" });
+        l.end_by_itself().expect(4, if abort == left { "left" } else { "wrong words" });
     }
 }
 
