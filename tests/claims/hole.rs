@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A user's directory, with scat in it.
@@ -28,7 +28,7 @@ impl Home {
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
-        fs::copy(scat::program(), path.join("scat")).unwrap();
+        write("cp -p \"$1\" \"$0\"", &path.join("scat"));
         let home = Home { path, user };
         home.victim();
         home
@@ -37,7 +37,7 @@ impl Home {
     /// The file that the calls open, run, truncate and remove.
     fn victim(&self) -> PathBuf {
         let victim = self.path.join("victim");
-        fs::write(&victim, "#!/bin/sh\n").unwrap();
+        write("echo '#!/bin/sh' >\"$0\"", &victim);
         fs::set_permissions(&victim, Permissions::from_mode(0o777)).unwrap();
         std::os::unix::fs::chown(&victim, self.user, None).unwrap();
         victim
@@ -66,6 +66,13 @@ impl Drop for Home {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// Lets a shell write a file that is to be run: `$0`, and scat is `$1`. A file that this process
+/// has open could still be open, and not run, in a child that another test is starting.
+fn write(script: &str, file: &Path) {
+    let mut shell = Command::new("sh");
+    assert!(shell.args(["-c", script]).arg(file).arg(scat::program()).status().unwrap().success());
 }
 
 /// Another process of the same user, as the target of attacks.
