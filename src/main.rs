@@ -29,16 +29,17 @@ pub fn program(words: Vec<OsString>, limits: Limits) -> ExitCode {
     let mut report = Report::new(claimed.status.as_ref().ok().copied().flatten());
     let result = command.and_then(|command| execute(command, claimed, limits, &mut report));
     report.event(&Line::Exit(result.as_ref().err()));
-    let code = result.map_or_else(|error| conclude(&error, &report), |()| ExitCode::SUCCESS);
-    report.finish();
+    let code =
+        result.map_or_else(|error| conclude(&error, &report, limits), |()| ExitCode::SUCCESS);
+    report.finish(limits.last);
     code
 }
 
 /// Reports how the run ended, and returns the exit status.
-fn conclude(error: &Error, report: &Report) -> ExitCode {
+fn conclude(error: &Error, report: &Report, limits: Limits) -> ExitCode {
     if let Some(signal) = error.signal() {
         report.totals(error);
-        report.finish();
+        report.finish(limits.last);
         poller::end_by(signal);
         return ((128 + signal) as u8).into();
     }

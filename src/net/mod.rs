@@ -53,6 +53,8 @@ pub struct Limits {
     pub reconnect: reconnect::Times,
     /// Until scat prints what it waits for.
     pub tell: Patience,
+    /// For the reader of the last messages, before the process ends.
+    pub last: Duration,
 }
 
 impl Default for Limits {
@@ -68,6 +70,7 @@ impl Default for Limits {
             away: None,
             reconnect: reconnect::Times::default(),
             tell: Patience::default(),
+            last: Duration::from_secs(2),
         }
     }
 }

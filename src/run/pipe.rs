@@ -36,8 +36,6 @@ use crate::ui::waiting::Limit;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Shortest time between two PROGRESS lines.
-const PROGRESS: Duration = Duration::from_secs(1);
 /// Number of checks, within the time for it, whether sent data is acknowledged.
 const LOOKS: u32 = 60;
 /// Rounds without a poll while there is always work.
@@ -178,7 +176,7 @@ impl<'a> Pipe<'a> {
             started: Instant::now(),
             open_by,
             before: Some(before),
-            told: (Counters::default(), Instant::now() + PROGRESS),
+            told: (Counters::default(), Instant::now() + limits.tell.refresh),
             limits,
             idle: Quiet::new(),
             unread: Quiet::new(),
@@ -363,7 +361,7 @@ impl<'a> Pipe<'a> {
     fn tell_progress(&mut self, now: Instant) {
         let counters = self.session.counters();
         self.report.event(&Line::Progress(counters));
-        self.told = (counters, now + PROGRESS);
+        self.told = (counters, now + self.limits.tell.refresh);
     }
 
     /// Waits until `timeout` and records what is ready.

@@ -26,8 +26,6 @@ const PREFIX: &str = "scat: ";
 const COLUMNS: usize = 80;
 /// Clears the line of a terminal.
 const CLEAR: &str = "\r\x1b[K";
-/// Longest wait for the last lines.
-const LAST: Duration = Duration::from_secs(2);
 
 /// How much to print while all is well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -222,10 +220,11 @@ impl Report {
         }
     }
 
-    /// Waits a moment for unwritten lines before the process ends.
-    pub fn finish(&self) {
+    /// Waits for the reader of unwritten lines before the process ends, for at most
+    /// `limit`.
+    pub fn finish(&self, limit: Duration) {
         self.end_progress();
-        let deadline = Instant::now() + LAST;
+        let deadline = Instant::now() + limit;
         for lines in [&self.messages, &self.status].into_iter().flatten() {
             lines.finish(deadline.saturating_duration_since(Instant::now()));
         }

@@ -19,7 +19,7 @@ pub struct Patience {
     pub stuck: Duration,
     /// The progress of a transfer.
     pub progress: Duration,
-    /// Interval at which progress is updated.
+    /// Interval at which progress is updated, on a terminal and for programs.
     pub refresh: Duration,
 }
 

@@ -2,13 +2,14 @@
 //! or Ctrl-S has stopped the terminal. The words and the last line appear as soon as possible.
 
 use crate::status::watched_listener;
+use crate::support::hurried::{self, Hurry};
 use crate::support::peer::{self, DATA, Options, Peer};
 use crate::support::pty::{self, Terminal};
 use crate::support::scat::{Ending, Scat, command, dial, door, key_file};
 use rustix::process::{Pid, Signal};
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::Shutdown;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// Capacity of a pipe in these tests, in bytes.
 const ROOM: usize = 4096;
@@ -22,7 +23,10 @@ fn small_pipe() -> (BufReader<PipeReader>, PipeWriter) {
 
 /// Starts scat with `messages` as its standard error.
 fn start(args: &[&str], messages: impl Into<Stdio>) -> Ending {
-    let mut command = command(args);
+    spawn(command(args), messages)
+}
+
+fn spawn(mut command: Command, messages: impl Into<Stdio>) -> Ending {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(messages);
     Ending(command.spawn().unwrap())
 }
@@ -96,7 +100,10 @@ fn the_last_line_waits_a_moment_for_its_reader() {
     let (mut reader, mut writer) = small_pipe();
     writer.write_all(&[b'\n'; ROOM]).unwrap();
     let (door, port) = door();
-    let mut scat = start(&["127.0.0.1", &port.to_string()], writer);
+    let words = hurried::words_with(Hurry { last: hurried::NEVER, ..hurried::HURRY });
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).args(["127.0.0.1", &port.to_string()]);
+    let mut scat = spawn(command, writer);
     let mut stream = door.accept().unwrap().0;
     stream.shutdown(Shutdown::Write).unwrap();
     // After the end of this stream, scat has only its last message left to write.

@@ -1,8 +1,9 @@
 //! Signals that end scat or make it print its counters.
 
+use crate::support::hurried::{self, Hurry};
 use crate::support::peer::{self, ABORT, Options, Role};
 use crate::support::scat::{self, Place, Scat, dial, door, fifo, full_door, noise};
-use crate::support::{hurried, session, session_with, skip};
+use crate::support::{session, session_with, skip};
 use rustix::process::{Pid, Signal};
 use std::collections::HashMap;
 use std::fs::File;
@@ -38,7 +39,7 @@ fn a_signal_at_any_moment_of_the_start_ends_scat() {
     // If the signal is lost, this listener ends with another status.
     let traced = |options: &[&str]| -> Option<ExitStatus> {
         let mut command = Command::new("strace");
-        command.args(options).args([&scat::program(), "-w", "2", "-l", "127.0.0.1", "0"]);
+        command.args(options).args([&scat::program(), "-w", "0.5", "-l", "127.0.0.1", "0"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()
     };
     scat::handle_ignored_signals();
@@ -60,9 +61,12 @@ fn a_signal_at_any_moment_of_the_start_ends_scat() {
     assert!(counts.contains_key("rt_sigaction"), "{counts:?}");
 }
 
+/// Only a second signal ends its close.
+const PATIENT: Hurry = Hurry { close: hurried::NEVER, ..hurried::HURRY };
+
 #[test]
 fn a_second_signal_ends_at_once() {
-    let patient = |args: &[&str]| hurried::start_with(hurried::NEVER, args);
+    let patient = |args: &[&str]| hurried::start_with(PATIENT, args);
     let (scat, mut peer) = session_with(Role::Listener, Options::default(), patient);
     scat.signal(Signal::TERM);
     assert_eq!(peer.recv_abort().unwrap(), 5);
@@ -117,7 +121,7 @@ fn as_the_first_process_it_ends_with_128_and_the_signal() {
         assert!(ended.stderr.contains(&format!("EXIT {status} ")), "{}", ended.stderr);
     }
     // A second signal ends it at once, although the peer has not closed.
-    let patient = hurried::words_with(hurried::NEVER);
+    let patient = hurried::words_with(PATIENT);
     let (listener, port) = start(&patient, &["-l", "127.0.0.1", "0"]).with_port();
     let mut peer = peer::Peer::connect(dial(port), peer::Options::default()).unwrap();
     send(&listener, Signal::TERM);

@@ -43,33 +43,46 @@ const TELL: Patience = Patience {
     refresh: Duration::from_millis(20),
 };
 
-/// If this variable is set, this test program acts as scat. Its value is the limit for closing,
-/// in milliseconds.
+/// The limits that a claim can set.
+#[derive(Clone, Copy)]
+pub struct Hurry {
+    /// For the peer to close.
+    pub close: Duration,
+    /// For the reader of the last messages.
+    pub last: Duration,
+}
+
+/// Their values where a claim sets none.
+pub const HURRY: Hurry = Hurry { close: CLOSE, last: CLOSE };
+
+/// If this variable is set, this test program acts as scat. Its value is a [`Hurry`], in
+/// milliseconds.
 const MARK: &str = "SCAT_IN_A_HURRY";
 
 /// A command that runs a hurried scat with the arguments that follow.
 pub fn words() -> Vec<String> {
-    words_with(CLOSE)
+    words_with(HURRY)
 }
 
-/// The same with another limit for closing.
-pub fn words_with(close: Duration) -> Vec<String> {
+/// The same with these limits.
+pub fn words_with(hurry: Hurry) -> Vec<String> {
     let this = std::env::current_exe().unwrap().into_os_string().into_string().unwrap();
     // The harness writes to standard output as well, so scat gets a copy of it. The harness takes
     // what follows `--` as names of tests, and runs the one that exists.
-    let shell = format!("export {MARK}={} && exec \"$@\" 9>&1 >/dev/null", close.as_millis());
+    let [close, last] = [hurry.close, hurry.last].map(|limit| limit.as_millis());
+    let shell = format!("export {MARK}={close},{last} && exec \"$@\" 9>&1 >/dev/null");
     let test = "support::hurried::this_program_is_scat_where_it_was_started_as_scat";
     ["sh", "-c", &shell, "sh", &this, "--exact", test, "--nocapture", "--"].map(Into::into).into()
 }
 
 /// Starts a hurried `scat args...` between three pipes.
 pub fn start(args: &[&str]) -> Scat {
-    start_with(CLOSE, args)
+    start_with(HURRY, args)
 }
 
-/// The same with another limit for closing.
-pub fn start_with(close: Duration, args: &[&str]) -> Scat {
-    let words = words_with(close);
+/// The same with these limits.
+pub fn start_with(hurry: Hurry, args: &[&str]) -> Scat {
+    let words = words_with(hurry);
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
     Scat::spawn(command)
@@ -77,8 +90,10 @@ pub fn start_with(close: Duration, args: &[&str]) -> Scat {
 
 #[test]
 fn this_program_is_scat_where_it_was_started_as_scat() {
-    let Ok(close) = std::env::var(MARK) else { return };
-    let close = Duration::from_millis(close.parse().unwrap());
+    let Ok(limits) = std::env::var(MARK) else { return };
+    let limits: Vec<_> =
+        limits.split(',').map(|it| Duration::from_millis(it.parse().unwrap())).collect();
+    let [close, last] = limits[..] else { panic!("{MARK}={limits:?}") };
     let stdout = File::options().write(true).open("/dev/fd/9").unwrap();
     rustix::stdio::dup2_stdout(stdout).unwrap();
     let args = std::env::args_os().skip_while(|arg| arg != "--").skip(1).collect();
@@ -90,6 +105,7 @@ fn this_program_is_scat_where_it_was_started_as_scat() {
             reconnect: RECONNECT,
             tell: TELL,
             close,
+            last,
             ..Limits::default()
         },
     );
