@@ -170,7 +170,8 @@ fn shapes_that_can_be_meant_are_accepted() {
     if !has_ipv6() {
         return;
     }
-    for (args, at) in [
+    // All at the same time.
+    let listening = [
         (&["-l", "*:0"][..], "every address"),
         (&["-l", ":0"], "every address"),
         (&["-l", "*", "0"], "every address"),
@@ -180,17 +181,21 @@ fn shapes_that_can_be_meant_are_accepted() {
         (&["-lvv", "-q", "0", "-N", "-w.2", "0"], "every address"),
         (&["-l", "-q5", "-d", "0"], "every address"),
         (&["-l", "-q", "-1", "0"], "every address"),
-    ] {
-        let args = [args, &["-w", "0.2"]].concat();
-        let args = if args.contains(&"-w.2") { &args[..args.len() - 2] } else { &args };
-        let ended = Scat::new(args).end().expect(3, "no session in 0.2 s: still listening");
-        assert!(ended.stderr.contains(&format!("listening on {at}")), "{}", ended.stderr);
+    ]
+    .map(|(args, at)| {
+        let within: &[_] = if args.contains(&"-w.2") { &[] } else { &["-w", "0.2"] };
+        (Scat::new(&[args, within].concat()), at)
+    });
+    for (scat, at) in listening {
+        let ended = scat.end().expect(3, "no session in 0.2 s: still listening");
+        ended.expect(3, &format!("listening on {at}"));
     }
     let taken = TcpListener::bind("[::1]:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for args in [&["[::1]", &port][..], &[&format!("[::1]:{port}")], &["::1", &port]] {
-        let args = [args, &["-w", "0.2"]].concat();
-        Scat::new(&args).end().expect(3, "still waiting for an answer from ::1 port");
+    let connecting = [&["[::1]", &port][..], &[&format!("[::1]:{port}")], &["::1", &port]]
+        .map(|args| Scat::new(&[args, &["-w", "1"]].concat()));
+    for scat in connecting {
+        scat.end().expect(3, "still waiting for an answer from ::1 port");
     }
     // The value is attached to -l. The port is in use, so none is guessed.
     let ended = Scat::new(&[&format!("-l{port}"), "::1"]).end();
@@ -264,16 +269,17 @@ fn a_service_that_speaks_something_else_is_named() {
 
 #[test]
 fn w_that_ran_out_says_at_which_stage() {
-    let (_full, port) = full_door();
-    let ended = Scat::new(&["-w", "0.3", "127.0.0.1", &port.to_string()]).end();
-    ended.expect(3, &format!("no session in 0.3 s: still connecting to 127.0.0.1 port {port}"));
-
-    let (_silent, port) = door();
-    let ended = Scat::connect_with(&["-w", "0.3"], port).end();
-    ended
+    let ((_full, full_port), (_silent, silent_port)) = (full_door(), door());
+    let connecting = Scat::connect_with(&["-w", "1"], full_port);
+    let unanswered = Scat::connect_with(&["-w", "1"], silent_port);
+    let alone = Scat::new(&["-w", "0.3", "-l", "0"]);
+    let said = format!("no session in 1 s: still connecting to 127.0.0.1 port {full_port}");
+    connecting.end().expect(3, &said);
+    unanswered
+        .end()
         .expect(3, "still waiting for an answer from 127.0.0.1")
         .expect(3, "is scat running there?");
-    Scat::new(&["-w", "0.3", "-l", "0"]).end().expect(3, "still listening").expect(3, "hint: can");
+    alone.end().expect(3, "still listening").expect(3, "hint: can");
     // After a caller, the hint is another one.
     let (mut l, port) = Scat::listen_with(&["-w", "2"]);
     dial(port).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();

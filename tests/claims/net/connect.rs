@@ -113,8 +113,8 @@ fn w_tries_again_until_somebody_listens() {
 #[test]
 fn w_passes_with_the_reason_for_which_the_tries_failed() {
     let (_taken, port) = closed_port(1);
-    let ended = Scat::connect_with(&["-w0.6"], port).end();
-    let ended = ended.expect(3, "no session in 0.6 s: connect 127.0.0.1 port ");
+    let ended = Scat::connect_with(&["-w2"], port).end();
+    let ended = ended.expect(3, "no session in 2 s: connect 127.0.0.1 port ");
     ended.expect(3, ": connection refused\n").expect(3, "hint: start the listener first: scat -l");
 }
 
@@ -218,7 +218,7 @@ fn what_is_there_at_the_time_limit_counts_although_scat_was_stopped() {
 
 #[test]
 fn no_opening_in_time_is_6_and_told() {
-    let (scat, mut peer, _door) = unopened(&["-w1"]);
+    let (scat, mut peer, _door) = unopened(&["-w2"]);
     assert_eq!(peer.recv_raw().unwrap(), (ABORT, vec![4]));
     drop(peer);
     scat.end_by_itself().expect(6, "the other end did not finish the handshake");

@@ -81,9 +81,9 @@ fn one_family_only_where_asked_for() {
 fn w_passes_at_a_listener_with_3() {
     let alone = Scat::listen_with(&["-w0.2"]).0;
     alone.end().expect(3, "no session in 0.2 s");
-    let (in_a_handshake, port) = Scat::listen_with(&["-w1"]);
+    let (in_a_handshake, port) = Scat::listen_with(&["-w2"]);
     let _stranger = knock(port);
-    let ended = in_a_handshake.end().expect(3, "no session in 1 s");
+    let ended = in_a_handshake.end().expect(3, "no session in 2 s");
     ended.expect(3, "hint: somebody is connected, and has not finished the handshake");
 }
 
@@ -190,7 +190,7 @@ fn strangers_of_every_kind_do_not_cost_the_seat() {
 #[test]
 fn a_stranger_s_time_runs_from_its_arrival_to_flight_3() {
     let (scat, port) = hurried::start(&["-l", "127.0.0.1", "0"]).with_port();
-    runs_out_after(hurried::STEP, port);
+    assert!(runs_out(port).iter().all(|time| *time >= hurried::STEP));
     good_peer_gets_through(scat, port, 1);
 }
 
@@ -198,20 +198,20 @@ fn a_stranger_s_time_runs_from_its_arrival_to_flight_3() {
 #[ignore = "waits 10 s"]
 fn a_stranger_s_time_is_10_s() {
     let (scat, port) = Scat::listen();
-    runs_out_after(Duration::from_secs(10), port);
+    let times = runs_out(port);
+    assert!(times.iter().all(|time| (10..15).contains(&time.as_secs())), "{times:?}");
     good_peer_gets_through(scat, port, 1);
 }
 
-/// Checks that scat drops after `time` both a silent stranger and one that sends no flight 3.
-fn runs_out_after(time: Duration, port: u16) {
+/// Until scat has dropped a silent stranger, and one that sends no flight 3.
+fn runs_out(port: u16) -> [Duration; 2] {
     let before = Instant::now();
     let silent = dial(port);
     let (replied, _) = knock(port);
-    for stream in [&silent, &replied] {
+    [&silent, &replied].map(|stream| {
         assert!(rest(stream).is_empty());
-        let passed = before.elapsed();
-        assert!(passed >= time && passed < time + Duration::from_secs(5), "{passed:?}");
-    }
+        before.elapsed()
+    })
 }
 
 #[test]

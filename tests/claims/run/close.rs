@@ -48,12 +48,12 @@ fn an_output_that_blocks_keeps_what_came_and_not_the_connection() {
 
 #[test]
 fn w_never_ends_a_running_session() {
-    let (mut listener, port) = Scat::listen_with(&["-w1"]);
-    let mut connector = Scat::connect_with(&["-w1"], port);
+    let (mut listener, port) = Scat::listen_with(&["-w3"]);
+    let mut connector = Scat::connect_with(&["-w3"], port);
     connector.line("you say");
     listener.line("you say");
-    // A third scat runs out of time, which takes twice as long as the limit of the two.
-    Scat::listen_with(&["-w2"]).0.end().expect(3, "no session in 2 s");
+    // A third scat, which starts later, runs out of the same time.
+    Scat::listen_with(&["-w3"]).0.end().expect(3, "no session in 3 s");
     connector.write(b"late");
     assert_eq!(listener.read(4), b"late");
     listener.end_input();

@@ -9,7 +9,7 @@ use crate::support::peer::{
 };
 use crate::support::relay::{Deed, relay};
 use crate::support::scat::{self, Place, Scat, door, file, noise};
-use crate::support::{ROLES, session, session_between, session_with, skip};
+use crate::support::{ROLES, hurried, session, session_between, session_with, skip};
 use rustix::process::Signal;
 use std::fs::File;
 use std::io::Read;
@@ -359,8 +359,8 @@ fn each_abort_has_its_status() {
 
 #[test]
 fn a_silence_is_explained_at_both_ends() {
-    let (mut listener, port) = Scat::listen_with(&["-v"]);
-    let mut connector = Scat::connect_with(&["-v"], port);
+    let (mut listener, port) = hurried::start(&["-v", "-l", "127.0.0.1", "0"]).with_port();
+    let mut connector = hurried::start(&["-v", "127.0.0.1", &port.to_string()]);
     connector.write(b"all there is");
     connector.end_input();
     // The listener's own input is still open.
@@ -374,8 +374,8 @@ fn a_silence_is_explained_at_both_ends() {
 
 #[test]
 fn a_peer_that_does_nothing_is_6_with_idle_and_is_told() {
-    for role in ROLES {
-        let start = |args: &[&str]| Scat::new(&[args, &["--idle", "1"]].concat());
+    let idle = |role| {
+        let start = |args: &[&str]| Scat::new(&[args, &["--idle", "2"]].concat());
         let (mut scat, mut peer) = session_with(role, Options::default(), start);
         // Data restarts the limit.
         scat.write(b"x");
@@ -383,8 +383,9 @@ fn a_peer_that_does_nothing_is_6_with_idle_and_is_told() {
         assert_eq!(peer.recv_abort().unwrap(), 4);
         drop(peer);
         let ended = scat.end_by_itself().expect(6, "idle: no data was sent, received or written");
-        ended.expect(6, " for 1 s");
-    }
+        ended.expect(6, " for 2 s");
+    };
+    ROLES.map(|role| scat::start(move || idle(role))).into_iter().for_each(|role| role.join());
 }
 
 // 7
