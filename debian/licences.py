@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Prints scat's licence and those of all that is linked into the program: what whoever
-passes the program on has to pass on with it.
+"""Prints the licences of scat and of everything that is linked into the program. They must
+accompany every copy of the program.
 
     python3 debian/licences.py > target/licences.txt
 
-Reads the sources that cargo has, so it runs after the build. Exits with 1 if a crate
-has no licence that can be shown.
+Reads the sources that cargo has downloaded, so run it after the build. Exits with 1 if it
+finds no licence text for a crate.
 """
 
 import json
@@ -19,7 +19,7 @@ def output(*command):
 
 
 def linked():
-    """Every crate whose code is in the program; macros and build scripts are not."""
+    """Returns the crates whose code is in the program, without macros and build scripts."""
     host = output("rustc", "--print", "host-tuple").strip()
     metadata = json.loads(
         output("cargo", "metadata", "--locked", "--format-version=1", "--filter-platform", host)
@@ -42,7 +42,7 @@ def linked():
 
 
 def licences(package):
-    """The files that have to go with it. Of several licences, MIT is taken where it stands."""
+    """Returns the licence texts of a crate; only MIT if it can be chosen."""
     folder = pathlib.Path(package["manifest_path"]).parent
     files = sorted(
         path

@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Draws tests/pictures/ceremony.svg: two people who meet, as their screens really look.
+"""Draws tests/pictures/ceremony.svg: the real screens of two people who compare words.
 
     sudo tests/pictures/ceremony.py [SCAT]     (default: target/release/scat)
 
 Plays both people in tmux, in a network namespace where ann.example.com is
-203.0.113.7 and whoever calls it comes from 198.51.100.4. Nothing outside it is
-touched. Needs root, tmux, iproute2 and util-linux.
+203.0.113.7 and callers have the address 198.51.100.4. Changes nothing outside. Needs root, tmux, iproute2 and util-linux.
 """
 
 import html, os, re, shlex, subprocess, sys, tempfile, time
@@ -24,7 +23,7 @@ exec "$2" --inside "$1" "$3"
 
 
 class Person:
-    """Somebody at a terminal of their own."""
+    """A person at a terminal."""
 
     def __init__(self, name, room):
         self.name = name
