@@ -649,13 +649,14 @@ impl Error {
                 Refusal::Invalid if lacks_zone(to) => ZONE,
                 _ => return None,
             },
+            Error::Waited(_, stage) if stage.hint().is_empty() => return None,
             Error::Waited(_, stage) => stage.hint(),
             Error::Silent => "is scat running there? (a port forwarder accepts in any case)",
             Error::NotScat(_) => "check that scat is what listens on that port",
             Error::HandshakeTimeout => UNANSWERED,
             Error::HandshakeAltered => "if it happens again, use another network",
             Error::Unheard => "large packets may be lost: try an MTU of 1280 here",
-            Error::Busy => "try again later, or let scat do so: -w SECS",
+            Error::Busy => "try again later; -w SECS retries until then",
             Error::Preface { mismatch, psk } => match mismatch {
                 Mismatch::Version(_) | Mismatch::Unknown => {
                     "use the same version of scat at both ends"
@@ -710,6 +711,7 @@ impl Error {
         match self {
             Error::WordsDiffer
             | Error::NotAccepted
+            | Error::Left
             | Error::KeyRefused { .. }
             | Error::NotOpened(..)
             | Error::OpenTimeout(_) => self,

@@ -3,7 +3,7 @@
 
 use crate::support::scat::{self, Place, Scat, dial, door, full_door};
 use crate::support::{has_ipv6, skip};
-use ::scat::error::Error;
+use ::scat::error::{Error, Stage};
 use rustix::process::Signal;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -103,6 +103,12 @@ fn a_name_that_is_not_in_ascii_is_told_how_to_write_it() {
     let name = "b\u{fc}cher.example port 9000".into();
     let err = Error::Resolve { name, err: "unknown".into(), is_temporary: false };
     assert!(err.hint().unwrap().contains("xn--"));
+}
+
+#[test]
+fn w_that_ran_out_has_no_empty_hint() {
+    let stage = Stage::failing(&Error::HandshakeCut(None));
+    assert_eq!(Error::Waited(Duration::from_secs(1), stage).hint(), None);
 }
 
 /// `scat listen 9000`. (A machine without a name server cannot tell.)

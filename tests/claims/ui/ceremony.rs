@@ -262,6 +262,8 @@ fn no_is_a_refusal_and_leaving_is_none_at_both_ends() {
         pair.at_l.keys(keys);
         let (l, c) = pair.ends();
         let alarms = [l.expect(4, here), c.expect(4, there)];
+        // Its message says that nothing was sent.
+        assert!(!alarms[0].stderr.contains("nothing was sent or received"));
 
         let mut pair = asking();
         pair.at_c.keys(keys);
