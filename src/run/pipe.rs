@@ -157,8 +157,8 @@ impl<'a> Pipe<'a> {
         };
         let is_asked = asker.is_some();
         let is_chat = stdin.is_terminal() && stdout.is_terminal();
-        if stdin.is_terminal() {
-            report.set_typed_at();
+        if stdin.is_terminal() || stdout.may_be_shown() {
+            report.set_shared();
         }
         let verification =
             Verification::new(&mut session, link.peer(), policy, asker, is_chat, report);
@@ -337,7 +337,7 @@ impl<'a> Pipe<'a> {
         let quiet = [&self.idle, &self.unread, &self.staying].map(|it| it.limit.at());
         let ack = self.session.ack_at(Instant::now());
         let reconnect = self.reconnect.as_ref().and_then(|it| it.timeout(&self.link));
-        let shown = self.progress.at().filter(|_| self.shows_progress());
+        let shown = self.progress.at().filter(|_| self.shows_progress().is_some());
         let own = [self.progress_at(), shown, self.still.tell_at];
         let of_others = [open_by, ratchet, ask, acknowledged, ack, reconnect];
         own.into_iter().chain(quiet).chain(of_others).flatten().min()
@@ -349,13 +349,15 @@ impl<'a> Pipe<'a> {
         (self.report.has_status() && told != self.session.counters()).then_some(at)
     }
 
-    /// Whether a terminal may show progress: it is not in use for a question or for the
-    /// data.
-    fn shows_progress(&self) -> bool {
+    /// Whether a terminal may show progress, as it is not in use for a question or for the
+    /// data. If so, whether each line has to stay, because the reader of a pipe may print
+    /// on the same terminal.
+    fn shows_progress(&self) -> Option<bool> {
         let Counters { sent, received, .. } = self.session.counters();
         let has_data =
-            self.stdin.is_terminal() && sent > 0 || self.stdout.may_be_shown() && received > 0;
-        self.report.is_watched() && !has_data && !self.verification.is_asking() && !self.is_away()
+            self.stdin.is_terminal() && sent > 0 || self.stdout.is_terminal() && received > 0;
+        let is_used = has_data || self.verification.is_asking() || self.is_away();
+        (self.report.is_watched() && !is_used).then(|| self.stdout.may_be_shown() && received > 0)
     }
 
     fn tell_progress(&mut self, now: Instant) {
@@ -422,10 +424,13 @@ impl<'a> Pipe<'a> {
             self.tell_progress(now);
         }
         self.explain_standstill(now);
-        if self.shows_progress()
-            && let Some(line) = self.progress.line(now, self.session.counters())
+        if let Some(stays) = self.shows_progress()
+            && let Some(line) = self.progress.line(now, self.session.counters(), stays)
         {
-            self.report.progress(&line);
+            match stays {
+                true => self.report.remark(line),
+                false => self.report.progress(&line),
+            }
         }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.session.start_ratchet(random::ephemerals()?)?;

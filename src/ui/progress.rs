@@ -16,6 +16,8 @@ pub struct Progress {
     /// Bytes of the input, if known.
     total: Option<u64>,
     patience: Patience,
+    /// When the transfer was first seen.
+    since: Option<Instant>,
     next: Option<Instant>,
     /// Times and the bytes moved by then.
     samples: VecDeque<(Instant, u64)>,
@@ -24,7 +26,7 @@ pub struct Progress {
 impl Progress {
     /// Starts a transfer whose input has `total` bytes, if that is known.
     pub fn new(total: Option<u64>, patience: Patience) -> Self {
-        Progress { total, patience, next: None, samples: VecDeque::new() }
+        Progress { total, patience, since: None, next: None, samples: VecDeque::new() }
     }
 
     /// Returns when [`Progress::line`] next has something to show.
@@ -32,22 +34,29 @@ impl Progress {
         self.next
     }
 
-    /// Returns the line to show, if it is time for one.
-    pub fn line(&mut self, now: Instant, counters: Counters) -> Option<String> {
+    /// Returns the line to show, if it is time for one. Lines that stay on the screen
+    /// become rare: the time from the start doubles with each, and those without
+    /// progress are left out.
+    pub fn line(&mut self, now: Instant, counters: Counters, stays: bool) -> Option<String> {
         let Counters { sent, received, .. } = counters;
         let moved = sent + received;
         if moved < LITTLE {
             return None;
         }
-        let Some(next) = self.next else {
+        let Patience { progress, lasting, refresh, .. } = self.patience;
+        let (Some(started), Some(next)) = (self.since, self.next) else {
             self.samples.push_back((now, moved));
-            self.next = Some(now + self.patience.progress);
+            self.since = Some(now);
+            self.next = Some(now + if stays { lasting } else { progress });
             return None;
         };
         if now < next {
             return None;
         }
-        self.next = Some(now + self.patience.refresh);
+        self.next = Some(now + if stays { now - started } else { refresh });
+        if stays && self.samples.back().is_some_and(|&(_, before)| before == moved) {
+            return None;
+        }
         let (since, before) = self.samples.front().copied().unwrap_or((now, moved));
         let time = now.saturating_duration_since(since).as_millis().max(1);
         let rate = u64::try_from(u128::from(moved - before) * 1000 / time).unwrap_or(u64::MAX);
@@ -79,11 +88,15 @@ mod tests {
 
     /// Returns what is shown at these seconds, given the bytes sent and received by then.
     fn shown(total: Option<u64>, moved: &[(u64, u64, u64)]) -> Vec<Option<String>> {
+        shown_as(false, total, moved)
+    }
+
+    fn shown_as(stays: bool, total: Option<u64>, moved: &[(u64, u64, u64)]) -> Vec<Option<String>> {
         let mut progress = Progress::new(total, Patience::default());
         let start = Instant::now();
         let line = |&(at, sent, received): &(u64, u64, u64)| {
             let counters = Counters { sent, received, written: received };
-            progress.line(start + Duration::from_secs(at), counters)
+            progress.line(start + Duration::from_secs(at), counters, stays)
         };
         moved.iter().map(line).collect()
     }
@@ -96,6 +109,17 @@ mod tests {
         let lines = shown(Some(10 * MIB), &at);
         let third = "3.0 MiB of 10.0 MiB sent, 1.0 MiB/s, 7 s left".to_owned();
         assert_eq!(lines, [None, None, None, Some(third), None]);
+    }
+
+    #[test]
+    fn lines_that_stay_become_rare_and_show_progress_only() {
+        let at: Vec<_> = (0..=100).map(|at| (at, 0, MIB * (1 + at.min(50)))).collect();
+        let lines = shown_as(true, None, &at);
+        let is_shown = |at: &usize| lines[*at].is_some();
+        assert_eq!((0..=100).filter(is_shown).collect::<Vec<_>>(), [10, 20, 40, 80]);
+        assert_eq!(lines[20].as_deref(), Some("21.0 MiB received, 1.0 MiB/s"));
+        let still: Vec<_> = (0..=100).map(|at| (at, 0, MIB)).collect();
+        assert!(shown_as(true, None, &still).iter().all(Option::is_none));
     }
 
     #[test]

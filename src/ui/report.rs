@@ -52,8 +52,8 @@ pub struct Report {
     status: Option<Rc<Lines>>,
     /// Other text is on the screen where our next line would begin.
     is_within_line: Cell<bool>,
-    /// The user may have typed something there.
-    is_typed_at: Cell<bool>,
+    /// The user or another program may have put something there.
+    is_shared: Cell<bool>,
     /// The terminal's last line is [`Report::progress`].
     has_progress: Cell<bool>,
 }
@@ -81,7 +81,7 @@ impl Report {
             messages,
             status,
             is_within_line: Cell::new(false),
-            is_typed_at: Cell::new(false),
+            is_shared: Cell::new(false),
             has_progress: Cell::new(false),
         }
     }
@@ -91,9 +91,9 @@ impl Report {
         self.is_within_line.set(is);
     }
 
-    /// From now on the user types on the screen.
-    pub fn set_typed_at(&self) {
-        self.is_typed_at.set(true);
+    /// From now on the screen shows what the user types or the reader of the data prints.
+    pub fn set_shared(&self) {
+        self.is_shared.set(true);
     }
 
     /// Formats a line that begins at the left edge of a screen; on a terminal, breaks it
@@ -115,7 +115,7 @@ impl Report {
         }
         match self.is_within_line.take() {
             true => "\n".to_owned(),
-            false if self.is_typed_at.get() => tty::left_edge(stream::stderr()),
+            false if self.is_shared.get() => tty::left_edge(stream::stderr()),
             false => String::new(),
         }
     }

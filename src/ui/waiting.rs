@@ -19,6 +19,8 @@ pub struct Patience {
     pub stuck: Duration,
     /// The progress of a transfer.
     pub progress: Duration,
+    /// The same, on a screen that may show the data as well.
+    pub lasting: Duration,
     /// Interval at which progress is updated, on a terminal and for programs.
     pub refresh: Duration,
 }
@@ -30,6 +32,7 @@ impl Default for Patience {
             ends: Duration::from_secs(3),
             stuck: Duration::from_secs(10),
             progress: Duration::from_secs(2),
+            lasting: Duration::from_secs(10),
             refresh: Duration::from_secs(1),
         }
     }

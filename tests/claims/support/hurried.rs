@@ -40,6 +40,7 @@ const TELL: Patience = Patience {
     ends: Duration::from_millis(200),
     stuck: Duration::from_secs(10),
     progress: Duration::ZERO,
+    lasting: Duration::ZERO,
     refresh: Duration::from_millis(20),
 };
 

@@ -70,9 +70,31 @@ fn a_transfer_shows_how_far_it_has_come_and_leaves_nothing_of_it_behind() {
     assert!(screen.screen().ends_with(" received\r\n"), "{:?}", screen.screen());
 }
 
+/// `scat -l 9000 | tar x`
+#[test]
+fn progress_of_a_pipe_stays_on_lines_of_its_own() {
+    at_terminals!();
+    let mut screen = Terminal::new();
+    let args = ["--no-confirm", "-l", "127.0.0.1", "0"];
+    let scat = hurried(&screen, "</dev/null | cat >/dev/null", &args);
+    let mut peer = Peer::connect(dial(screen.port()), Options::default()).unwrap();
+    for _ in 0..2 {
+        peer.send(DATA, &[7; CONTENT]).unwrap();
+    }
+    peer.start_ratchet().unwrap();
+    while peer.recv().unwrap().0 != REKEY2 {}
+    peer.send(DATA, &[7; CONTENT]).unwrap();
+    let line = screen.wait_for("/s\r\n");
+    let line = line.rsplit(['\r', '\n']).next().unwrap();
+    assert!(line.starts_with("scat: ") && line.contains(" received, "), "{line:?}");
+    peer.finish().unwrap();
+    scat.end_by_itself().expect(0, "");
+    assert!(!screen.screen().contains(CLEAR), "{:?}", screen.screen());
+}
+
 /// Progress would be mixed with the data on the same screen, directly or through a pipeline.
 #[test]
-fn no_progress_is_shown_among_the_data() {
+fn no_line_is_erased_among_the_data() {
     at_terminals!();
     let args = ["--no-confirm", "-l", "127.0.0.1", "0"];
     for redirections in ["<\"$0\" >\"$0\"", "</dev/null | cat >\"$0\""] {
