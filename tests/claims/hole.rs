@@ -301,7 +301,7 @@ fn every_session_runs_in_the_sandbox_whatever_it_prints() {
 
 /// `-v` lists the protections, and nothing as missing if the kernel has them all.
 #[test]
-fn what_the_sandbox_holds_is_told() {
+fn v_lists_the_protections_of_the_sandbox() {
     let (mut listener, port) = Scat::listen_with(&["-v"]);
     let connector = Scat::connect(port);
     let line = listener.line("scat: sandbox: ");
@@ -316,7 +316,7 @@ fn what_the_sandbox_holds_is_told() {
 }
 
 #[test]
-fn what_scat_was_started_with_and_does_not_use_is_closed_before_anybody_comes() {
+fn unused_inherited_descriptors_are_closed_before_there_is_a_peer() {
     let (mut reader, writer) = io::pipe().unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", "exec 9>&0 8<. </dev/null && exec \"$@\"", "sh", &scat::program()]);
@@ -341,7 +341,7 @@ fn works((mut listener, port): (Scat, u16), said: &str) {
 
 /// A service manager's SystemCallFilter that lacks the calls of the sandbox.
 #[test]
-fn a_filter_that_ends_whoever_sandboxes_itself_ends_no_session() {
+fn a_filter_that_kills_at_the_sandbox_calls_ends_no_session() {
     const LANDLOCK: [c_long; 3] = [444, 445, 446];
     const BOTH: [c_long; 4] = [444, 445, 446, libc::SYS_seccomp];
     for (answer, calls, missing) in [

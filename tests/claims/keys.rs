@@ -106,7 +106,7 @@ fn key_files_of_other_users_are_refused() {
 }
 
 #[test]
-fn key_files_that_are_none_are_1() {
+fn files_without_a_valid_key_are_1() {
     for args in [["--pubkey", "/nonexistent"], ["--pubkey", "/dev/null"]] {
         Scat::new(&args).end().expect(1, args[1]);
     }
@@ -203,7 +203,7 @@ fn a_secret_among_the_arguments_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn the_wrong_file_is_called_that_and_not_one_that_others_may_read() {
+fn a_wrong_file_is_reported_as_wrong_not_as_readable_by_others() {
     let text = "scat-public:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
     let public = private_file("public", text);
     fs::set_permissions(&public, Permissions::from_mode(0o644)).unwrap();

@@ -274,7 +274,7 @@ fn a_service_that_speaks_something_else_is_named() {
 }
 
 #[test]
-fn w_that_ran_out_says_at_which_stage() {
+fn an_expired_w_names_the_stage() {
     let ((_full, full_port), (_silent, silent_port)) = (full_door(), door());
     let connecting = Scat::connect_with(&["-w", "1"], full_port);
     let unanswered = Scat::connect_with(&["-w", "1"], silent_port);

@@ -208,7 +208,7 @@ fn work_together(builds: [&str; 2]) {
 
 /// The listener's options, what it says, and what it does not say.
 #[test]
-fn whoever_verifies_nobody_is_told_unless_they_said_so() {
+fn scat_warns_that_nobody_is_verified_unless_the_user_knows() {
     let own = keys().l.file.arg();
     for (options, said, hint) in [
         (&[][..], UNVERIFIED, "hint: to verify it: -c asks for the words"),
@@ -398,7 +398,7 @@ fn a_listener_takes_any_of_several_pinned_keys() {
 }
 
 #[test]
-fn pins_that_cannot_be_are_usage_errors() {
+fn impossible_pins_are_usage_errors() {
     let Keys { c, other, .. } = keys();
     let two = ["--peer", &c.public, "--peer", &other.public, "127.0.0.1", "1"];
     Scat::new(&two).end().expect(2, "--peer can be repeated with -l only");
@@ -449,7 +449,7 @@ fn a_file_of_peers_names_who_has_come_at_both_ends() {
 
 /// The user can then ask the other person whether the key is theirs.
 #[test]
-fn a_key_that_is_not_the_one_expected_is_shown_and_none_is_told_apart() {
+fn an_unexpected_key_is_shown_and_a_missing_one_reported() {
     let Keys { l, other, .. } = keys();
     let pinned = ["--peer", &other.public];
     let (_l, port) = Scat::listen_with(&["-i", l.file.arg()]);

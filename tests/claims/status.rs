@@ -134,7 +134,7 @@ fn how_the_peer_was_verified_is_told_with_its_name_and_its_key() {
 }
 
 #[test]
-fn no_words_are_told_that_this_side_is_to_type_or_is_not_to_say_yet() {
+fn events_have_no_words_that_the_user_must_type_or_may_not_say_yet() {
     if !pty::is_available() {
         return;
     }
@@ -226,7 +226,7 @@ fn a_program_asks_the_person_where_it_is_told_to() {
 }
 
 #[test]
-fn a_program_that_is_gone_has_left_and_no_is_no() {
+fn a_program_that_has_gone_leaves_and_no_refuses() {
     let (left, refused) = ("8 left", "1 refused");
     for (answer, abort) in
         [("", left), ("q\n", left), ("no\n", refused), (&"00000000\n".repeat(3), refused)]

@@ -28,7 +28,7 @@ fn connection_refused_is_3() {
 }
 
 #[test]
-fn a_source_that_is_not_here_is_1() {
+fn a_source_address_of_another_machine_is_1() {
     let from_nowhere = Scat::new(&["-s", "192.0.2.1", "127.0.0.1", "9"]);
     from_nowhere.end().expect(1, "192.0.2.1 is not an address of this machine");
 }
@@ -89,7 +89,7 @@ fn localhost_is_this_machine_whatever_the_resolver_says() {
 }
 
 #[test]
-fn w_passes_at_a_connector_with_3() {
+fn an_expired_w_is_3_at_a_connector() {
     let (_full, port) = full_door();
     Scat::connect_with(&["-w0.3"], port).end().expect(3, "no session in 0.3 s");
     let (_silent, port) = door();
@@ -111,7 +111,7 @@ fn w_tries_again_until_somebody_listens() {
 }
 
 #[test]
-fn w_passes_with_the_reason_for_which_the_tries_failed() {
+fn an_expired_w_reports_why_the_tries_failed() {
     let (_taken, port) = closed_port(1);
     let ended = Scat::connect_with(&["-w2"], port).end();
     let ended = ended.expect(3, "no session in 2 s: connect 127.0.0.1 port ");
@@ -119,7 +119,7 @@ fn w_passes_with_the_reason_for_which_the_tries_failed() {
 }
 
 #[test]
-fn w_does_not_try_again_what_stays_as_it_is() {
+fn w_does_not_retry_what_cannot_change() {
     let (door, port) = door();
     let scat = Scat::connect_with(&["-w30"], port);
     let mut stream = door.accept().unwrap().0;
@@ -144,7 +144,7 @@ fn hung_up_with_a_psk(options: &[&str]) -> (Scat, TcpListener) {
 }
 
 #[test]
-fn who_comes_second_and_has_verified_the_listener_ends_with_3() {
+fn a_second_caller_that_has_verified_the_listener_ends_with_3() {
     let (scat, door) = hung_up_with_a_psk(&[]);
     let said = "cut off before the session; nothing was sent";
     scat.end_by_itself().expect(3, said).expect(3, "probably took another caller; it is safe");
@@ -152,7 +152,7 @@ fn who_comes_second_and_has_verified_the_listener_ends_with_3() {
 }
 
 #[test]
-fn who_comes_second_and_has_verified_the_listener_comes_again_with_w() {
+fn a_second_caller_that_has_verified_the_listener_retries_with_w() {
     let (scat, door) = hung_up_with_a_psk(&["-w30"]);
     let stream = door.accept().unwrap().0;
     let options = Options { psk: Some([7; 32]), ..Options::default() };
@@ -179,7 +179,7 @@ fn the_time_for_an_answer_is_10_s() {
 }
 
 #[test]
-fn what_is_there_at_the_time_limit_counts_although_scat_was_stopped() {
+fn bytes_that_arrived_in_time_count_although_scat_was_stopped() {
     let hurried_connector = |port: u16| hurried::start(&["127.0.0.1", &port.to_string()]);
     let (first_door, port) = door();
     let unanswered = hurried_connector(port);
@@ -345,7 +345,7 @@ fn one_hang_up_after_flight_3_ends_the_connector_with_6() {
 }
 
 #[test]
-fn what_comes_instead_of_the_opening_ends_it_and_shows_nothing() {
+fn another_frame_instead_of_open_ends_scat_and_shows_no_words() {
     for (kind, content, answer, status, said) in [
         (OPEN, &[7; 32][..], Some(3), 5, "the opening does not fit the commitment"),
         (DATA, b"too early", Some(3), 5, "before OPEN"),

@@ -81,14 +81,14 @@ fn stranger(answer: &'static [u8]) -> SocketAddr {
 }
 
 #[test]
-fn who_answers_and_is_not_the_peer_gives_the_next_address_its_turn() {
+fn after_a_wrong_answer_the_next_address_is_tried() {
     let (_listener, good) = Scat::listen();
     let addresses = vec![stranger(b"HTTP/1.1 400 Bad Request\r\n"), at(1, good)];
     assert_eq!(call(addresses).unwrap().link.peer(), Some(at(1, good)));
 }
 
 #[test]
-fn the_most_telling_of_the_failures_is_told_with_its_address() {
+fn the_most_informative_failure_is_reported_with_its_address() {
     let closed = closed_port(1);
     let http = stranger(b"HTTP/1.1 400 Bad Request\r\n");
     let err = call(vec![http, at(1, closed.1)]).err().unwrap();
@@ -100,7 +100,7 @@ fn the_most_telling_of_the_failures_is_told_with_its_address() {
 }
 
 #[test]
-fn when_w_passes_an_address_that_has_failed_is_told_before_one_that_says_nothing() {
+fn an_expired_w_reports_a_failed_address_before_a_silent_one() {
     let (_full, dead) = full_door();
     let closed = closed_port(1);
     let within = Some(Duration::from_millis(400));

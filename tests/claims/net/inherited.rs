@@ -187,7 +187,7 @@ fn a_connection_that_was_reset_before_scat_started_is_3() {
 }
 
 #[test]
-fn what_is_no_connection_is_2() {
+fn a_descriptor_that_is_no_connection_is_2() {
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     udp.connect(udp.local_addr().unwrap()).unwrap();
     let unconnected = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
@@ -232,7 +232,7 @@ fn a_connection_that_is_a_standard_stream_as_well_is_2_and_carries_nothing() {
 }
 
 #[test]
-fn a_given_connection_that_verifies_nobody_is_2_and_carries_nothing() {
+fn fd_without_verification_is_2_and_carries_nothing() {
     for args in [&["-l"][..], &[], &["-l", "--no-confirm"], &["--no-confirm"]] {
         let (mut stranger, socket) = UnixStream::pair().unwrap();
         let ended = on(socket, args, "/dev/null").end();

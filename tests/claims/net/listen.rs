@@ -30,7 +30,7 @@ fn a_port_in_use_is_1() {
 }
 
 #[test]
-fn an_address_that_is_not_here_is_1() {
+fn an_address_of_another_machine_is_1() {
     Scat::new(&["-l", "192.0.2.1", "0"])
         .end()
         .expect(1, "192.0.2.1 is not an address of this machine");
@@ -78,7 +78,7 @@ fn one_family_only_where_asked_for() {
 }
 
 #[test]
-fn w_passes_at_a_listener_with_3() {
+fn an_expired_w_is_3_at_a_listener() {
     let alone = Scat::listen_with(&["-w0.2"]).0;
     alone.end().expect(3, "no session in 0.2 s");
     let (in_a_handshake, port) = Scat::listen_with(&["-w2"]);
@@ -133,7 +133,7 @@ fn wait_for_failed(scat: &mut Scat, failed: usize) {
 }
 
 #[test]
-fn strangers_of_every_kind_do_not_cost_the_seat() {
+fn strangers_of_every_kind_do_not_keep_out_the_peer() {
     let (scat, port) = Scat::listen();
     let mut stay = Vec::new();
     let flight1 = connector().flight1().unwrap();
@@ -215,7 +215,7 @@ fn runs_out(port: u16) -> [Duration; 2] {
 }
 
 #[test]
-fn one_who_sends_a_byte_at_a_time_does_not_hold_up_others() {
+fn a_caller_that_sends_byte_by_byte_does_not_delay_others() {
     let (scat, port) = Scat::listen();
     let is_over = Arc::new(AtomicBool::new(false));
     let over = is_over.clone();
@@ -254,7 +254,7 @@ fn a_flight_1_byte_by_byte_is_answered() {
 }
 
 #[test]
-fn those_who_speak_scat_otherwise_are_told_by_a_preface() {
+fn a_scat_that_does_not_match_gets_our_preface() {
     let (scat, port) = Scat::listen();
     let own = peer::preface(Role::Listener, false);
     for other in [
@@ -284,7 +284,7 @@ fn those_who_speak_scat_otherwise_are_told_by_a_preface() {
 }
 
 #[test]
-fn one_who_is_turned_away_and_floods_does_not_hold_the_listener() {
+fn a_rejected_caller_that_floods_does_not_block_the_listener() {
     let (scat, port) = Scat::listen();
     let floods: Vec<_> = (0..2)
         .map(|_| {
@@ -483,7 +483,7 @@ fn a_listener_that_gets_no_random_numbers_ends_with_1() {
 }
 
 #[test]
-fn v_tells_why_strangers_went_and_not_too_often() {
+fn v_reports_why_strangers_were_dropped_at_a_limited_rate() {
     let (mut scat, port) = Scat::listen_with(&["-v"]);
     let mut stream = dial(port);
     stream.write_all(b"SSH-2.0-x\r\n").unwrap();
@@ -506,7 +506,7 @@ fn v_tells_why_strangers_went_and_not_too_often() {
 }
 
 #[test]
-fn who_does_not_speak_scat_is_told_later_if_too_much_was_told_before() {
+fn a_foreign_caller_is_reported_later_if_the_limit_was_reached() {
     let (mut scat, port) = Scat::listen();
     // As many as scat reports in one second.
     for _ in 0..5 {
@@ -573,7 +573,7 @@ fn one_hang_up_after_flight_3_ends_the_listener_with_6() {
 }
 
 #[test]
-fn when_open_comes_everybody_else_has_been_turned_away() {
+fn before_open_all_other_callers_are_rejected() {
     let (mut scat, port) = Scat::listen();
     let mut others: Vec<TcpStream> = (0..20).map(|_| dial(port)).collect();
     let mut half = dial(port);

@@ -367,7 +367,7 @@ fn a_loss_while_an_output_takes_nothing_loses_nothing() {
 }
 
 #[test]
-fn a_loss_between_the_end_of_the_input_and_its_confirmation_is_none() {
+fn a_loss_between_the_end_of_input_and_done_does_no_harm() {
     let (listener, mut connector, network, _) = session();
     // More than a pipe holds, so the listener cannot write it all before the test reads.
     let data = noise(34, 300_000);

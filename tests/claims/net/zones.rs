@@ -33,7 +33,7 @@ fn every_line_about_a_link_local_address_names_its_interface() {
 }
 
 #[test]
-fn an_interface_that_is_not_here_is_1() {
+fn a_missing_interface_is_1() {
     for args in [
         &["fe80::1%nothing", "9"][..],
         &["fe80::1%4294967295", "9"],

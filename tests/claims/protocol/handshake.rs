@@ -115,7 +115,7 @@ fn both_ends_reach_the_same_keys_and_know_each_other() {
 }
 
 #[test]
-fn what_both_ends_have_is_agreed_on_and_nothing_else() {
+fn both_ends_agree_on_the_features_that_both_have() {
     for psk in [false, true] {
         for offers in features() {
             for chooses in features() {
@@ -144,7 +144,7 @@ fn what_both_ends_have_is_agreed_on_and_nothing_else() {
 }
 
 #[test]
-fn nothing_of_a_handshake_is_the_same_in_the_next() {
+fn two_handshakes_have_no_value_in_common() {
     let (c, l) = locals(false);
     let run = |seed: u8| -> (Connected, Accepted) {
         let (initiator, flight1) = Initiator::new(&c, fresh(seed), &N_C).unwrap();
@@ -366,7 +366,7 @@ fn a_flight_made_for_another_handshake_is_refused() {
 }
 
 #[test]
-fn a_flag_rewritten_on_the_way_makes_no_session() {
+fn an_altered_flag_makes_no_session() {
     // Each side computes the prologue from its own configuration.
     let (plain_c, plain_l) = locals(false);
     let (psk_c, psk_l) = locals(true);
@@ -387,7 +387,7 @@ fn a_flag_rewritten_on_the_way_makes_no_session() {
 
 /// An attacker who wants another cipher adds, removes or replaces an offer.
 #[test]
-fn what_is_offered_cannot_be_altered_on_the_way() {
+fn an_offer_cannot_be_altered_in_transit() {
     for psk in [false, true] {
         for offers in features() {
             let (c, l) = locals_with(psk, [offers, Features::ALL]);

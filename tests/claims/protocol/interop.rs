@@ -88,7 +88,7 @@ fn frames_are_aes_where_both_ends_have_it_and_verbose_says_so() {
 }
 
 #[test]
-fn what_is_offered_and_altered_on_the_way_makes_no_session() {
+fn an_altered_offer_makes_no_session() {
     let key = key_file("psk", &[9; 32]);
     for psk in [false, true] {
         let own = if psk { &["--psk", key.arg()][..] } else { &[] };

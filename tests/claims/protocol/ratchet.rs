@@ -382,7 +382,7 @@ fn a_connector_answers_after_its_own_eof_and_done() {
 }
 
 #[test]
-fn a_lost_rekey3_behind_eof_and_done_is_no_loss_and_a_lost_done_is() {
+fn a_lost_rekey3_after_eof_and_done_does_no_harm_but_a_lost_done_does() {
     for takes_done in [true, false] {
         let (mut session, mut peer) = opened(NEVER);
         start_ratchet(&mut session);

@@ -349,7 +349,7 @@ fn run(seed: u64) -> Outcome {
 }
 
 #[test]
-fn whatever_the_network_does_what_arrives_is_what_was_sent() {
+fn whatever_the_network_does_exactly_the_sent_bytes_arrive() {
     let number = |name| env::var(name).ok().map(|it| it.parse::<u64>().unwrap());
     let seeds = match number("RECONNECT_SEED") {
         Some(seed) => seed..seed + 1,
@@ -713,7 +713,7 @@ fn an_offset_is_judged_like_an_ack() {
 
 /// An honest peer does not do this.
 #[test]
-fn a_peer_that_acknowledges_what_was_to_come_again_does_without_it() {
+fn bytes_that_the_peer_acknowledges_are_not_sent_again() {
     for (mut session, mut peer) in both(NEVER, false) {
         let start = session.spoken();
         fill(&mut session, &[5; 10_000]);
@@ -740,7 +740,7 @@ fn a_frame_that_has_begun_comes_again_whole() {
 }
 
 #[test]
-fn what_is_kept_is_bounded_and_an_ack_makes_room() {
+fn kept_bytes_are_bounded_and_an_ack_makes_room() {
     const KEPT: u64 = 1 << 20;
     for (mut session, mut peer) in both(Schedule { kept: KEPT, ..NEVER }, false) {
         let mut sent = 0;
@@ -771,7 +771,7 @@ fn what_is_kept_is_bounded_and_an_ack_makes_room() {
 
 /// A side whose output is blocked does not see the peer's ACKs, and still continues.
 #[test]
-fn one_that_cannot_read_goes_on_and_lets_the_oldest_go() {
+fn a_side_that_cannot_read_goes_on_and_drops_the_oldest_bytes() {
     const KEPT: u64 = 1 << 18;
     for (mut session, mut peer) in both(Schedule { kept: KEPT, ..NEVER }, true) {
         while session.has_space() {

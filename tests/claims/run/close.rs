@@ -29,7 +29,7 @@ fn a_peer_that_floods_cannot_keep_a_close_from_ending() {
 }
 
 #[test]
-fn an_output_that_blocks_keeps_what_came_and_not_the_connection() {
+fn an_output_that_blocks_keeps_the_data_but_not_the_connection() {
     for role in ROLES {
         let (scat, mut peer) = session(role);
         let data = noise(21, 480_000);

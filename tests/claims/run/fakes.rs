@@ -129,7 +129,7 @@ impl Loop {
 }
 
 #[test]
-fn what_goes_in_at_one_side_of_the_loop_comes_out_at_the_other() {
+fn bytes_pass_through_the_loop_both_ways() {
     for role in [Role::Listener, Role::Connector] {
         let mut it = Loop::start(role);
         let sent = noise(30, 300_000);

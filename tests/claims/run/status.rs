@@ -232,7 +232,7 @@ fn a_forged_frame_is_5_at_both_ends() {
 
 /// One rule of each kind. The tests in protocol/ have the others.
 #[test]
-fn what_must_not_come_is_5_and_told() {
+fn forbidden_frames_are_5_and_reported() {
     // Sends what must precede the wrong frame, and returns that frame.
     type Breach = fn(&mut Peer) -> Vec<u8>;
     let for_both: &[(Breach, &str, &[u8])] = &[

@@ -367,7 +367,7 @@ fn a_slow_reader_slows_the_writer_and_memory_stays() {
 }
 
 #[test]
-fn two_who_both_read_nothing_come_through_once_they_read() {
+fn two_ends_that_read_nothing_finish_once_they_read() {
     // Far more than all pipes and buffers hold, so each side must send while its output is
     // blocked.
     let (mut l, mut c) = Scat::pair();

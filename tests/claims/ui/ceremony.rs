@@ -163,7 +163,7 @@ fn unique_beginnings_in_any_case_with_dashes_are_enough() {
 }
 
 #[test]
-fn nobody_sees_the_half_that_they_have_to_hear() {
+fn no_screen_shows_the_half_that_its_user_must_hear() {
     at_terminals!();
     let mut pair = asking();
     assert!(!pair.at_c.screen().contains(&pair.half.words));
@@ -246,7 +246,7 @@ fn three_wrong_answers_of_the_listener_exit_4_at_both_ends() {
 }
 
 #[test]
-fn no_is_a_refusal_and_leaving_is_none_at_both_ends() {
+fn no_is_a_refusal_at_both_ends_and_leaving_is_not() {
     at_terminals!();
     let refused = ["you rejected", "the other person typed 'no' or wrong words"];
     let left = ["you left before", "the other person left before"];
@@ -314,7 +314,7 @@ fn every_other_end_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn what_was_typed_before_the_question_is_no_answer() {
+fn text_typed_before_the_question_is_no_answer() {
     at_terminals!();
     let (mut at_l, at_c) = (Terminal::new(), Terminal::new());
     let (l, port) = at_l.start(&["-lc", "127.0.0.1", "0"]).with_port();

@@ -62,19 +62,19 @@ fn in_the_middle(ann_args: &[&str], bob_args: &[&str], paint: &str) {
 }
 
 #[test]
-fn a_middle_that_wipes_both_screens_is_found_out() {
+fn a_man_in_the_middle_who_clears_both_screens_is_detected() {
     at_terminals!();
     in_the_middle(&[], &[], WIPED);
 }
 
 #[test]
-fn a_middle_that_scrolls_both_screens_away_is_found_out() {
+fn a_man_in_the_middle_who_scrolls_both_screens_is_detected() {
     at_terminals!();
     in_the_middle(&[], &[], &scrolled());
 }
 
 #[test]
-fn a_middle_is_found_out_with_c_at_one_end() {
+fn a_man_in_the_middle_is_detected_with_c_at_one_end() {
     at_terminals!();
     in_the_middle(&["-c"], &[], &scrolled());
     in_the_middle(&[], &["-c"], WIPED);
@@ -163,7 +163,7 @@ fn at_a_screen_without_a_controlling_terminal_it_does_not_start_unasked() {
 /// Like scat started by `su -c`, which waits in the foreground of that screen.
 #[test]
 #[cfg(target_os = "linux")]
-fn at_a_screen_that_controls_its_starter_it_asks_as_long_as_that_waits() {
+fn it_asks_at_the_terminal_of_a_parent_that_waits_in_the_foreground() {
     at_terminals!();
     let start = |script: &str| {
         let screen = Terminal::new();
@@ -263,7 +263,7 @@ fn the_peer_cannot_write_lines_that_look_like_ours() {
 }
 
 #[test]
-fn a_screen_is_not_shown_what_is_no_text_and_both_are_told() {
+fn binary_data_is_not_shown_on_a_screen_and_both_ends_report_it() {
     at_terminals!();
     let (mut screen, l, mut peer) = unasked();
     peer.send(DATA, b"ELF\n\0\x01").unwrap();
@@ -275,7 +275,7 @@ fn a_screen_is_not_shown_what_is_no_text_and_both_are_told() {
 }
 
 #[test]
-fn what_a_person_has_half_typed_is_not_what_a_line_of_ours_stands_behind() {
+fn a_message_begins_at_the_left_edge_after_half_typed_input() {
     at_terminals!();
     let mut screen = Terminal::new();
     screen.set_width(40);

@@ -115,7 +115,7 @@ fn no_line_is_erased_among_the_data() {
 }
 
 #[test]
-fn who_only_receives_is_told_that_nobody_sends() {
+fn a_receiver_learns_that_nobody_sends() {
     at_terminals!();
     let mut screen = Terminal::new();
     let args = ["--no-confirm", "-l", "127.0.0.1", "0"];
