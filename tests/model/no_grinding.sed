@@ -1,2 +1,2 @@
-# The string is long: nobody finds an input for a value he wants.
+# The string is long: nobody can find an input for a wanted value.
 /^equation forall sas/,/= sas\.$/d
