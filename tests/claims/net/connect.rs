@@ -186,15 +186,16 @@ fn bytes_that_arrived_in_time_count_although_scat_was_stopped() {
     let mut stream = first_door.accept().unwrap().0;
     let mut handshake = Handshake::new(Role::Listener, Options::default()).unwrap();
     handshake.read_flight1(&peer::read_flight(&mut stream, FLIGHT1).unwrap()).unwrap();
+    // Each is stopped as soon as it waits, long before its limit.
+    unanswered.stop_while_it_waits();
     let (second_door, port) = door();
     let unopened = hurried_connector(port);
     let call = second_door.accept().unwrap().0;
     let mut peer = Peer::accept_without_open(call, Options::default()).unwrap();
+    unopened.stop_while_it_waits();
     let (listener, port) = hurried::start(&["-l", "127.0.0.1", "0"]).with_port();
     let (mut caller, mut call) = knock(port);
-    for scat in [&unanswered, &unopened, &listener] {
-        scat.stop_while_it_waits();
-    }
+    listener.stop_while_it_waits();
     stream.write_all(&handshake.flight2().unwrap()).unwrap();
     peer.send_open().unwrap();
     caller.write_all(&call.flight3().unwrap()).unwrap();

@@ -45,7 +45,7 @@ proptest! {
         lens in prop::collection::vec(prop_oneof![0..300usize, 0..=MAX_CONTENT], 1..6),
         reads in prop_oneof![
             19 => prop::collection::vec(1..200_000usize, 1..6),
-            1 => Just(vec![1]),
+            1 => Just(vec![1, 1, 2, 997]),
         ],
         held in any::<bool>(),
     ) {

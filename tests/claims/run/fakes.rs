@@ -108,7 +108,7 @@ impl Loop {
     /// Waits until the loop has shut down its sending half, even if its frames are not read yet.
     fn wait_for_shutdown(&self) {
         let mut fds = [PollFd::new(&self.peer, PollFlags::RDHUP)];
-        let limit = Timespec { tv_sec: 20, tv_nsec: 0 };
+        let limit = Timespec::try_from(LIMIT).unwrap();
         assert_eq!(poll(&mut fds, Some(&limit)).unwrap(), 1, "it does not close");
     }
 
