@@ -29,8 +29,8 @@ pub struct Schedule {
     /// Connector: time after the last ratchet, or after OPEN, if data was sent or
     /// received since.
     pub interval: Duration,
-    /// Connector: the same where a lost connection is replaced, whether or not data was
-    /// sent or received: without an answer, the connection is doubted.
+    /// Connector: the same with reconnection, whether or not data was sent or received,
+    /// because a missing answer shows that the connection may be dead.
     pub probe: Duration,
     /// Connector: bytes of data in either direction since the last ratchet.
     pub bytes: u64,

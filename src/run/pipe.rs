@@ -1,9 +1,8 @@
 //! The loop: moves a session's bytes between stdin, stdout and the socket.
 //!
 //! It ends
-//! * successfully, when both ends have sent and received EOF and DONE; where a lost
-//!   connection is replaced, this side stays until it knows that the other has the last
-//!   one, or a while has passed;
+//! * successfully, when both ends have sent and received EOF and DONE; with reconnection,
+//!   this side stays until it knows that the peer has its last frame, or for a while;
 //! * by the peer's ABORT, a lost connection, or a forged or forbidden frame: then data that
 //!   has verified is still written out;
 //! * by this side's stdin, stdout or a signal: then the peer receives ABORT.
@@ -255,7 +254,7 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// Whether both ends have ended and this one has sent all that it has to.
+    /// Whether both ends are finished and the socket took the last frames of this one.
     fn is_complete(&self) -> bool {
         self.session.is_finished() && self.session.has_told()
     }
