@@ -346,24 +346,29 @@ fn a_loss_while_the_words_are_asked_interrupts_nobody() {
     assert!(!ended.stderr.contains("connection lost"), "{ended}");
 }
 
+/// The end that does not read must notice the loss as well: a connector, to dial.
 #[test]
 fn a_loss_while_an_output_takes_nothing_loses_nothing() {
-    let (mut listener, mut connector, network, _) = session();
-    // More than the sockets hold.
-    let data = noise(33, 40_000_000);
-    let sent = data.clone();
-    let mut stdin = connector.stdin.take().unwrap();
-    let writer = start(move || stdin.write_all(&sent).unwrap());
-    connector.asked("the other end does not read");
-    network.cut(&[]);
-    connector.next_line("connection lost");
-    connector.next_line("connected again");
-    // The other direction is not blocked.
-    carries(&mut listener, &mut connector, b"meanwhile");
-    let received = start(move || listener.end());
-    writer.join();
-    connector.end().expect(0, "");
-    assert!(received.join().expect(0, "").stdout == data, "other bytes arrived");
+    for is_connector in [true, false] {
+        let (listener, connector, network, _) = session();
+        let (mut sender, mut receiver) =
+            if is_connector { (connector, listener) } else { (listener, connector) };
+        // More than the network holds.
+        let data = noise(33, 40_000_000);
+        let sent = data.clone();
+        let mut stdin = sender.stdin.take().unwrap();
+        let writer = start(move || stdin.write_all(&sent).unwrap());
+        sender.asked("the other end does not read");
+        network.cut(&[]);
+        sender.next_line("connection lost");
+        sender.next_line("connected again");
+        // The other direction is not blocked.
+        carries(&mut receiver, &mut sender, b"meanwhile");
+        let received = start(move || receiver.end());
+        writer.join();
+        sender.end().expect(0, "");
+        assert!(received.join().expect(0, "").stdout == data, "other bytes arrived");
+    }
 }
 
 #[test]
@@ -534,6 +539,40 @@ fn one_whose_peer_is_killed_waits_its_time_and_ends_with_6() {
     drop(listener);
     connector.line("connection lost");
     connector.end_by_itself().expect(6, "not restored within 4 s");
+}
+
+#[test]
+fn a_loss_after_progress_is_waited_for_anew() {
+    let options = ["--no-confirm", "--reconnect", "3"];
+    let (mut listener, port) = Scat::listen_with(&options);
+    let (network, door) = Network::new(port, &[]);
+    let mut connector = Scat::connect_with(&options, door);
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(4) {
+        carries(&mut connector, &mut listener, b"before");
+        network.cut(&[]);
+        carries(&mut listener, &mut connector, b"after");
+    }
+    ends_well(connector, listener);
+}
+
+/// Only progress starts the pauses and the wait anew.
+#[test]
+fn a_path_that_ends_every_connection_is_not_dialled_for_ever() {
+    let options = ["--no-confirm", "--reconnect", "3"];
+    let (mut listener, port) = Scat::listen_with(&options);
+    let (network, door) = Network::new(port, &[]);
+    let mut connector = Scat::connect_with(&options, door);
+    carries(&mut connector, &mut listener, b"forth");
+    carries(&mut listener, &mut connector, b"and back");
+    let at = R1_LEN + R3_LEN;
+    network.cut(&[Cut { from: Role::Connector, at, resets: false }; 1000]);
+    let listener = start(move || listener.end_by_itself());
+    for end in [connector.end_by_itself(), listener.join()] {
+        assert!(end.stderr.contains("connected again"), "{end}");
+        end.expect(6, "not restored within 3 s");
+    }
+    assert!(network.count() < 20, "{} connections", network.count());
 }
 
 #[test]
