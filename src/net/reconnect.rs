@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::protocol::reconnect::{
     Answered, Asked, BUSY, Proven, R1_LEN, R1_PREFACE, R2_LEN, R3_LEN, Refused,
 };
+use crate::protocol::secret::Secret;
 use crate::protocol::session::Session;
 use crate::sys::poller::{FIRST_CANDIDATE, LINK, LISTENER, Poller, Ready, Token};
 use crate::sys::random;
@@ -304,7 +305,8 @@ struct Attempt {
     /// TCP may still be connecting.
     link: Link,
     limit: Limit,
-    /// R1 is sent; R2 is arriving.
+    n_c: Secret,
+    /// Once R1 is sent; R2 is arriving.
     asked: Option<Asked>,
     r2: Vec<u8>,
 }
@@ -356,12 +358,12 @@ impl Dialer {
         let Some(mut attempt) = self.attempt.take() else {
             let is_wanted = is_lost || self.doubt.is_due(link, session, &self.times, now);
             if is_wanted && self.dial_at.is_none_or(|at| at <= now) {
-                self.begin(poller, now);
+                self.begin(poller, random::key()?, now);
             }
             return Ok(None);
         };
         let was_connecting = attempt.asked.is_none();
-        let result = attempt.advance(session)?;
+        let result = attempt.advance(session);
         if was_connecting && attempt.asked.is_some() && !is_lost {
             self.doubt.found += 1;
         }
@@ -374,7 +376,7 @@ impl Dialer {
     }
 
     /// Starts to connect to the next address.
-    fn begin(&mut self, poller: &Poller, now: Instant) {
+    fn begin(&mut self, poller: &Poller, n_c: Secret, now: Instant) {
         let address = self.addresses[self.next];
         self.next = (self.next + 1) % self.addresses.len();
         let Ok(socket) = self.spares.take(address) else { return self.fail(None, now) };
@@ -383,7 +385,8 @@ impl Dialer {
         }
         let Ok(link) = Link::new(socket, poller, ATTEMPT) else { return self.fail(None, now) };
         let limit = Limit::new(Some(now + self.times.attempt));
-        self.attempt = Some(Attempt { link, limit, asked: None, r2: Vec::with_capacity(R2_LEN) });
+        let (asked, r2) = (None, Vec::with_capacity(R2_LEN));
+        self.attempt = Some(Attempt { link, limit, n_c, asked, r2 });
     }
 
     /// Records that an attempt failed. If the current connection still exists, that is
@@ -396,35 +399,29 @@ impl Dialer {
 }
 
 impl Attempt {
-    /// Does what is possible now, until the other end has proved itself. With the inner
-    /// error, this attempt has failed.
-    fn advance(&mut self, session: &Session) -> Result<Result<Option<Proven>, Refused>, Error> {
+    /// Does what is possible now. The result is `None` until the other end has proved
+    /// itself.
+    ///
+    /// # Errors
+    /// [`Refused`]: this attempt has failed.
+    fn advance(&mut self, session: &Session) -> Result<Option<Proven>, Refused> {
         if self.asked.is_none() {
-            match self.link.socket().and_then(Socket::outcome) {
-                None => return Ok(Ok(None)),
-                Some(Err(_)) => return Ok(Err(Refused)),
-                Some(Ok(())) => {}
-            }
-            let r1 = session.ask(&*random::key()?).map(|(asked, r1)| {
-                self.asked = Some(asked);
-                r1
-            });
-            if self.link.is_to_itself() || r1.is_none_or(|r1| self.link.write(&r1) < R1_LEN) {
-                return Ok(Err(Refused));
+            let outcome = self.link.socket().and_then(Socket::outcome);
+            let Some(Ok(())) = outcome else {
+                return if outcome.is_some() { Err(Refused) } else { Ok(None) };
+            };
+            let (asked, r1) = session.ask(&self.n_c).ok_or(Refused)?;
+            self.asked = Some(asked);
+            if self.link.is_to_itself() || self.link.write(&r1) < R1_LEN {
+                return Err(Refused);
             }
         }
         self.link.receive(&mut self.r2, R2_LEN);
-        Ok(match (<[u8; R2_LEN]>::try_from(&*self.r2), self.link.has_ended()) {
-            (Ok(r2), _) => self.finish(&r2).map(Some),
-            (Err(_), true) => Err(Refused),
-            (Err(_), false) => Ok(None),
-        })
-    }
-
-    /// Reads R2 and sends R3.
-    fn finish(&mut self, r2: &[u8; R2_LEN]) -> Result<Proven, Refused> {
-        let (proven, r3) = self.asked.take().ok_or(Refused)?.read_r2(r2)?;
-        if self.link.write(&r3) == R3_LEN { Ok(proven) } else { Err(Refused) }
+        let Ok(r2) = <[u8; R2_LEN]>::try_from(&*self.r2) else {
+            return if self.link.has_ended() { Err(Refused) } else { Ok(None) };
+        };
+        let (proven, r3) = self.asked.take().ok_or(Refused)?.read_r2(&r2)?;
+        if self.link.write(&r3) == R3_LEN { Ok(Some(proven)) } else { Err(Refused) }
     }
 }
 

@@ -315,11 +315,10 @@ impl<'a> Pipe<'a> {
             || self.verification.wants_input()
     }
 
-    /// Whether to read stdin. Not once the connection is broken: those bytes would be
+    /// Whether to read stdin. Not while the connection is broken: those bytes might be
     /// lost, but counted as sent.
     fn takes_input(&self) -> bool {
-        let has_peer = self.reconnect.is_some() || !self.link.is_broken();
-        has_peer && self.stdin.is_ready() && self.session.wants_input()
+        !self.link.is_broken() && self.stdin.is_ready() && self.session.wants_input()
     }
 
     /// Whether a read from the socket may succeed and is allowed.
@@ -475,6 +474,9 @@ impl<'a> Pipe<'a> {
         }
         let is_silent =
             self.link.unacknowledged_for().is_some_and(|time| time >= self.limits.tell.stuck);
+        if self.is_complete() {
+            return Some(Wait::Input("complete; waiting until the other end knows it"));
+        }
         let session = &self.session;
         if session.wants_output() && !self.stdout.is_ready() {
             return Some(Wait::Stuck(
