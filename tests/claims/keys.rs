@@ -1,6 +1,6 @@
 //! Key files: never overwritten, read from any kind of file, refused if others can read them.
 
-use crate::support::scat::{self, Place, Scat, fifo, key_file, private_file, start};
+use crate::support::scat::{self, Place, Scat, closed_port, fifo, key_file, private_file, start};
 use crate::support::skip;
 use rustix::process::Signal;
 use std::fs::{self, File, Permissions};
@@ -92,11 +92,12 @@ fn key_files_of_other_users_are_refused() {
 
     // Other users may use a file that root owns.
     fs::set_permissions(&known, Permissions::from_mode(0o644)).unwrap();
+    let (_taken, port) = closed_port(1);
     for (owner, status, said) in [(0, 3, "connection refused"), (NOBODY, 3, ""), (1, 1, said)] {
         chown(&known, Some(owner), None).unwrap();
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
-        command.arg(scat::program()).args(["--peer", &peer, "127.0.0.1", "1"]);
+        command.arg(scat::program()).args(["--peer", &peer, "127.0.0.1", &port.to_string()]);
         if Command::new("setpriv").arg("--version").output().is_err() {
             return skip("no setpriv, so nothing was tried as another user");
         }

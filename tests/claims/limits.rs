@@ -2,11 +2,10 @@
 //! closed or of an unusual kind.
 
 use crate::support::peer::{DATA, Options, Peer};
-use crate::support::scat::{self, Ended, Place, Scat, dial, noise, program};
+use crate::support::scat::{self, Ended, Place, Scat, closed_port, dial, noise, program};
 use crate::support::{ROLES, session_between, skip};
 use std::fs::File;
 use std::io::Write;
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 /// Starts scat by `script`, which ends with `"$@"`, between three pipes.
@@ -40,7 +39,8 @@ fn without_threads(args: &[&str]) -> Option<Ended> {
 
 #[test]
 fn addresses_and_port_numbers_need_no_thread() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (_taken, closed) = closed_port(1);
+    let closed = closed.to_string();
     for args in [&["127.0.0.1", &closed][..], &["-n", "127.0.0.1", &closed]] {
         let Some(ended) = without_threads(args) else { return };
         ended.expect(3, "connection refused");
@@ -55,14 +55,16 @@ fn addresses_and_port_numbers_need_no_thread() {
 
 #[test]
 fn a_name_is_looked_up_without_a_thread_too() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (_taken, closed) = closed_port(1);
+    let closed = closed.to_string();
     let Some(ended) = without_threads(&["-4", "localhost", &closed]) else { return };
     ended.expect(3, "connection refused");
 }
 
 #[test]
 fn the_environment_has_no_say_in_the_stack_of_a_look_up() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (_taken, closed) = closed_port(1);
+    let closed = closed.to_string();
     for size in ["999999999999999", "0", "abc"] {
         let script = format!("RUST_MIN_STACK={size} exec \"$@\"");
         run(&script, &["-4", "localhost", &closed]).expect(3, "connection refused");
@@ -107,7 +109,8 @@ fn in_a_bare_folder(root: &Place, redirected: &str, args: &[&str]) -> Option<Sca
 #[test]
 fn without_dev_and_proc_it_works_too() {
     let root = Place::new("root");
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (_taken, closed) = closed_port(1);
+    let closed = closed.to_string();
     for (redirected, code) in [("<&-", 3), (">&-", 1), ("<&- 2>&-", 3), ("<&- >&- 2>&-", 1)] {
         let Some(scat) = in_a_bare_folder(&root, redirected, &["127.0.0.1", &closed]) else {
             return;

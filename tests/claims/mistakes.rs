@@ -1,7 +1,7 @@
 //! The mistakes that people make. For each, scat names the cause and the next step, and its
 //! exit status says whether to try again.
 
-use crate::support::scat::{self, Place, Scat, dial, door, full_door};
+use crate::support::scat::{self, Place, Scat, closed_port, dial, door, full_door};
 use crate::support::{has_ipv6, skip};
 use ::scat::error::{Error, Stage};
 use rustix::process::Signal;
@@ -12,8 +12,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 /// Arguments, exit status, cause, next step.
+type Mistake<'a> = (&'a [&'a str], i32, &'a str, &'a str);
+
 #[rustfmt::skip]
-const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
+const MISTAKES: &[Mistake] = &[
     // something is missing
     (&[], 2, "no host and port to connect to", "scat example.org 9000; to listen: scat -l 9000"),
     (&["-l"], 2, "no port to listen on", "scat -l 9000"),
@@ -94,8 +96,6 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
     (&["-s", "192.0.2.1", "127.0.0.1", "9000"], 1, "192.0.2.1 is not an address of this machine", "leave it out"),
     (&["-l", "no-such-address.invalid", "9000"], 1, "resolve no-such-address.invalid port 9000: ", "an address of this machine"),
     (&["-s", "no-such-address.invalid", "127.0.0.1", "9000"], 1, "resolve no-such-address.invalid port 0: ", "an address of this machine"),
-    // a retry can help
-    (&["127.0.0.1", "1"], 3, "connect 127.0.0.1 port 1: connection refused", "start the listener first: scat -l 1"),
 ];
 
 #[test]
@@ -124,7 +124,14 @@ fn a_name_that_nobody_has_may_be_a_word_for_listening() {
 
 #[test]
 fn each_mistake_is_named_with_its_next_step_and_status() {
-    for (args, code, cause, next) in MISTAKES {
+    // A retry can help.
+    let (_taken, port) = closed_port(1);
+    let cause = format!("connect 127.0.0.1 port {port}: connection refused");
+    let next = format!("start the listener first: scat -l {port}");
+    let port = port.to_string();
+    let refused: Mistake = (&["127.0.0.1", &port], 3, &cause, &next);
+    let mistakes: &[Mistake] = MISTAKES;
+    for (args, code, cause, next) in mistakes.iter().chain([&refused]) {
         let ended = Scat::new(args).end();
         let said = ended.stderr.clone();
         assert_eq!(ended.code, Some(*code), "{args:?}: {said}");

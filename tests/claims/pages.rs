@@ -1,6 +1,6 @@
 //! The commands in README and scat(1) work. (tests/recipes runs scat-recipes(7).)
 
-use crate::support::scat::{Place, Scat, program, start};
+use crate::support::scat::{Place, Scat, closed_port, program, start};
 use crate::support::skip;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -134,7 +134,7 @@ fn the_server_of_scat_1_keeps_every_file_that_is_complete_and_no_other() {
 
     // No other test uses this address, so the port stays free between two runs.
     let host = Ipv4Addr::new(127, 0, 0, 6);
-    let port = std::net::TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port();
+    let port = closed_port(6).1;
     let lines = printed("man/scat.1");
     let from = lines.iter().position(|line| line.starts_with("while part=")).unwrap();
     let until = lines[from..].iter().position(|line| line == "done").unwrap();

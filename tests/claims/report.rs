@@ -5,7 +5,7 @@ use crate::status::watched_listener;
 use crate::support::hurried::{self, Hurry};
 use crate::support::peer::{self, DATA, Options, Peer};
 use crate::support::pty::{self, Terminal};
-use crate::support::scat::{Ending, Scat, command, dial, door, key_file};
+use crate::support::scat::{Ending, Scat, closed_port, command, dial, door, key_file};
 use rustix::process::{Pid, Signal};
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::Shutdown;
@@ -187,10 +187,8 @@ fn with_v_the_last_line_says_complete_how_much_and_how_fast() {
 
 #[test]
 fn quiet_keeps_no_error_back_and_no_answer_to_a_signal() {
-    Scat::new(&["--quiet", "127.0.0.1", "1"])
-        .end()
-        .expect(3, "connection refused")
-        .expect(3, "hint");
+    let (_taken, port) = closed_port(1);
+    Scat::connect_with(&["--quiet"], port).end().expect(3, "connection refused").expect(3, "hint");
     Scat::new(&["--quiet", "-v", "127.0.0.1", "1"]).end().expect(2, "-v and --quiet exclude");
     let (door, port) = door();
     let mut c = Scat::connect_with(&["--quiet"], port);

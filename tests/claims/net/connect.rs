@@ -3,22 +3,16 @@
 use crate::support::peer::{
     self, ABORT, DATA, FLIGHT1, FLIGHT2, FLIGHT3, Handshake, OPEN, Options, Peer, Role,
 };
-use crate::support::scat::{Ended, Scat, door, file, full_door, key_file, program, rest, start};
+use crate::support::scat::{
+    Ended, Scat, closed_port, door, file, full_door, key_file, program, rest, start,
+};
 use crate::support::{has_ipv6, hurried, knock, skip, unopened};
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{TcpListener, ToSocketAddrs};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// A port of 127.0.0.`host` that refuses connections while the socket exists.
-pub fn closed_port(host: u8) -> (socket2::Socket, u16) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into()).unwrap();
-    let port = socket.local_addr().unwrap().as_socket_ipv4().unwrap().port();
-    (socket, port)
-}
 
 #[test]
 fn connection_refused_is_3() {

@@ -1,8 +1,7 @@
 //! A name with several addresses, some of which do not work.
 
-use super::connect::closed_port;
 use crate::support::peer::{self, FLIGHT1};
-use crate::support::scat::{Scat, full_door, start};
+use crate::support::scat::{Scat, closed_port, full_door, start};
 use scat::auth::policy::Policy;
 use scat::error::{Error, Stage};
 use scat::net::connect::{Target, connect};

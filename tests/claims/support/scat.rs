@@ -476,6 +476,16 @@ pub fn door() -> (TcpListener, u16) {
     (listener, port)
 }
 
+/// A port of 127.0.0.`host` that refuses connections while the socket exists. scat can bind it
+/// even if a child that another test is starting still has the socket.
+pub fn closed_port(host: u8) -> (socket2::Socket, u16) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket_ipv4().unwrap().port();
+    (socket, port)
+}
+
 /// A listening socket whose queue is full, so that connecting to it gets no answer. Returns what
 /// keeps it full, and its port.
 pub fn full_door() -> ([socket2::Socket; 3], u16) {
