@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_a_terminal() {
         let longest = SocketAddr::new(Ipv6Addr::from([0xff; 16]).into(), 65535);
-        for seed in 0..=255 {
+        for seed in (0..=255).step_by(5) {
             for role in ROLES {
                 let asked = dialogue(role, seed);
                 let shown = [asked.opening(Some(longest), true), asked.closing()].concat();
@@ -412,9 +412,10 @@ mod tests {
     /// For any input except the answer itself, the reply does not depend on the answer.
     #[test]
     fn replies_give_nothing_of_the_answer_away() {
+        let seeds = || (0..=255).step_by(5);
         for role in ROLES {
             let answers: Vec<String> =
-                (0..=255).map(|seed| right(role, seed).words().join(" ")).collect();
+                seeds().map(|seed| right(role, seed).words().join(" ")).collect();
             for typed in [
                 "trubble suspicous kiwwi",
                 "insincer solo impetuss",
@@ -429,7 +430,7 @@ mod tests {
                 "é ü ñ",
                 "yes",
             ] {
-                let replies = (0..=255).zip(&answers).filter(|(_, answer)| *answer != typed);
+                let replies = seeds().zip(&answers).filter(|(_, answer)| *answer != typed);
                 let mut replies = replies.map(|(seed, _)| dialogue(role, seed).answer(typed));
                 let first = replies.next().unwrap();
                 assert!(replies.all(|reply| reply == first), "{typed:?}");
