@@ -402,14 +402,14 @@ fn is_number(word: &str) -> bool {
 fn seconds(option: &str, given: &str) -> Result<Duration, Error> {
     // Check both parts for digits first, because parse would accept a sign.
     let (whole, part) = given.split_once('.').unwrap_or((given, ""));
-    let is_number = (whole.to_owned() + part).bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = is_number(&(whole.to_owned() + part));
     // Whole seconds, and milliseconds: the first three digits of the fraction, padded
     // with zeros.
     let milliseconds = format!("{part:0<3.3}").parse().ok().filter(|_| is_number);
     milliseconds
         .and_then(|part| {
             // `.5`
-            let whole = if whole.is_empty() && !given.is_empty() { "0" } else { whole };
+            let whole = if whole.is_empty() { "0" } else { whole };
             Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_millis(part))
         })
         .ok_or_else(|| {

@@ -60,6 +60,8 @@ const MISTAKES: &[Mistake] = &[
     (&["--hash", "host", "9000"], 2, "--hash: no such option", "scat --help all"),
     (&["-j", "host", "9000"], 2, "-j: no such option", "scat --help all"),
     (&["-n-v", "host", "9000"], 2, "-n-v: a dash among the letters", "scat --help all"),
+    (&["-w", ".", "host", "9000"], 2, "-w .: not a number of seconds", "for five minutes: -w 300"),
+    (&["-q", ".", "host", "9000"], 2, "-q .: not a number of seconds", "for five minutes: -q 300"),
     (&["-q", "host", "9000"], 2, "-q host: not a number of seconds", "for five minutes: -q 300"),
     (&["-w", "host", "9000"], 2, "-w host: not a number of seconds", "for five minutes: -w 300"),
     (&["-w", "0", "host", "9000"], 2, "-w 0: the time cannot be 0", "without -w"),
