@@ -57,20 +57,18 @@ impl Inherited {
         }
         let mut candidate = Candidate::new(link, LINK, limits.step);
         loop {
-            match candidate.advance(local, policy)? {
+            let rejection = match candidate.advance(local, policy)? {
                 Progress::Accepted(accepted) => {
                     return Established::listener(poller, candidate.link, *accepted, setup);
                 }
-                Progress::Rejected(rejection) => {
-                    if let Rejection::OtherKey(Peer { key, long_lived: true }) = rejection {
-                        report.unverified_key(&key);
-                    }
-                    return Err(failure(&candidate, rejection));
+                Progress::Rejected(rejection) => Some(rejection),
+                Progress::Waiting => candidate.limit.is_up().then(|| candidate.late()),
+            };
+            if let Some(rejection) = rejection {
+                if let Rejection::OtherKey(Peer { key, long_lived: true }) = rejection {
+                    report.unverified_key(&key);
                 }
-                Progress::Waiting => {}
-            }
-            if candidate.limit.is_up() {
-                return Err(failure(&candidate, candidate.late()));
+                return Err(failure(&candidate, rejection));
             }
             waiting.poll(poller, candidate.limit.at())?;
             for ready in poller.ready().filter(|ready| ready.token == LINK) {
@@ -88,10 +86,9 @@ impl Inherited {
 fn failure(caller: &Candidate<'_>, rejection: Rejection) -> Error {
     let error = match rejection {
         Rejection::Myself => Error::Myself,
-        Rejection::Preface(Mismatch::SameRole) => {
-            Error::CallerRefused(rejection.to_string(), rejection.cause())
-        }
-        rejection if rejection.concerns_user() => {
+        rejection
+            if rejection.concerns_user() || rejection == Rejection::Preface(Mismatch::SameRole) =>
+        {
             Error::CallerRefused(rejection.to_string(), rejection.cause())
         }
         rejection => Error::CallerFailed(rejection.to_string(), rejection.cause()),

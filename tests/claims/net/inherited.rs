@@ -1,6 +1,6 @@
 //! `--fd`: a connection that another program has made.
 
-use crate::support::peer::{self, Role};
+use crate::support::peer::{self, Handshake, Options, Role};
 use crate::support::pty::{self, Terminal};
 use crate::support::scat::{Place, Scat, door, fifo, file, program};
 use crate::support::{hurried, skip};
@@ -176,6 +176,21 @@ fn the_one_caller_of_a_given_connection_decides_the_status() {
         stranger.shutdown(Shutdown::Write).unwrap();
         l.end().expect(code, said);
     }
+}
+
+#[test]
+fn a_rejected_caller_that_stays_is_reported_with_its_key() {
+    let (own, _) = made("--genkey");
+    let (_, wanted) = made("--genkey");
+    let (mut caller, socket) = tcp_pair();
+    let args = ["-l", "-i", own.arg(), "--peer", &wanted];
+    let l = hurried_on(socket, &args, "/dev/null");
+    let options = Options { id: 1, ..Options::default() };
+    let mut handshake = Handshake::connect(&mut caller, options).unwrap();
+    caller.write_all(&handshake.flight3().unwrap()).unwrap();
+    let ended = l.end().expect(4, "caller rejected: its key is not one of --peer");
+    assert!(ended.stderr.contains("unverified key: scat-public:"), "{}", ended.stderr);
+    drop(caller);
 }
 
 #[test]
