@@ -33,6 +33,7 @@ const PACE: Duration = Duration::from_millis(2);
 const BACKLOG: i32 = 512;
 /// Pause before accept is tried again after a failure.
 const RETRY: Duration = Duration::from_millis(200);
+
 /// Binds the first address that works.
 ///
 /// # Errors
@@ -93,7 +94,7 @@ pub fn listen(
         }),
     };
     if let Some(own) = own {
-        report.invite(own, setup.local.has_psk(), setup.policy);
+        report.invite(own, limits.away, setup.policy);
     }
     let mut alone_at = Some(Instant::now() + limits.tell.alone);
     let mut listener = Listener::new(socket, poller, &setup).map_err(system)?;

@@ -264,12 +264,14 @@ impl Report {
     }
 
     /// Prints the command for the other end to reach a listener at `at`, with the options
-    /// that match `policy`.
-    pub fn invite(&self, at: SocketAddr, psk: bool, policy: &Policy) {
-        let psk = if psk { "--psk FILE " } else { "" };
+    /// that match `policy` and `away` (`--reconnect`).
+    pub fn invite(&self, at: SocketAddr, away: Option<Duration>, policy: &Policy) {
+        let psk = if policy.psk { "--psk FILE " } else { "" };
         let key = if policy.peers.is_empty() { "" } else { "-i FILE " };
+        let away =
+            away.map_or(String::new(), |time| format!("--reconnect {} ", time.as_secs().max(1)));
         let (ip, port, data) = (Ip(at), at.port(), stdio::counterpart());
-        self.remark(format_args!("at the other end: scat {psk}{key}{ip} {port}{data}"));
+        self.remark(format_args!("at the other end: scat {psk}{key}{away}{ip} {port}{data}"));
     }
 
     /// Reports the other end's address.

@@ -26,6 +26,7 @@ fn a_listener_says_what_to_type_at_the_other_end() {
         (&[][..], "<\"$0\" >\"$0\"", "scat 127.0.0.1 PORT\r\n"),
         (&["--psk", psk.arg()], "</dev/null >\"$0\"", "scat --psk FILE 127.0.0.1 PORT\r\n"),
         (&[], "<\"$0\" | cat >/dev/null", "scat 127.0.0.1 PORT < FILE\r\n"),
+        (&["--reconnect", "60"], "<\"$0\" >\"$0\"", "scat --reconnect 60 127.0.0.1 PORT\r\n"),
     ] {
         let mut screen = Terminal::new();
         let script = format!("\"$@\" 2>\"$0\" {redirections}");
