@@ -193,7 +193,8 @@ fn find(first: usize, parts: &[&str]) -> Result<[u8; 3], String> {
     let is_swapped = (0..3).all(|i| is_any(&&parts[i]));
     let word = |i: usize, typed: &str| {
         let found = words::find(first + i, typed);
-        let (typed, nth) = (printable(typed.get(..LONGEST).unwrap_or(typed)), NTH[i]);
+        let start: String = typed.chars().take(LONGEST).collect();
+        let (typed, nth) = (printable(&start), NTH[i]);
         match found {
             Found::Word(byte) => Ok(byte),
             Found::Ambiguous => Err(format!("\"{typed}\" is too short: type more of that word")),
@@ -212,7 +213,7 @@ fn find(first: usize, parts: &[&str]) -> Result<[u8; 3], String> {
     Ok([word(0, a)?, word(1, b)?, word(2, c)?])
 }
 
-/// Most bytes of a word that the screen repeats.
+/// Most characters of a word that the screen repeats.
 const LONGEST: usize = 20;
 const NTH: [&str; 3] = ["first", "second", "third"];
 const LOST: &str = "scat: what you typed before this question is lost\n";
@@ -315,6 +316,8 @@ mod tests {
                     answer => panic!("{line:?}: {answer:?}"),
                 };
                 let long = "x".repeat(70);
+                let accented = "\u{e9}".repeat(70);
+                let behind = format!("x{accented} kiwi kiwi");
                 let own = sas(seed).half(role).words().join(" ");
                 let all = [
                     "",
@@ -331,6 +334,7 @@ mod tests {
                     &long,
                     &format!("kiwi {long} kiwi"),
                     &format!("{long} impetus impetus"),
+                    &behind,
                 ];
                 let again =
                     all.map(|line| "scat: ".to_owned() + &said(line).replace('\n', "\nscat: "));
