@@ -89,7 +89,7 @@ pub fn public_text(key: &[u8; 32]) -> String {
 /// Parses `scat-public:BASE64`, optionally followed by a name.
 ///
 /// # Errors
-/// [`Fault`] it is not such a key.
+/// [`Fault`] if it is not such a key.
 pub fn parse_public(line: &str) -> Result<KnownKey, Fault> {
     let line = line.trim_ascii();
     let (key, name) = line.split_once([' ', '\t']).unwrap_or((line, ""));

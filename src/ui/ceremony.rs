@@ -73,11 +73,11 @@ impl Asker {
     /// # Errors
     /// [`Error::System`].
     pub fn watch(&mut self, poller: &Poller) -> Result<(), Error> {
-        let watched = match self {
-            Asker::Terminal(tty) => tty.watch(poller),
-            Asker::Program(answers) => answers.watch(poller),
+        let (watched, what) = match self {
+            Asker::Terminal(tty) => (tty.watch(poller), "terminal"),
+            Asker::Program(answers) => (answers.watch(poller), "--confirm-fd"),
         };
-        watched.map_err(|err| Error::System("terminal", err))
+        watched.map_err(|err| Error::System(what, err))
     }
 }
 
