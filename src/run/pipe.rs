@@ -647,8 +647,9 @@ impl<'a> Pipe<'a> {
                 self.report.detail(format_args!("sandbox: {held}"));
             }
             if self.limits.away.is_some() && self.reconnect.is_none() {
-                self.report
-                    .say("the other end has no --reconnect: a lost connection ends the session");
+                self.report.trouble(
+                    "the other end has no --reconnect: a lost connection ends the session",
+                );
             }
         }
         self.report.event(&Line::Connected(self.link.peer()));

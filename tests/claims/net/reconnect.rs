@@ -5,7 +5,7 @@ use super::load;
 use crate::support::hurried;
 use crate::support::peer::{FLIGHT1, FLIGHT2, FLIGHT3, Role};
 use crate::support::pty::{self, Terminal};
-use crate::support::scat::{LIMIT, Scat, dial, door, noise, rest, start};
+use crate::support::scat::{LIMIT, Scat, dial, door, key_file, noise, rest, start};
 use rustix::process::Signal;
 use scat::protocol::reconnect::{R1_LEN, R2_LEN, R3_LEN};
 use socket2::SockRef;
@@ -585,10 +585,14 @@ fn a_path_that_ends_every_connection_is_not_dialled_for_ever() {
 
 #[test]
 fn without_the_other_end_s_consent_a_loss_ends_the_session() {
-    let (mut listener, port) = Scat::listen();
-    let mut connector = Scat::connect_with(&OPTIONS, port);
+    // Told in a log as well, where a verified session writes nothing else.
+    let psk = key_file("psk", &[7; 32]);
+    let options = ["--psk", psk.arg()];
+    let (mut listener, port) = Scat::listen_with(&options);
+    let with = [&options[..], &["--reconnect", "30"]].concat();
+    let mut connector = Scat::connect_with(&with, port);
     connector.line("the other end has no --reconnect");
-    listener.line("you say");
+    listener.line("cipher");
     drop(listener);
     connector.end_by_itself().expect(6, "cut off");
 }
