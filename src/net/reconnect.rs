@@ -324,7 +324,8 @@ impl Dialer {
         match &self.attempt {
             Some(attempt) => attempt.limit.at(),
             None if is_lost => self.dial_at,
-            None => self.doubt.timeout(link).max(self.dial_at),
+            // Without doubt, nothing is due when the pause is over.
+            None => self.doubt.timeout(link).and_then(|at| Some(at).max(self.dial_at)),
         }
     }
 

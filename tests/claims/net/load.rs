@@ -30,7 +30,7 @@ pub fn strangers() -> u32 {
 }
 
 /// CPU time that a process or thread has used, in clock ticks (hundredths of a second).
-fn ticks(of: impl Display) -> u32 {
+pub fn ticks(of: impl Display) -> u32 {
     let stat = std::fs::read_to_string(format!("/proc/{of}/stat")).unwrap();
     // proc(5): the name may contain anything; utime and stime are fields 14 and 15.
     let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();

@@ -452,6 +452,27 @@ fn a_peer_that_is_stopped_is_not_cut_off() {
     was_never_lost(connector, listener);
 }
 
+#[test]
+fn a_connector_whose_attempt_was_in_vain_waits_again() {
+    let never = Cut { from: Role::Connector, at: usize::MAX, resets: false };
+    let at_once = Cut { at: 8, ..never };
+    let (mut listener, mut connector, network) = hurried_session_behind(&[never, at_once]);
+    carries(&mut connector, &mut listener, b"before");
+    listener.stop_while_it_waits();
+    connector.write(b"behind");
+    network.wait_for(2);
+    listener.signal(Signal::CONT);
+    assert_eq!(listener.read(6), b"behind");
+    // Meanwhile the pause ends after which another attempt would be allowed.
+    assert!(!connector.ends_within(Duration::from_secs(1)));
+    let before = load::ticks(connector.id());
+    assert!(!connector.ends_within(Duration::from_secs(2)));
+    let used = load::ticks(connector.id()) - before;
+    assert!(used < 10, "{used} ticks of CPU time while it waits");
+    assert_eq!(network.count(), 2);
+    was_never_lost(connector, listener);
+}
+
 /// As in `| less`: the connector sends meanwhile, and cannot receive what acknowledges it.
 #[test]
 fn a_connector_whose_output_takes_nothing_doubts_no_connection() {
