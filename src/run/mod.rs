@@ -3,6 +3,7 @@
 pub mod descriptors;
 pub mod key_file;
 pub mod pipe;
+pub mod standstill;
 pub mod verification;
 
 use crate::auth::keys::Kind;

@@ -20,6 +20,7 @@ use crate::protocol::handshake::Local;
 use crate::protocol::sas::Sas;
 use crate::protocol::secret;
 use crate::protocol::session::{Counters, Event, Reason, Session};
+use crate::run::standstill::{self, Facts, Quiet, Still, Wait};
 use crate::run::verification::Verification;
 use crate::sys::poller::{LINK, Poller, STDIN, STDOUT, Signals, TTY};
 use crate::sys::random;
@@ -39,50 +40,6 @@ use std::time::{Duration, Instant};
 const LOOKS: u32 = 60;
 /// Rounds without a poll while there is always work.
 const ROUNDS: u32 = 16;
-
-/// What a session that makes no progress waits for.
-#[derive(Clone, Copy)]
-enum Wait {
-    /// The start or end of an input; of interest to a user who is watching.
-    Input(&'static str),
-    /// Something that could continue and does not.
-    Stuck(&'static str),
-}
-
-/// Detects a session that makes no progress.
-#[derive(Default)]
-struct Still {
-    /// The counters, and which inputs had ended.
-    seen: (Counters, [bool; 3]),
-    /// When they last changed.
-    since: Option<Instant>,
-    /// When to explain the standstill, if nothing changes before.
-    tell_at: Option<Instant>,
-}
-
-/// A period in which no data passes.
-struct Quiet {
-    seen: Counters,
-    limit: Limit,
-}
-
-impl Quiet {
-    /// Starts without a period.
-    fn new() -> Self {
-        Quiet { seen: Counters::default(), limit: Limit::new(None) }
-    }
-
-    /// Whether `counters` have not changed for `time`. The period starts when there is a
-    /// time.
-    fn has_lasted(&mut self, counters: Counters, time: Option<Duration>) -> bool {
-        if time.is_none() || self.seen != counters || self.limit.at().is_none() {
-            let until = time.and_then(|time| Instant::now().checked_add(time));
-            *self = Quiet { seen: counters, limit: Limit::new(until) };
-            return false;
-        }
-        self.limit.is_up()
-    }
-}
 
 /// What the program drops once the session starts.
 pub struct Before {
@@ -145,6 +102,29 @@ impl<'a> Pipe<'a> {
         before: Before,
         report: &'a Report,
     ) -> Result<(), (Error, Option<Before>)> {
+        let is_asked = asker.is_some();
+        let (mut pipe, sas) = Pipe::new(poller, established, stdio, policy, asker, before, report);
+        // A listener shows the words before it sends OPEN.
+        if let Some(sas) = sas {
+            pipe.verify(&sas);
+        }
+        let looked = pipe.stdout.look_again(pipe.poller);
+        let result = looked.and_then(|()| pipe.shuttle());
+        let result = pipe.end(result);
+        pipe.tell_end(result.is_ok(), is_asked);
+        result.map_err(|err| (err, pipe.before.take()))
+    }
+
+    /// Joins a session to its descriptors. A listener already knows the words.
+    fn new(
+        poller: &'a mut Poller,
+        established: Established,
+        stdio: Stdio,
+        policy: &'a Policy,
+        asker: Option<Asker>,
+        before: Before,
+        report: &'a Report,
+    ) -> (Self, Option<Sas>) {
         let Established { link, mut session, opening, limits, reconnect } = established;
         let Stdio { input: stdin, output: stdout } = stdio;
         if stdout.has_to_store() {
@@ -154,7 +134,6 @@ impl<'a> Pipe<'a> {
             Opening::Ours(sas) => (Some(sas), None),
             Opening::Theirs(by, unopened) => (None, Some((Limit::new(Some(by)), unopened))),
         };
-        let is_asked = asker.is_some();
         let is_chat = stdin.is_terminal() && stdout.is_terminal();
         if stdin.is_terminal() || stdout.may_be_shown() {
             report.set_shared();
@@ -162,7 +141,7 @@ impl<'a> Pipe<'a> {
         let verification =
             Verification::new(&mut session, link.peer(), policy, asker, is_chat, report);
         let progress = Progress::new(stdin.rest_of_file(), limits.tell);
-        let mut pipe = Pipe {
+        let pipe = Pipe {
             poller,
             link,
             reconnect,
@@ -177,34 +156,32 @@ impl<'a> Pipe<'a> {
             before: Some(before),
             told: (Counters::default(), Instant::now() + limits.tell.refresh),
             limits,
-            idle: Quiet::new(),
-            unread: Quiet::new(),
-            staying: Quiet::new(),
+            idle: Quiet::default(),
+            unread: Quiet::default(),
+            staying: Quiet::default(),
             look_at: Instant::now(),
             still: Still::default(),
             progress,
         };
-        // A listener shows the words before it sends OPEN.
-        if let Some(sas) = sas {
-            pipe.verify(&sas);
+        (pipe, sas)
+    }
+
+    /// Reports the last counters, the keys that were used, and a success that would
+    /// otherwise not be seen.
+    fn tell_end(&mut self, is_success: bool, is_asked: bool) {
+        if self.progress_at().is_some() {
+            self.tell_progress(Instant::now());
         }
-        let looked = pipe.stdout.look_again(pipe.poller);
-        let result = looked.and_then(|()| pipe.shuttle());
-        let result = pipe.end(result);
-        if pipe.progress_at().is_some() {
-            pipe.tell_progress(Instant::now());
-        }
-        if pipe.before.is_none() {
-            report.keys(&pipe.session);
+        if self.before.is_none() {
+            self.report.keys(&self.session);
         }
         // A user who has confirmed, or is at a terminal, has seen no other sign of a file
         // transfer. In a log, the last line tells a successful run from one that was
         // killed.
-        let is_watched = (is_asked || report.is_watched()) && !pipe.is_chat();
-        if result.is_ok() && (report.talk == Talk::Stages || is_watched) {
-            report.complete(pipe.session.counters(), pipe.started.elapsed());
+        let is_watched = (is_asked || self.report.is_watched()) && !self.is_chat();
+        if is_success && (self.report.talk == Talk::Stages || is_watched) {
+            self.report.complete(self.session.counters(), self.started.elapsed());
         }
-        result.map_err(|err| (err, pipe.before.take()))
     }
 
     /// Moves bytes until the session is complete or fails.
@@ -272,11 +249,16 @@ impl<'a> Pipe<'a> {
         self.reconnect.as_ref().is_some_and(|it| it.lost_at().is_some())
     }
 
-    /// Ends an idle session (`--idle`), or one whose output nobody reads; not while a
-    /// user is asked or the connection is lost.
+    /// Whether there is another reason why no data passes: OPEN is missing, a user is
+    /// asked, or the connection is lost.
+    fn is_excused(&self) -> bool {
+        self.open_by.is_some() || self.verification.is_asking() || self.is_away()
+    }
+
+    /// Ends an idle session (`--idle`), or one whose output nobody reads.
     fn judge_quiet(&mut self) -> Result<(), Error> {
         let counters = self.session.counters();
-        let stands = self.open_by.is_some() || self.verification.is_asking() || self.is_away();
+        let stands = self.is_excused();
         let idle = self.limits.idle.filter(|_| !stands);
         if self.idle.has_lasted(counters, idle)
             && let Some(time) = idle
@@ -332,11 +314,11 @@ impl<'a> Pipe<'a> {
         let ask = self.verification.poll_timeout();
         let acknowledged = self.link.may_be_unacknowledged().then_some(self.look_at);
         let ratchet = self.session.poll_timeout();
-        let quiet = [&self.idle, &self.unread, &self.staying].map(|it| it.limit.at());
+        let quiet = [&self.idle, &self.unread, &self.staying].map(Quiet::at);
         let ack = self.session.ack_at(Instant::now());
         let reconnect = self.reconnect.as_ref().and_then(|it| it.timeout(&self.link));
         let shown = self.progress.at().filter(|_| self.shows_progress().is_some());
-        let own = [self.progress_at(), shown, self.still.tell_at];
+        let own = [self.progress_at(), shown, self.still.at()];
         let of_others = [open_by, ratchet, ask, acknowledged, ack, reconnect];
         own.into_iter().chain(quiet).chain(of_others).flatten().min()
     }
@@ -413,7 +395,8 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// Handles PROGRESS, the connector's ratchets, and a peer that vanished while data
+    /// Does what is due: PROGRESS and the progress line, the explanation of a standstill,
+    /// the connector's ratchets, ACKs, and the search for a peer that vanished while data
     /// was in flight. (TCP's keepalive detects an idle peer that vanished; it does
     /// nothing while bytes are unacknowledged.)
     fn handle_timeout(&mut self) -> Result<(), Error> {
@@ -449,68 +432,29 @@ impl<'a> Pipe<'a> {
     /// Explains a standstill, once.
     fn explain_standstill(&mut self, now: Instant) {
         let tell = self.limits.tell;
-        let session = &self.session;
-        let ends = [session.peer_has_ended(), session.input_ended(), session.is_acknowledged()];
-        let seen = (session.counters(), ends);
-        let Some(since) = self.still.since.filter(|_| self.still.seen == seen) else {
-            self.still = Still { seen, since: Some(now), tell_at: Some(now + tell.ends) };
-            return;
-        };
-        if self.still.tell_at.is_none_or(|at| now < at) {
-            return;
-        }
-        self.still.tell_at = None;
+        let Some(since) = self.still.due(&self.session, now, tell.ends) else { return };
+        let stuck_at = since + tell.stuck;
         match self.standstill() {
             Some(Wait::Input(reason)) => self.report.remark(reason),
-            Some(Wait::Stuck(reason)) if since + tell.stuck <= now => self.report.say(reason),
-            _ => self.still.tell_at = Some(since + tell.stuck).filter(|at| *at > now),
+            Some(Wait::Stuck(reason)) if stuck_at <= now => self.report.say(reason),
+            _ if now < stuck_at => self.still.put_off(stuck_at),
+            _ => {}
         }
     }
 
     /// Returns what the session waits for, unless the user knows it anyway.
     fn standstill(&mut self) -> Option<Wait> {
-        if self.open_by.is_some() || self.verification.is_asking() || self.is_away() {
+        if self.is_excused() {
             return None;
         }
-        let is_silent =
-            self.link.unacknowledged_for().is_some_and(|time| time >= self.limits.tell.stuck);
-        if self.is_complete() {
-            return Some(Wait::Input("complete; waiting until the other end knows it"));
-        }
-        let session = &self.session;
-        if session.wants_output() && !self.stdout.is_ready() {
-            return Some(Wait::Stuck(
-                "standard output is blocked: the program behind it does not read",
-            ));
-        }
-        if is_silent {
-            return Some(Wait::Stuck(
-                "the network acknowledges nothing: it is down, or drops large packets (MTU)",
-            ));
-        }
-        if !session.sealed().is_empty() {
-            return Some(Wait::Stuck("the other end does not read: its output is blocked"));
-        }
-        let is_terminal = self.stdin.is_terminal();
-        if session.output_ended() && !session.input_ended() && !is_terminal {
-            return Some(Wait::Input(
-                "all received; waiting for the end of input here (next time: -d)",
-            ));
-        }
-        let Counters { sent, received, .. } = session.counters();
-        if session.input_ended() && sent > 0 && !session.peer_has_ended() {
-            return Some(match session.is_acknowledged() {
-                true => Wait::Input("all sent; waiting for the end of input at the other end"),
-                false => Wait::Stuck("all sent; waiting for the other end to write it out"),
-            });
-        }
-        let only_receives = (is_terminal || session.input_ended()) && !self.stdout.is_terminal();
-        if only_receives && (sent, received) == (0, 0) && !session.peer_has_ended() {
-            return Some(Wait::Input(
-                "nothing received yet; to send a file, the other end needs < FILE",
-            ));
-        }
-        None
+        let silence = self.link.unacknowledged_for();
+        let facts = Facts {
+            is_output_blocked: !self.stdout.is_ready(),
+            is_unacknowledged: silence.is_some_and(|time| time >= self.limits.tell.stuck),
+            types_input: self.stdin.is_terminal(),
+            shows_output: self.stdout.is_terminal(),
+        };
+        standstill::explain(&self.session, &facts)
     }
 
     /// stdin -> plain -> sealed

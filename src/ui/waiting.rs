@@ -39,7 +39,8 @@ impl Default for Patience {
 }
 
 /// A time limit in a loop that polls and reads. A process that was suspended or slow does
-/// not judge by the clock alone: it first reads what arrived in time.
+/// not judge by the clock alone: it first reads what arrived in time. The default is no limit.
+#[derive(Default)]
 pub struct Limit {
     at: Option<Instant>,
     had_passed: bool,
