@@ -270,90 +270,81 @@ fn command(argv: Argv) -> Result<Command, Error> {
             cipher::NAME
         )));
     }
-    let text = |at: usize| values[at].to_str().ok_or_else(|| not_text(&values[at]));
-    let texts = |at: &[usize]| at.iter().map(|&at| text(at)).collect::<Result<Vec<_>, _>>();
-    let owned = |at: Option<usize>| at.map(|at| text(at).map(str::to_owned)).transpose();
-    let file = |option: &str, at: Option<usize>| {
-        at.map(|at| file_of_a_key(option, &values[at])).transpose()
-    };
-    let identity = file("-i", args.identity)?;
-    let psk = file("--psk", args.psk)?;
-    let key_work = [
-        file("--genkey", args.genkey)?.map(Command::GenerateKey),
-        file("--pubkey", args.pubkey)?.map(Command::PublicKey),
-        file("--genpsk", args.genpsk)?.map(Command::GeneratePsk),
-    ];
-    if let Some(command) = key_work.into_iter().flatten().next() {
+    let values = Values(values);
+    // Before anything else, so that a secret among the arguments is always reported.
+    let identity = values.file("-i", args.identity)?;
+    let psk = values.file("--psk", args.psk)?;
+    if let Some(command) = key_work(&args, &values)? {
         return match words.len() {
             2 => Ok(command),
             _ => Err(usage("--genkey, --pubkey and --genpsk stand alone")),
         };
     }
+    options(&args, &values, identity, psk).map(Command::Run)
+}
+
+/// The words that the numbers in [`Args`] stand for.
+struct Values(Vec<OsString>);
+
+impl Values {
+    fn text(&self, at: usize) -> Result<&str, Error> {
+        self.0[at].to_str().ok_or_else(|| not_text(&self.0[at]))
+    }
+
+    fn owned(&self, at: Option<usize>) -> Result<Option<String>, Error> {
+        at.map(|at| self.text(at).map(str::to_owned)).transpose()
+    }
+
+    fn file(&self, option: &str, at: Option<usize>) -> Result<Option<PathBuf>, Error> {
+        at.map(|at| file_of_a_key(option, &self.0[at])).transpose()
+    }
+
+    /// Returns a time limit. It cannot be 0; `without` says what happens without the option.
+    fn limit(
+        &self,
+        option: &str,
+        at: Option<usize>,
+        without: &str,
+    ) -> Result<Option<Duration>, Error> {
+        let time = at.map(|at| seconds(option, self.text(at)?)).transpose()?;
+        match time {
+            Some(Duration::ZERO) => {
+                Err(corrected(format!("{option} 0: the time cannot be 0"), without))
+            }
+            time => Ok(time),
+        }
+    }
+}
+
+/// Returns what to do with a key file instead of running a session, if that is wanted.
+fn key_work(args: &Args, values: &Values) -> Result<Option<Command>, Error> {
+    let wanted = [
+        values.file("--genkey", args.genkey)?.map(Command::GenerateKey),
+        values.file("--pubkey", args.pubkey)?.map(Command::PublicKey),
+        values.file("--genpsk", args.genpsk)?.map(Command::GeneratePsk),
+    ];
+    Ok(wanted.into_iter().flatten().next())
+}
+
+fn options(
+    args: &Args,
+    values: &Values,
+    identity: Option<PathBuf>,
+    psk: Option<PathBuf>,
+) -> Result<Options, Error> {
     // An option that has swallowed a host or a port is reported first.
-    let within = args.within.map(|at| seconds("-w", text(at)?)).transpose()?;
-    if within.is_some_and(|time| time.is_zero()) {
-        return Err(corrected("-w 0: the time cannot be 0", "without -w there is no limit"));
-    }
-    let reconnect = args.reconnect.map(|at| seconds("--reconnect", text(at)?)).transpose()?;
-    if reconnect.is_some_and(|time| time.is_zero()) {
-        let hint = "without --reconnect a lost connection ends the session";
-        return Err(corrected("--reconnect 0: the time cannot be 0", hint));
-    }
-    let idle = args.idle.map(|at| seconds("--idle", text(at)?)).transpose()?;
-    if idle.is_some_and(|time| time.is_zero()) {
-        let hint = "without --idle there is no limit";
-        return Err(corrected("--idle 0: the time cannot be 0", hint));
-    }
+    let within = values.limit("-w", args.within, "without -w there is no limit")?;
+    let ends = "without --reconnect a lost connection ends the session";
+    let reconnect = values.limit("--reconnect", args.reconnect, ends)?;
+    let idle = values.limit("--idle", args.idle, "without --idle there is no limit")?;
     if let Some(at) = args.quit {
         // Some netcats take -1 for "never".
-        let given = text(at)?;
+        let given = values.text(at)?;
         seconds("-q", given.strip_prefix('-').unwrap_or(given))?;
     }
-    let peers = args.peer.iter().map(|&at| peers(&values[at])).collect::<Result<Vec<_>, _>>()?;
-    args.status_fd.map(|at| descriptor("--status-fd", text(at)?)).transpose()?;
-    args.confirm_fd.map(|at| descriptor("--confirm-fd", text(at)?)).transpose()?;
-    match (args.confirm_fd, args.status_fd) {
-        (Some(_), None) => {
-            let what = "--confirm-fd needs --status-fd, where the questions are asked";
-            return Err(corrected(what, "see scat(1), STATUS LINES"));
-        }
-        (Some(_), _) if args.no_confirm => {
-            return Err(usage("--confirm-fd and --no-confirm exclude each other"));
-        }
-        _ => {}
-    }
-    let (places, port, source) = (texts(&args.places)?, owned(args.port)?, owned(args.source)?);
-    // `-l -w 9000`
-    let is_port =
-        |at: usize| values[at].to_str().is_some_and(|it| it.parse().is_ok_and(|it: u16| it > 1023));
-    let has_port = !places.is_empty() || port.is_some() || args.fd.is_some();
-    if let Some(at) = args.within.filter(|at| !has_port && is_port(*at)) {
-        let line = if args.listen { "scat -l -w SECS PORT" } else { "scat -w SECS HOST PORT" };
-        return Err(corrected(
-            format!("-w {} is a time in seconds, and there is no port", text(at)?),
-            line,
-        ));
-    }
-    let endpoint = match args.fd {
-        Some(_) if !places.is_empty() || port.is_some() || source.is_some() => {
-            return Err(usage("--fd is a connection already: no address or port"));
-        }
-        Some(_) if reconnect.is_some() => {
-            let what = "--fd and --reconnect exclude each other";
-            return Err(corrected(what, "leave out --reconnect"));
-        }
-        Some(at) => match descriptor("--fd", text(at)?)? {
-            fd @ 0..=2 => {
-                return Err(corrected(
-                    format!("--fd {fd}: 0 to 2 carry data and messages"),
-                    format!("make it 3: scat --fd 3 3<&{fd} < FILE"),
-                ));
-            }
-            _ => Endpoint::Inherited { listen: args.listen },
-        },
-        None if args.listen => place::listen(&places, port, source)?,
-        None => place::connect(&places, port, source)?,
-    };
+    let peers = args.peer.iter().map(|&at| peers(&values.0[at])).collect::<Result<Vec<_>, _>>()?;
+    check_descriptors(args, values)?;
+    let endpoint = endpoint(args, values)?;
     if let Some(number) = identity.as_deref().and_then(Path::to_str).filter(|it| is_number(it)) {
         return Err(corrected(
             format!("-i {number}: in scat, -i takes a key file, not netcat's interval"),
@@ -363,7 +354,7 @@ fn command(argv: Argv) -> Result<Command, Error> {
     if peers.len() > 1 && !args.listen {
         return Err(usage("--peer can be repeated with -l only"));
     }
-    Ok(Command::Run(Options {
+    Ok(Options {
         endpoint,
         family: match (args.ipv4, args.ipv6) {
             (true, true) => return Err(usage("-4 and -6 exclude each other")),
@@ -391,7 +382,61 @@ fn command(argv: Argv) -> Result<Command, Error> {
         identity,
         peers,
         psk,
-    }))
+    })
+}
+
+/// Checks `--status-fd` and `--confirm-fd`, whose numbers [`parse`] has read.
+fn check_descriptors(args: &Args, values: &Values) -> Result<(), Error> {
+    args.status_fd.map(|at| descriptor("--status-fd", values.text(at)?)).transpose()?;
+    args.confirm_fd.map(|at| descriptor("--confirm-fd", values.text(at)?)).transpose()?;
+    match (args.confirm_fd, args.status_fd) {
+        (Some(_), None) => {
+            let what = "--confirm-fd needs --status-fd, where the questions are asked";
+            Err(corrected(what, "see scat(1), STATUS LINES"))
+        }
+        (Some(_), _) if args.no_confirm => {
+            Err(usage("--confirm-fd and --no-confirm exclude each other"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn endpoint(args: &Args, values: &Values) -> Result<Endpoint, Error> {
+    let places = args.places.iter().map(|&at| values.text(at)).collect::<Result<Vec<_>, _>>()?;
+    let (port, source) = (values.owned(args.port)?, values.owned(args.source)?);
+    if places.is_empty() && port.is_none() && args.fd.is_none() {
+        within_is_no_port(args, values)?;
+    }
+    match args.fd {
+        Some(_) if !places.is_empty() || port.is_some() || source.is_some() => {
+            Err(usage("--fd is a connection already: no address or port"))
+        }
+        Some(_) if args.reconnect.is_some() => {
+            let what = "--fd and --reconnect exclude each other";
+            Err(corrected(what, "leave out --reconnect"))
+        }
+        Some(at) => match descriptor("--fd", values.text(at)?)? {
+            fd @ 0..=2 => Err(corrected(
+                format!("--fd {fd}: 0 to 2 carry data and messages"),
+                format!("make it 3: scat --fd 3 3<&{fd} < FILE"),
+            )),
+            _ => Ok(Endpoint::Inherited { listen: args.listen }),
+        },
+        None if args.listen => place::listen(&places, port, source),
+        None => place::connect(&places, port, source),
+    }
+}
+
+/// Rejects `-l -w 9000`, where the time looks like the port that is missing.
+fn within_is_no_port(args: &Args, values: &Values) -> Result<(), Error> {
+    let Some(at) = args.within else { return Ok(()) };
+    let given = values.text(at)?;
+    if given.parse().is_ok_and(|port: u16| port > 1023) {
+        let line = if args.listen { "scat -l -w SECS PORT" } else { "scat -w SECS HOST PORT" };
+        let what = format!("-w {given} is a time in seconds, and there is no port");
+        return Err(corrected(what, line));
+    }
+    Ok(())
 }
 
 fn is_number(word: &str) -> bool {
