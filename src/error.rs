@@ -620,7 +620,6 @@ impl Error {
             },
             Error::Zone { .. } => "ip link lists the interfaces; fe80::1%eth0 has one of them",
             Error::Own { .. } => "use an address of this machine, or leave it out to use any",
-            Error::Usage { hint, .. } if hint.is_empty() => return None,
             Error::Usage { hint, .. } => hint,
             Error::Source { .. } => "use IPv4 for both, or IPv6",
             Error::Unverified => "without one, an attacker could keep guessing the words unnoticed",

@@ -46,7 +46,6 @@ pub fn session(
     claimed.status?;
     let confirm = claimed.confirm?;
     let connection = claimed.connection?;
-    let Options { endpoint, family, numeric, talk, ask, peers, .. } = options;
     if options.no_input {
         stdio::no_input()?;
     }
@@ -54,16 +53,16 @@ pub fn session(
     memory::ensure_stack().map_err(|err| Error::System("stack", err))?;
     let deadline = Deadline::new(options.within);
     let limits = Limits { idle: options.idle, away: options.reconnect, ..limits };
-    let is_verified = !peers.is_empty() || options.psk.is_some();
-    let mut asker = Asker::choose(ask, is_verified, confirm)?;
+    let is_verified = !options.peers.is_empty() || options.psk.is_some();
+    let mut asker = Asker::choose(options.ask, is_verified, confirm)?;
     // The program that makes the connections may make one after another, and each gives an
     // attacker a guess at the words.
-    if matches!(endpoint, Endpoint::Inherited { .. }) && !is_verified && asker.is_none() {
+    if matches!(options.endpoint, Endpoint::Inherited { .. }) && !is_verified && asker.is_none() {
         return Err(Error::Unverified);
     }
     report.talk = match is_verified && asker.is_none() && !report.is_watched() {
-        true if talk == Talk::Usual => Talk::Troubles,
-        _ => talk,
+        true if options.talk == Talk::Usual => Talk::Troubles,
+        _ => options.talk,
     };
     let mut poller = Poller::new()?;
     report.attach(&mut poller)?;
@@ -73,32 +72,10 @@ pub fn session(
         let reason = plain(&err);
         report.detail(format_args!("keys are not kept out of the swap: {reason} (ulimit -l)"));
     }
-    let mut read =
-        |file: PathBuf, kind| key_file::read(&file, kind, &mut poller, &deadline, report);
-    let identity = options.identity.map(|file| read(file, Kind::Secret)).transpose()?;
-    let psk = options.psk.map(|file| read(file, Kind::Psk)).transpose()?;
-    let mut known = Vec::new();
-    for peer in peers {
-        match peer {
-            Peers::Key(key) => known.push(key),
-            Peers::File(file) => {
-                known.extend(key_file::read_known(&file, &mut poller, &deadline, report)?);
-            }
-        }
-    }
-    let advice = match (ask, &identity) {
-        (Confirm::Never, _) => None,
-        (_, None) => Some("to verify it: -c asks for the words; --peer and --psk ask nobody"),
-        (_, Some(_)) => Some("-i only identifies you; to check who the other end is: --peer"),
-    };
-    let asks = asker.is_some();
-    let policy = Policy { peers: known, psk: psk.is_some(), asks, advice };
-    let long_lived = identity.is_some();
-    let s = identity.map_or_else(random::key, Ok)?;
-    let features = Features { aes: cipher::aes_is_fast(), reconnect: options.reconnect.is_some() };
-    let local = Local::new(s, long_lived, psk, features);
+    let (local, policy) = keys(&options, asker.is_some(), &mut poller, &deadline, report)?;
 
     let mut before = Before { local, sandbox: Some(Sandbox::prepare()) };
+    let Options { endpoint, family, numeric, .. } = options;
     let mut place = Place { endpoint, family, numeric, connection, target: None };
     let mut retry = Retry::new(&deadline, report);
     loop {
@@ -121,6 +98,39 @@ pub fn session(
             Err((err, _)) => return Err(err),
         };
     }
+}
+
+/// Reads the keys. Returns what this end brings to a handshake, and what the other end
+/// must prove; `asks` says that the user is asked for the words.
+fn keys(
+    options: &Options,
+    asks: bool,
+    poller: &mut Poller,
+    deadline: &Deadline,
+    report: &Report,
+) -> Result<(Local, Policy), Error> {
+    let mut read = |file: &PathBuf, kind| key_file::read(file, kind, poller, deadline, report);
+    let identity = options.identity.as_ref().map(|file| read(file, Kind::Secret)).transpose()?;
+    let psk = options.psk.as_ref().map(|file| read(file, Kind::Psk)).transpose()?;
+    let mut peers = Vec::new();
+    for peer in &options.peers {
+        match peer {
+            Peers::Key(key) => peers.push(key.clone()),
+            Peers::File(file) => {
+                peers.extend(key_file::read_known(file, poller, deadline, report)?);
+            }
+        }
+    }
+    let advice = match (options.ask, &identity) {
+        (Confirm::Never, _) => None,
+        (_, None) => Some("to verify it: -c asks for the words; --peer and --psk ask nobody"),
+        (_, Some(_)) => Some("-i only identifies you; to check who the other end is: --peer"),
+    };
+    let policy = Policy { peers, psk: psk.is_some(), asks, advice };
+    let long_lived = identity.is_some();
+    let s = identity.map_or_else(random::key, Ok)?;
+    let features = Features { aes: cipher::aes_is_fast(), reconnect: options.reconnect.is_some() };
+    Ok((Local::new(s, long_lived, psk, features), policy))
 }
 
 /// Where to meet the peer.
@@ -173,8 +183,8 @@ impl Place {
                 connect(poller, self.target.insert(found), setup)
             }
             Endpoint::Inherited { listen } => {
-                let missing =
-                    || Error::Usage { what: "--fd: no descriptor".into(), hint: String::new() };
+                // Never: it was claimed before, and no second attempt follows the first.
+                let missing = || Error::System("--fd", io::ErrorKind::NotConnected.into());
                 let connection = self.connection.take().ok_or_else(missing)?;
                 match listen {
                     true => connection.listen(poller, setup),
