@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// How long a stage may be silent before the user wonders whether scat hangs.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// Longer than any wait, and no clock overflows by it.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 86400);
+
 /// How long to wait before telling the user something.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -78,7 +81,7 @@ pub struct Deadline(Option<(Duration, Instant)>);
 impl Deadline {
     /// Sets it to `within` from now.
     pub fn new(within: Option<Duration>) -> Self {
-        Deadline(within.and_then(|time| Some((time, Instant::now().checked_add(time)?))))
+        Deadline(within.map(|time| (time, Instant::now() + time.min(CENTURY))))
     }
 
     /// Whether it is set.
