@@ -4,7 +4,7 @@
 //! [`Error::hint`], [`Error::totals`], and its message ([`fmt::Display`]).
 
 use crate::auth::keys;
-use crate::protocol::handshake::{self, Mismatch, Peer};
+use crate::protocol::handshake::{self, Peer};
 use crate::protocol::session::{self, Counters, Reason};
 use crate::sys;
 use crate::sys::socket::Refusal;
@@ -120,15 +120,6 @@ pub enum Error {
         error: Box<Error>,
     },
 
-    // 3 or 4: the listener's preface does not match ours
-    /// The listener's preface, and whether this side has a pre-shared key.
-    Preface {
-        /// How it differs.
-        mismatch: Mismatch,
-        /// Whether this side has a pre-shared key.
-        psk: bool,
-    },
-
     // 3 or 6: the connector has revealed its share of the words, and the listener has not
     /// The connection ended before OPEN, possibly for this reason.
     NotOpened(Unopened, Option<io::Error>),
@@ -136,6 +127,13 @@ pub enum Error {
     OpenTimeout(Unopened),
 
     // 4: identity
+    /// The other end's preface has another version, or something that this one lacks: the
+    /// version's byte, if it is a printable one.
+    Version(Option<char>),
+    /// Both ends connect.
+    SameRole,
+    /// Only one side has a pre-shared key: whether it is this one.
+    OnePsk(bool),
     /// The listener could not read a flight 1 made with our pre-shared key.
     PskDiffers,
     /// The only caller of `-l --fd` was rejected; the listener's reason.
@@ -460,7 +458,9 @@ impl Error {
             | Error::Unheard
             | Error::HandshakeAltered
             | Error::CallerFailed(..) => Status::NoSession,
-            Error::Preface { .. }
+            Error::Version(_)
+            | Error::SameRole
+            | Error::OnePsk(_)
             | Error::PskDiffers
             | Error::CallerRefused(..)
             | Error::Myself
@@ -511,6 +511,7 @@ impl Error {
             | Error::Argument(_)
             | Error::Unverified
             | Error::NoTerminal(_)
+            | Error::SameRole
             | Error::Myself => Cause::Usage,
             Error::Resolve { .. } => Cause::Unresolved,
             Error::Connect { err, .. } => match self.status() {
@@ -535,12 +536,8 @@ impl Error {
             }
             Error::CallerFailed(_, cause) | Error::CallerRefused(_, cause) => *cause,
             Error::Busy => Cause::Busy,
-            Error::Preface { mismatch, .. } => match mismatch {
-                Mismatch::Version(_) | Mismatch::Unknown => Cause::Version,
-                Mismatch::SameRole | Mismatch::Busy | Mismatch::Reconnects => Cause::Usage,
-                Mismatch::Psk => Cause::Psk,
-            },
-            Error::PskDiffers => Cause::Psk,
+            Error::Version(_) => Cause::Version,
+            Error::OnePsk(_) | Error::PskDiffers => Cause::Psk,
             Error::OtherKey(_) | Error::KeyRefused { .. } => Cause::Key,
             Error::WordsDiffer | Error::NotAccepted | Error::Aborted(Reason::Refused) => {
                 Cause::Words
@@ -656,20 +653,14 @@ impl Error {
             Error::HandshakeAltered => "if it happens again, use another network",
             Error::Unheard => "large packets may be lost: try an MTU of 1280 here",
             Error::Busy => "try again later; -w SECS retries until then",
-            Error::Preface { mismatch, psk } => match mismatch {
-                Mismatch::Version(_) | Mismatch::Unknown => {
-                    "use the same version of scat at both ends"
-                }
-                Mismatch::Busy => "one of them has to connect: scat HOST PORT",
-                Mismatch::Reconnects => return None,
-                Mismatch::SameRole => "one of them has to listen: scat -l PORT",
-                // Anyone on the network can send these eight bytes, so they must not
-                // persuade the user to drop the key.
-                Mismatch::Psk if *psk => {
-                    "give the listener --psk, too (an attacker can also send this answer)"
-                }
-                Mismatch::Psk => "ask for the key file, and give it with --psk",
-            },
+            Error::Version(_) => "use the same version of scat at both ends",
+            Error::SameRole => "one of them has to listen: scat -l PORT",
+            // Anyone on the network can send these eight bytes, so they must not persuade
+            // the user to drop the key.
+            Error::OnePsk(true) => {
+                "give the listener --psk, too (an attacker can also send this answer)"
+            }
+            Error::OnePsk(false) => "ask for the key file, and give it with --psk",
             Error::NotOpened(Unopened::Safe, _) | Error::OpenTimeout(Unopened::Safe) => {
                 "the listener probably took another caller; it is safe to try again"
             }
@@ -808,22 +799,13 @@ impl fmt::Display for Error {
             Error::CallerFailed(reason, _) | Error::CallerRefused(reason, _) => {
                 return write!(f, "caller rejected: {reason}");
             }
-            Error::Preface { mismatch, psk } => match mismatch {
-                Mismatch::Version(byte) if byte.is_ascii_graphic() => {
-                    return write!(
-                        f,
-                        "the other end speaks protocol version {}",
-                        char::from(*byte)
-                    );
-                }
-                Mismatch::Version(_) | Mismatch::Unknown => {
-                    "the other end speaks an unknown protocol version"
-                }
-                Mismatch::SameRole | Mismatch::Reconnects => "both ends are connecting",
-                Mismatch::Busy => "both ends are listening",
-                Mismatch::Psk if *psk => "the listener has no pre-shared key",
-                Mismatch::Psk => "the listener requires a pre-shared key",
-            },
+            Error::Version(Some(version)) => {
+                return write!(f, "the other end speaks protocol version {version}");
+            }
+            Error::Version(None) => "the other end speaks an unknown protocol version",
+            Error::SameRole => "both ends are connecting",
+            Error::OnePsk(true) => "the listener has no pre-shared key",
+            Error::OnePsk(false) => "the listener requires a pre-shared key",
             Error::NotOpened(_, None) => "cut off before the session; nothing was sent",
             Error::NotOpened(_, Some(err)) => {
                 let err = plain(err);

@@ -94,14 +94,8 @@ impl<'a> Attempt<'a> {
                             let dialect = Dialect::of(flight2).to_string();
                             return Progress::Failed(Error::NotScat(dialect));
                         }
-                        Preface::Differs(Mismatch::Busy) => {
-                            return Progress::Failed(Error::Busy);
-                        }
-                        Preface::Differs(Mismatch::SameRole) if self.link.is_to_itself() => {
-                            return Progress::Failed(Error::Myself);
-                        }
                         Preface::Differs(mismatch) => {
-                            return Progress::Failed(Error::Preface { mismatch, psk });
+                            return Progress::Failed(mismatched(&self.link, mismatch, psk));
                         }
                     }
                     if let Err(err) = self.answer() {
@@ -160,6 +154,21 @@ pub fn unopened(policy: &Policy) -> Unopened {
     match policy.needs_no_words() {
         true => Unopened::Safe,
         false => Unopened::Revealed,
+    }
+}
+
+/// Returns the error for a listener whose preface does not match ours.
+fn mismatched(link: &Link, mismatch: Mismatch, psk: bool) -> Error {
+    match mismatch {
+        Mismatch::Version(byte) => {
+            Error::Version(Some(char::from(byte)).filter(char::is_ascii_graphic))
+        }
+        // Only connectors reconnect, so nothing here is taken for that.
+        Mismatch::Unknown | Mismatch::Reconnects => Error::Version(None),
+        Mismatch::SameRole if link.is_to_itself() => Error::Myself,
+        Mismatch::SameRole => Error::SameRole,
+        Mismatch::Psk => Error::OnePsk(psk),
+        Mismatch::Busy => Error::Busy,
     }
 }
 

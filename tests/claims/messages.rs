@@ -6,7 +6,7 @@
 
 use scat::auth::keys::{Fault, Kind};
 use scat::error::{Cause, Error, Stage, Totals, Unopened};
-use scat::protocol::handshake::{Mismatch, Peer};
+use scat::protocol::handshake::Peer;
 use scat::protocol::session::{self, Counters, Reason};
 use scat::protocol::{frame, noise};
 use std::fmt::Write;
@@ -44,7 +44,7 @@ fn number(error: &Error) -> usize {
         Error::CallerFailed(..) => 21,
         Error::Busy => 22,
         Error::At { .. } => 23,
-        Error::Preface { .. } => 24,
+        Error::SameRole => 24,
         Error::NotOpened(..) => 25,
         Error::OpenTimeout(_) => 26,
         Error::PskDiffers => 27,
@@ -70,6 +70,8 @@ fn number(error: &Error) -> usize {
         Error::NoText => 47,
         Error::Zone { .. } => 48,
         Error::Unheard => 49,
+        Error::Version(_) => 50,
+        Error::OnePsk(_) => 51,
     }
 }
 
@@ -179,23 +181,17 @@ fn errors() -> Vec<Error> {
         Error::PersonLeft,
         Error::Early(Box::new(Error::Cut(None)), totals),
         Error::Signal(15),
+        Error::Version(Some('2')),
+        Error::Version(None),
+        Error::SameRole,
+        Error::OnePsk(true),
+        Error::OnePsk(false),
     ];
     let kinds = [ErrorKind::AddrInUse, ErrorKind::AddrNotAvailable, ErrorKind::PermissionDenied];
     let bind = |kind: ErrorKind| Error::Bind { at: "192.0.2.7 port 900".into(), err: kind.into() };
     all.extend(kinds.map(bind));
     all.extend(stages().into_iter().map(|stage| Error::Waited(time, stage)));
     all.extend(faults().into_iter().map(|fault| Error::Key(fault.at("my.key"))));
-    for psk in [false, true] {
-        for mismatch in [
-            Mismatch::Version(b'2'),
-            Mismatch::Unknown,
-            Mismatch::SameRole,
-            Mismatch::Busy,
-            Mismatch::Psk,
-        ] {
-            all.push(Error::Preface { mismatch, psk });
-        }
-    }
     for unopened in [Unopened::Safe, Unopened::Revealed] {
         all.push(Error::NotOpened(unopened, None));
         all.push(Error::NotOpened(unopened, Some(err())));

@@ -11,7 +11,7 @@ use crate::support::{ROLES, session_with};
 use rustix::process::Signal;
 use scat::auth::keys;
 use scat::error::{Cause, Error, Stage, Totals, Unopened};
-use scat::protocol::handshake::{self, Mismatch};
+use scat::protocol::handshake;
 use scat::protocol::session::{self, Reason};
 use scat::ui::report::Report;
 use scat::ui::status::Line;
@@ -416,7 +416,6 @@ fn every_error_has_a_reason() {
         |errno| Error::Connect { to: text(), err: std::io::Error::from_raw_os_error(errno) };
     let early = |error| Error::Early(Box::new(error), Totals::default());
     let late = ErrorKind::TimedOut;
-    let preface = |mismatch| Error::Preface { mismatch, psk: false };
     let table = [
         (Error::System("poll", io(late)), Local),
         (Error::Input(io(ErrorKind::Other)), Input),
@@ -447,9 +446,9 @@ fn every_error_has_a_reason() {
         (Error::CallerFailed(text(), Silent), Silent),
         (Error::Busy, Busy),
         (Error::At { at: text(), error: Box::new(Error::Silent) }, Silent),
-        (preface(Mismatch::Version(b'2')), Version),
-        (preface(Mismatch::Psk), Psk),
-        (preface(Mismatch::SameRole), Usage),
+        (Error::Version(None), Version),
+        (Error::OnePsk(false), Psk),
+        (Error::SameRole, Usage),
         (Error::NotOpened(Unopened::Safe, None), Cut),
         (Error::OpenTimeout(Unopened::Safe), Timeout),
         (Error::PskDiffers, Psk),
