@@ -423,6 +423,11 @@ fn port(at: &str) -> Option<u16> {
 }
 
 impl Error {
+    /// Makes an error of the command line: what is wrong with it, and what to write instead.
+    pub fn usage(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Error::Usage { what: what.into(), hint: hint.into() }
+    }
+
     /// Returns the exit status.
     pub fn status(&self) -> Status {
         match self {

@@ -8,7 +8,7 @@
 //! -i --status-fd   -i  --status-fd      (a key file of that name)
 //! ```
 
-use super::{Args, corrected, foreign, is_number, usage};
+use super::{Args, foreign, is_number, usage};
 use crate::error::Error;
 use crate::protocol::words::edits;
 use crate::sys::argument;
@@ -48,14 +48,14 @@ impl Argv {
         while let Some(word) = rest.next() {
             match word.as_encoded_bytes() {
                 b"--" => rest.by_ref().for_each(|place| argv.value(place)),
-                b"-" => argv.wrong(corrected(
+                b"-" => argv.wrong(Error::usage(
                     "-: standard input and output are always used",
                     "leave it out",
                 )),
                 [b'-', b'-', ..] => argv.long(&word, &mut rest),
                 [b'-', ..] if is_long(&word) => {
                     let (name, _) = name_of(&word);
-                    argv.wrong(corrected(
+                    argv.wrong(Error::usage(
                         format!("{}: a long option has two dashes", name.to_string_lossy()),
                         format!("write -{}", name.to_string_lossy()),
                     ));
@@ -63,7 +63,7 @@ impl Argv {
                 }
                 [b'-', ..] => argv.bundle(&word, &mut rest),
                 // U+2010 to U+2015, from a web page or a word processor.
-                [0xe2, 0x80, 0x90..=0x95, ..] => argv.wrong(corrected(
+                [0xe2, 0x80, 0x90..=0x95, ..] => argv.wrong(Error::usage(
                     format!("{}: that is a long dash, not the - of options", word.display()),
                     "type it instead of pasting it",
                 )),
@@ -105,7 +105,7 @@ impl Argv {
 
     fn option(&mut self, name: String) {
         if let Some(instead) = foreign::instead(&name) {
-            self.wrong(corrected(format!("{name}: scat has no such option"), instead));
+            self.wrong(Error::usage(format!("{name}: scat has no such option"), instead));
         } else if !is_option(&name) {
             self.wrong(unknown(&name));
         }
@@ -140,8 +140,10 @@ impl Argv {
             && is_number(port)
             && port.bytes().any(|digit| !b"46".contains(&digit))
         {
-            return self
-                .wrong(corrected(format!("-{port}: a port has no dash"), format!("write {port}")));
+            return self.wrong(Error::usage(
+                format!("-{port}: a port has no dash"),
+                format!("write {port}"),
+            ));
         }
         let (mut is_listening, mut at) = (false, 1);
         while let (_, letters) = argument::split(word, at)
@@ -209,7 +211,7 @@ fn unknown(name: &str) -> Error {
         Some(flag) if name.starts_with("--") => format!("did you mean {}?", flag.long),
         _ => "for all options: scat --help all".to_owned(),
     };
-    corrected(format!("{name}: no such option"), hint)
+    Error::usage(format!("{name}: no such option"), hint)
 }
 
 fn first_letter(letters: &OsStr) -> Option<char> {

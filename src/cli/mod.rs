@@ -309,7 +309,7 @@ impl Values {
         let time = at.map(|at| seconds(option, self.text(at)?)).transpose()?;
         match time {
             Some(Duration::ZERO) => {
-                Err(corrected(format!("{option} 0: the time cannot be 0"), without))
+                Err(Error::usage(format!("{option} 0: the time cannot be 0"), without))
             }
             time => Ok(time),
         }
@@ -346,7 +346,7 @@ fn options(
     check_descriptors(args, values)?;
     let endpoint = endpoint(args, values)?;
     if let Some(number) = identity.as_deref().and_then(Path::to_str).filter(|it| is_number(it)) {
-        return Err(corrected(
+        return Err(Error::usage(
             format!("-i {number}: in scat, -i takes a key file, not netcat's interval"),
             format!("leave it out; for a file of that name: -i ./{number}"),
         ));
@@ -392,7 +392,7 @@ fn check_descriptors(args: &Args, values: &Values) -> Result<(), Error> {
     match (args.confirm_fd, args.status_fd) {
         (Some(_), None) => {
             let what = "--confirm-fd needs --status-fd, where the questions are asked";
-            Err(corrected(what, "see scat(1), STATUS LINES"))
+            Err(Error::usage(what, "see scat(1), STATUS LINES"))
         }
         (Some(_), _) if args.no_confirm => {
             Err(usage("--confirm-fd and --no-confirm exclude each other"))
@@ -413,10 +413,10 @@ fn endpoint(args: &Args, values: &Values) -> Result<Endpoint, Error> {
         }
         Some(_) if args.reconnect.is_some() => {
             let what = "--fd and --reconnect exclude each other";
-            Err(corrected(what, "leave out --reconnect"))
+            Err(Error::usage(what, "leave out --reconnect"))
         }
         Some(at) => match descriptor("--fd", values.text(at)?)? {
-            fd @ 0..=2 => Err(corrected(
+            fd @ 0..=2 => Err(Error::usage(
                 format!("--fd {fd}: 0 to 2 carry data and messages"),
                 format!("make it 3: scat --fd 3 3<&{fd} < FILE"),
             )),
@@ -434,7 +434,7 @@ fn within_is_no_port(args: &Args, values: &Values) -> Result<(), Error> {
     if given.parse().is_ok_and(|port: u16| port > 1023) {
         let line = if args.listen { "scat -l -w SECS PORT" } else { "scat -w SECS HOST PORT" };
         let what = format!("-w {given} is a time in seconds, and there is no port");
-        return Err(corrected(what, line));
+        return Err(Error::usage(what, line));
     }
     Ok(())
 }
@@ -459,7 +459,7 @@ fn seconds(option: &str, given: &str) -> Result<Duration, Error> {
         })
         .ok_or_else(|| {
             let what = format!("{option} {given}: not a number of seconds");
-            corrected(what, format!("for five minutes: {option} 300"))
+            Error::usage(what, format!("for five minutes: {option} 300"))
         })
 }
 
@@ -478,10 +478,10 @@ fn file_of_a_key(option: &str, file: &OsStr) -> Result<PathBuf, Error> {
     holds_no_secret(option, &given)?;
     if given.contains(Kind::Public.prefix()) {
         let what = format!("{option}: that is a public key, not a file");
-        return Err(corrected(what, "it is for --peer at the other end, and there without @"));
+        return Err(Error::usage(what, "it is for --peer at the other end, and there without @"));
     }
     if given == "-" {
-        return Err(corrected(
+        return Err(Error::usage(
             format!("{option} -: that takes the name of a file"),
             "for standard input: /dev/stdin; for a file of that name: ./-",
         ));
@@ -504,20 +504,16 @@ fn peers(given: &OsStr) -> Result<Peers, Error> {
     holds_no_secret("--peer", given)?;
     if Path::new(given).is_file() {
         let what = format!("--peer {given}: that is a file");
-        return Err(corrected(what, format!("write --peer @{given}")));
+        return Err(Error::usage(what, format!("write --peer @{given}")));
     }
     keys::parse_public(given)
         .map(Peers::Key)
         .map_err(|fault| Error::Argument(fault.at(format!("--peer {given}"))))
 }
 
+/// Makes a usage error where nothing better is known to write instead.
 fn usage(what: &str) -> Error {
-    corrected(what, "for all options: scat --help all")
-}
-
-/// Makes a usage error from what is wrong and what to write instead.
-fn corrected(what: impl Into<String>, hint: impl Into<String>) -> Error {
-    Error::Usage { what: what.into(), hint: hint.into() }
+    Error::usage(what, "for all options: scat --help all")
 }
 
 /// Converts argh's message into our form: `unrecognized argument: -x`.

@@ -1,7 +1,7 @@
 //! Hosts, addresses and ports in all forms that people write. For any other word, the error
 //! says what to write instead.
 
-use super::{Endpoint, corrected, is_number};
+use super::{Endpoint, is_number};
 use crate::error::Error;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
@@ -26,15 +26,17 @@ pub fn listen(
     places.iter().copied().chain(source.as_deref()).try_for_each(host_or_port)?;
     let (address, service) = match (places, port) {
         ([], Some(port)) => (None, port),
-        ([], None) => return Err(corrected("no port to listen on", "for example: scat -l 9000")),
+        ([], None) => {
+            return Err(Error::usage("no port to listen on", "for example: scat -l 9000"));
+        }
         ([only], None) => match (split(only), unbracketed(only)) {
             (Some((address, service)), _) => (Some(address), service),
             (None, Some(hint)) => {
-                return Err(corrected(format!("{only}: where does the port begin?"), hint));
+                return Err(Error::usage(format!("{only}: where does the port begin?"), hint));
             }
             (None, None) if only.parse::<IpAddr>().is_ok() => {
                 let hint = format!("for example: scat -l {only} 9000");
-                return Err(corrected("no port to listen on", hint));
+                return Err(Error::usage("no port to listen on", hint));
             }
             (None, None) => (None, (*only).to_owned()),
         },
@@ -42,14 +44,14 @@ pub fn listen(
         ([first, second], None) if !is_number(first) => (Some(bare(first)), (*second).to_owned()),
         _ => {
             let what = "-l takes one port, perhaps with an address before it";
-            return Err(corrected(what, format!("{LISTEN}; to write to a file: > FILE")));
+            return Err(Error::usage(what, format!("{LISTEN}; to write to a file: > FILE")));
         }
     };
     // Every address, as other netcats write it.
     let is_one = |address: &String| !["*", ""].contains(&address.as_str());
     let source = source.map(|source| bare(&source)).filter(is_one);
     let address = match (address.filter(is_one), source) {
-        (Some(_), Some(_)) => return Err(corrected("two addresses to listen on", LISTEN)),
+        (Some(_), Some(_)) => return Err(Error::usage("two addresses to listen on", LISTEN)),
         (address, source) => address.or(source),
     };
     address.iter().try_for_each(|address| resolvable(address, LISTEN))?;
@@ -68,7 +70,7 @@ pub fn connect(
         [] => {
             let port = source_port.as_deref().unwrap_or("9000");
             let hint = format!("for example: scat example.org {port}; to listen: scat -l {port}");
-            return Err(corrected("no host and port to connect to", hint));
+            return Err(Error::usage("no host and port to connect to", hint));
         }
         [only] => split(only)
             .filter(|(host, _)| !host.is_empty())
@@ -76,19 +78,24 @@ pub fn connect(
         // A host that is only a number is an address that no machine has, except 0, this one.
         [port, host] if *port != "0" && port.parse::<u16>().is_ok() => {
             let host = if is_number(host) { "HOST" } else { host };
-            return Err(corrected(
+            return Err(Error::usage(
                 "the host comes first, then the port",
                 format!("scat {host} {port}"),
             ));
         }
         [host, service] => (bare(host), (*service).to_owned()),
-        _ => return Err(corrected("too many arguments", format!("{CONNECT}; for a file: < FILE"))),
+        _ => {
+            return Err(Error::usage(
+                "too many arguments",
+                format!("{CONNECT}; for a file: < FILE"),
+            ));
+        }
     };
     let source = source.map(|source| bare(&source));
     [&host].into_iter().chain(&source).try_for_each(|host| resolvable(host, CONNECT))?;
     let service = port_number(service)?;
     if service.bytes().all(|byte| byte == b'0') {
-        return Err(corrected("port 0: nobody can listen there", CONNECT));
+        return Err(Error::usage("port 0: nobody can listen there", CONNECT));
     }
     Ok(Endpoint::Connect {
         host,
@@ -103,20 +110,20 @@ fn half(only: &str, source_port: Option<&str>) -> Error {
     let port = only.strip_prefix(':').unwrap_or(only);
     if is_number(port) {
         let hint = format!("scat HOST {port}, or to listen: scat -l {port}");
-        return corrected(format!("{only}: a port without a host"), hint);
+        return Error::usage(format!("{only}: a port without a host"), hint);
     }
     if let Some(hint) = unbracketed(only) {
-        return corrected(format!("{only}: where does the port begin?"), hint);
+        return Error::usage(format!("{only}: where does the port begin?"), hint);
     }
     let host = only.trim_end_matches(':');
     let what = format!("no port for {host}");
     match (only, source_port) {
-        ("help", _) => corrected(what, "for the options: scat --help"),
-        (_, Some(port)) => corrected(
+        ("help", _) => Error::usage(what, "for the options: scat --help"),
+        (_, Some(port)) => Error::usage(
             format!("{what}: -p is the one to connect from"),
             format!("scat {host} {port}"),
         ),
-        _ => corrected(
+        _ => Error::usage(
             what,
             format!("for example: scat {host} 9000; at the other end: scat -l 9000"),
         ),
@@ -131,7 +138,7 @@ fn no_file(places: &[&str]) -> Result<(), Error> {
         return Ok(());
     }
     let file = quoted(file);
-    Err(corrected(
+    Err(Error::usage(
         format!("{file} is a file; to send it, make it the input of one end:"),
         format!("scat -l 9000 < {file}, and there: scat HOST 9000 > {file}"),
     ))
@@ -154,10 +161,10 @@ fn host_or_port(place: &str) -> Result<(), Error> {
             ..=2 => format!("without the quotes and spaces: {}", words.join(" ")),
             _ => "scat starts no programs: use a pipeline, scat -l PORT | PROGRAM".to_owned(),
         };
-        return Err(corrected(format!("\"{place}\": neither a host nor a port"), hint));
+        return Err(Error::usage(format!("\"{place}\": neither a host nor a port"), hint));
     }
     match SHAPES.iter().find(|(part, ..)| place.contains(part)) {
-        Some((_, what, hint)) => Err(corrected(format!("{place}: {what}"), *hint)),
+        Some((_, what, hint)) => Err(Error::usage(format!("{place}: {what}"), *hint)),
         None => Ok(()),
     }
 }
@@ -167,9 +174,9 @@ fn host_or_port(place: &str) -> Result<(), Error> {
 fn resolvable(host: &str, write: &str) -> Result<(), Error> {
     let address = host.split_once('%').map_or(host, |(address, _zone)| address);
     match host {
-        "" => Err(corrected("the address is empty: is a shell variable unset?", write)),
+        "" => Err(Error::usage("the address is empty: is a shell variable unset?", write)),
         _ if host.contains(':') && address.parse::<Ipv6Addr>().is_err() => {
-            Err(corrected(format!("{host}: neither a name nor an address"), write))
+            Err(Error::usage(format!("{host}: neither a name nor an address"), write))
         }
         _ => Ok(()),
     }
@@ -202,7 +209,7 @@ fn port_number(service: String) -> Result<String, Error> {
     let is_small = !is_number(&service) || service.parse::<u16>().is_ok();
     if service.is_empty() || !is_small {
         let what = format!("port {service}: not a number up to 65535");
-        return Err(corrected(what, "choose one from 1024 to 65535"));
+        return Err(Error::usage(what, "choose one from 1024 to 65535"));
     }
     Ok(service)
 }

@@ -23,10 +23,10 @@ impl Inherited {
     /// input, output or error.
     pub fn take(fd: i32) -> Result<Self, Error> {
         Socket::inherited(fd).map(Inherited).map_err(|unfit| match unfit {
-            Unfit::Usage(what) => Error::Usage {
-                what: format!("--fd {fd}: {what}"),
-                hint: "see scat(1), CONNECTIONS MADE ELSEWHERE".to_owned(),
-            },
+            Unfit::Usage(what) => {
+                let what = format!("--fd {fd}: {what}");
+                Error::usage(what, "see scat(1), CONNECTIONS MADE ELSEWHERE")
+            }
             Unfit::Reset(err) => Error::HandshakeCut(Some(err)),
             Unfit::System(err) => Error::System("socket", err),
         })

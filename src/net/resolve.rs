@@ -45,16 +45,15 @@ pub fn resolve(
     {
         return Err(Error::Zone { name, zone: zone.to_owned() });
     }
-    let usage = |what: String, hint: &str| Error::Usage { what, hint: hint.to_owned() };
     match (literal, family) {
         (Some(IpAddr::V6(ip)), Family::V4) => {
-            return Err(usage(
+            return Err(Error::usage(
                 format!("{ip}: an IPv6 address, and -4 says IPv4 only"),
                 "leave out -4",
             ));
         }
         (Some(IpAddr::V4(ip)), Family::V6) => {
-            return Err(usage(
+            return Err(Error::usage(
                 format!("{ip}: an IPv4 address, and -6 says IPv6 only"),
                 "leave out -6",
             ));
@@ -84,11 +83,11 @@ pub fn resolve(
         }
         Err(Failure::Service) => {
             let what = format!("port {service}: no such service");
-            Err(usage(what, "give the port as a number"))
+            Err(Error::usage(what, "give the port as a number"))
         }
         Err(_) if numeric && host.is_some() && literal.is_none() => {
             let what = format!("resolve {name}: -n allows numeric addresses only");
-            Err(usage(what, "leave out -n, or give the address"))
+            Err(Error::usage(what, "leave out -n, or give the address"))
         }
         Err(Failure::Host(err)) => Err(failed(plain(&err), false)),
         Err(Failure::NoAnswer(err)) => Err(failed(plain(&err), true)),

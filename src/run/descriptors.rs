@@ -84,8 +84,5 @@ fn is_one_of(fd: stream::Inherited, connections: &[i32]) -> bool {
 }
 
 fn usage(what: impl Into<String>) -> Error {
-    Error::Usage {
-        what: what.into(),
-        hint: "to open descriptor 3: scat ... 3> FILE, or 3< FILE".to_owned(),
-    }
+    Error::usage(what, "to open descriptor 3: scat ... 3> FILE, or 3< FILE")
 }
