@@ -108,10 +108,10 @@ impl Rejection {
     /// Whether the user should see it without `-v`: the caller is a scat whose options do
     /// not match.
     pub fn concerns_user(self) -> bool {
-        use Mismatch::{Busy, Psk, Unknown, Version};
+        use Mismatch::{Psk, SameRole, Unknown, Version};
         matches!(
             self,
-            Rejection::Preface(Version(_) | Psk | Busy | Unknown)
+            Rejection::Preface(Version(_) | SameRole | Psk | Unknown)
                 | Rejection::PskDiffers
                 | Rejection::OtherKey(_)
         )

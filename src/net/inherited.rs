@@ -5,7 +5,7 @@ use super::candidate::{Candidate, Progress, Rejection};
 use super::link::Link;
 use super::{Established, Setup, connect};
 use crate::error::{Error, Stage};
-use crate::protocol::handshake::{Mismatch, Peer};
+use crate::protocol::handshake::Peer;
 use crate::sys::poller::{LINK, Poller};
 use crate::sys::socket::{Socket, Unfit};
 use crate::text::Address;
@@ -86,9 +86,7 @@ impl Inherited {
 fn failure(caller: &Candidate<'_>, rejection: Rejection) -> Error {
     let error = match rejection {
         Rejection::Myself => Error::Myself,
-        rejection
-            if rejection.concerns_user() || rejection == Rejection::Preface(Mismatch::SameRole) =>
-        {
+        rejection if rejection.concerns_user() => {
             Error::CallerRefused(rejection.to_string(), rejection.cause())
         }
         rejection => Error::CallerFailed(rejection.to_string(), rejection.cause()),
