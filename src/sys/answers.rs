@@ -29,8 +29,8 @@ impl Answers {
         self.stream.register(poller, TTY)
     }
 
-    /// Returns the next line once it is complete. Cuts one that is too long. A program
-    /// that has closed its end counts as a user who left.
+    /// Returns the next line once it is complete; the end completes the last one. Cuts
+    /// one that is too long. A program that has closed its end counts as a user who left.
     pub fn read_line(&mut self) -> Line {
         loop {
             let end = self.unread.iter().position(|&byte| byte == b'\n');
@@ -42,6 +42,11 @@ impl Answers {
             match self.stream.read(&mut [IoSliceMut::new(&mut bytes)]) {
                 Ok(n @ 1..) => self.unread.extend_from_slice(&bytes[..n]),
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Line::None,
+                // Half an answer of a program that died is at worst a wrong one.
+                Ok(0) if !self.unread.is_empty() => {
+                    let line = std::mem::take(&mut self.unread);
+                    return Line::Whole(String::from_utf8_lossy(&line).into_owned());
+                }
                 Ok(0) | Err(_) => return Line::End,
             }
         }

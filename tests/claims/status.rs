@@ -216,7 +216,9 @@ fn a_program_asks_the_person_where_it_is_told_to() {
     c.write(&said.as_bytes()[5..]);
     let answer = own_words(&mut c_events);
     assert_eq!(next(&mut c_events), "VERIFIED words");
-    l.write(answer.as_bytes());
+    // The last line needs no newline.
+    l.write(answer.trim_end().as_bytes());
+    l.end_input();
     // The other end has nothing to send, and ends its input.
     while next(&mut l_events) != "VERIFIED words" {}
     for (scat, events) in [(l, l_events), (c, c_events)] {
