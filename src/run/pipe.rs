@@ -189,6 +189,13 @@ impl<'a> Pipe<'a> {
         match self.rounds() {
             // The session is complete, and stayed only in case the peer lacks the last frame.
             Err(err) if self.is_complete() && !matches!(err, Error::Signal(_)) => Ok(()),
+            // A signal may have come first: one Ctrl-C can end both ends.
+            Err(
+                err @ (Error::Cut(_) | Error::NotOpened(..) | Error::Aborted(Reason::Interrupted)),
+            ) => {
+                self.poll(Some(Instant::now()))?;
+                Err(err)
+            }
             result => result,
         }
     }

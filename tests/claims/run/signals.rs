@@ -90,6 +90,22 @@ fn a_signal_ends_what_only_waits_for_its_output() {
     assert!(ended.stderr.contains("the other end was interrupted"), "{}", ended.stderr);
 }
 
+/// One Ctrl-C, or the end of a container, can end both ends at once.
+#[test]
+fn a_signal_counts_before_an_end_of_the_peer_that_came_later() {
+    for last in [Signal::KILL, Signal::INT] {
+        for _ in 0..20 {
+            let (mut listener, port) = Scat::listen();
+            let connector = Scat::connect(port);
+            listener.line("they say");
+            listener.signal(Signal::INT);
+            connector.signal(last);
+            let ended = listener.end_by_itself();
+            assert_eq!(ended.signal, Some(2), "{ended}");
+        }
+    }
+}
+
 /// In a container scat is the first process, which no signal's default action ends.
 #[test]
 fn as_the_first_process_it_ends_with_128_and_the_signal() {
