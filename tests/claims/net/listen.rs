@@ -254,6 +254,13 @@ fn a_flight_1_byte_by_byte_is_answered() {
 }
 
 #[test]
+fn a_caller_that_listens_as_well_is_told_without_v() {
+    let (mut scat, port) = Scat::listen();
+    dial(port).write_all(&peer::preface(Role::Listener, false)).unwrap();
+    scat.line("listens as well");
+}
+
+#[test]
 fn a_scat_that_does_not_match_gets_our_preface() {
     let (scat, port) = Scat::listen();
     let own = peer::preface(Role::Listener, false);
