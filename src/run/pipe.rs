@@ -102,29 +102,8 @@ impl<'a> Pipe<'a> {
         before: Before,
         report: &'a Report,
     ) -> Result<(), (Error, Option<Before>)> {
-        let is_asked = asker.is_some();
-        let (mut pipe, sas) = Pipe::new(poller, established, stdio, policy, asker, before, report);
-        // A listener shows the words before it sends OPEN.
-        if let Some(sas) = sas {
-            pipe.verify(&sas);
-        }
-        let looked = pipe.stdout.look_again(pipe.poller);
-        let result = looked.and_then(|()| pipe.shuttle());
-        let result = pipe.end(result);
-        pipe.tell_end(result.is_ok(), is_asked);
-        result.map_err(|err| (err, pipe.before.take()))
-    }
-
-    /// Joins a session to its descriptors. A listener already knows the words.
-    fn new(
-        poller: &'a mut Poller,
-        established: Established,
-        stdio: Stdio,
-        policy: &'a Policy,
-        asker: Option<Asker>,
-        before: Before,
-        report: &'a Report,
-    ) -> (Self, Option<Sas>) {
+        // A function of its own that returned the pipe would leave copies of the session's
+        // keys on the stack.
         let Established { link, mut session, opening, limits, reconnect } = established;
         let Stdio { input: stdin, output: stdout } = stdio;
         if stdout.has_to_store() {
@@ -134,6 +113,7 @@ impl<'a> Pipe<'a> {
             Opening::Ours(sas) => (Some(sas), None),
             Opening::Theirs(by, unopened) => (None, Some((Limit::new(Some(by)), unopened))),
         };
+        let is_asked = asker.is_some();
         let is_chat = stdin.is_terminal() && stdout.is_terminal();
         if stdin.is_terminal() || stdout.may_be_shown() {
             report.set_shared();
@@ -141,7 +121,7 @@ impl<'a> Pipe<'a> {
         let verification =
             Verification::new(&mut session, link.peer(), policy, asker, is_chat, report);
         let progress = Progress::new(stdin.rest_of_file(), limits.tell);
-        let pipe = Pipe {
+        let mut pipe = Pipe {
             poller,
             link,
             reconnect,
@@ -163,7 +143,15 @@ impl<'a> Pipe<'a> {
             still: Still::default(),
             progress,
         };
-        (pipe, sas)
+        // A listener shows the words before it sends OPEN.
+        if let Some(sas) = sas {
+            pipe.verify(&sas);
+        }
+        let looked = pipe.stdout.look_again(pipe.poller);
+        let result = looked.and_then(|()| pipe.shuttle());
+        let result = pipe.end(result);
+        pipe.tell_end(result.is_ok(), is_asked);
+        result.map_err(|err| (err, pipe.before.take()))
     }
 
     /// Reports the last counters, the keys that were used, and a success that would
