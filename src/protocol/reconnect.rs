@@ -19,6 +19,7 @@ use crate::protocol::hash::hash;
 use crate::protocol::noise::hmac;
 use crate::protocol::secret::Secret;
 use std::collections::BTreeSet;
+use subtle::ConstantTimeEq;
 
 /// Bytes of R1.
 pub const R1_LEN: usize = 96;
@@ -136,7 +137,7 @@ impl Answered {
     /// # Errors
     /// [`Refused`]: this attempt has failed.
     pub fn read_r3(self, r3: &[u8; R3_LEN]) -> Result<Proven, Refused> {
-        if is_equal(&self.r3, r3) { Ok(Proven(self.theirs)) } else { Err(Refused) }
+        if self.r3.ct_eq(r3).into() { Ok(Proven(self.theirs)) } else { Err(Refused) }
     }
 }
 
@@ -165,17 +166,12 @@ fn verified(
     start: &[u8],
     flight: &[u8],
 ) -> Result<([u8; NONCELEN], u64), Refused> {
-    let (body, tag) = flight.split_last_chunk().ok_or(Refused)?;
+    let (body, tag) = flight.split_last_chunk::<TAGLEN>().ok_or(Refused)?;
     let rest = body.strip_prefix(start).ok_or(Refused)?;
     let (nonce, rest) = rest.split_first_chunk().ok_or(Refused)?;
     let offset = rest.try_into().map_err(|_| Refused)?;
-    match is_equal(&hmac(kr, label, body), tag) {
+    match hmac(kr, label, body).ct_eq(tag).into() {
         true => Ok((*nonce, u64::from_be_bytes(offset))),
         false => Err(Refused),
     }
-}
-
-/// Compares in constant time.
-fn is_equal(a: &[u8; TAGLEN], b: &[u8; TAGLEN]) -> bool {
-    a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
